@@ -1,0 +1,8 @@
+"""The definition of every operation in plain numpy, one function each; importing this package fills the table."""
+
+from __future__ import annotations
+
+from . import arith, choose, logic, shape, tables
+from .table import FUNCTIONS
+
+__all__ = ["FUNCTIONS", "arith", "choose", "logic", "shape", "tables"]
