@@ -258,12 +258,14 @@ def run(
     check: bool = True,
     stdin: str | None = None,
     on_line: Callable[[str], None] | None = None,
+    cancel: threading.Event | None = None,
 ) -> Completed:
     """Run a tool in ``cwd`` and return its combined output.
 
     ``timeout`` is in seconds of wall time; at its end the whole process group is killed. ``log`` receives the command
-    line and the output. ``on_line`` sees each output line as it arrives. Raises MissingToolError, or ToolFailedError
-    when the status is not 0 (unless ``check`` is false) or the limit is reached.
+    line and the output. ``on_line`` sees each output line as it arrives. Setting ``cancel`` ends the run. Raises
+    MissingToolError, or ToolFailedError when the status is not 0 (unless ``check`` is false), the limit is reached or
+    the run is cancelled.
     """
     found = find(tool) if isinstance(tool, str) else tool
     argv = [*found.argv, *map(str, args)]
@@ -281,14 +283,21 @@ def run(
         errors="replace",
         start_new_session=True,
     )
-    expired = threading.Event()
+    ended = threading.Event()
+    reason: list[str] = []
 
-    def expire() -> None:
-        expired.set()
-        _kill_group(process)
+    def watch() -> None:
+        deadline = started + timeout
+        while not ended.wait(0.1):
+            if cancel is not None and cancel.is_set():
+                reason.append("cancelled")
+            elif time.monotonic() > deadline:
+                reason.append("expired")
+            if reason:
+                _kill_group(process)
+                return
 
-    watchdog = threading.Timer(timeout, expire)
-    watchdog.daemon = True
+    watchdog = threading.Thread(target=watch, daemon=True)
     watchdog.start()
     try:
         feeder = None
@@ -304,7 +313,7 @@ def run(
         if feeder is not None:
             feeder.join(timeout=5)
     finally:
-        watchdog.cancel()
+        ended.set()
         _kill_group(process)
         process.wait()
         if process.stdout is not None:
@@ -314,13 +323,15 @@ def run(
             log.write_text(f"$ {shown}\n# {found.identity}\n{output}", encoding="utf-8")
     seconds = time.monotonic() - started
     where = f"; full log: {log}" if log is not None else ""
-    if expired.is_set():
+    if reason == ["cancelled"]:
+        raise ToolFailedError(f"{found.name} was stopped because another step failed{where}")
+    if reason:
         raise ToolFailedError(
-            f"{found.name} did not finish within {timeout:.0f} s ({_last_lines(output)}){where}; "
+            f"{found.name} did not finish within {timeout:.0f} s ({last_lines(output)}){where}; "
             "allow more time, or make the design smaller"
         )
     if check and process.returncode != 0:
-        raise ToolFailedError(f"{found.name} failed with status {process.returncode}: {_last_lines(output)}{where}")
+        raise ToolFailedError(f"{found.name} failed with status {process.returncode}: {last_lines(output)}{where}")
     return Completed(tuple(argv), process.returncode, output, seconds)
 
 
@@ -340,7 +351,7 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
         pass
 
 
-def _last_lines(output: str, limit: int = 3) -> str:
+def last_lines(output: str, limit: int = 3) -> str:
     """The last lines that say something: errors first, else the tail."""
     useful = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in useful if re.search(r"\berror\b|traceback|abort", line, re.IGNORECASE)]

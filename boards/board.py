@@ -1,0 +1,268 @@
+"""One board: its chip, clock, pins and capacity, read strictly from a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from neuroloom.compiler.errors import InputError
+from neuroloom.rtl.clocking import ClockPlan
+from neuroloom.rtl.link.uart import uart_divisor
+
+FAMILIES = ("ice40", "ecp5", "gowin", "xilinx7")
+"""FPGA families with a build flow."""
+
+SUPPORT = ("bitstream", "vendor-project")
+"""``bitstream``: built here with open tools; ``vendor-project``: sources and constraints for the vendor's tool."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Pins of one resource and how the FPGA drives them.
+
+    ``resource`` is the name amaranth-boards gives it (``uart.rx`` for a part), ``attributes`` are the family's I/O
+    settings, ``active_low`` says that level 0 means on.
+    """
+
+    resource: str
+    pins: tuple[str, ...]
+    attributes: Mapping[str, str | int | bool] = field(default_factory=dict)
+    active_low: bool = False
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One clock the board can run its logic at: the plan in hertz, and the default UART speed in baud."""
+
+    plan: ClockPlan
+    baud: int
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the FPGA offers: LUTs of ``lut_inputs`` inputs, flip-flops, memory in bits, hardware multipliers."""
+
+    lut_inputs: int
+    luts: int
+    ffs: int
+    bram_bits: int
+    spram_bits: int
+    dsps: int
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Configuration flash: bytes, and the command (``{bitstream}`` replaced) that writes the first image by cable."""
+
+    size_bytes: int
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board file, checked. ``platform`` is ``module:Class`` of amaranth-boards; ``speeds`` always has ``logic``."""
+
+    name: str
+    title: str
+    family: str
+    device: str
+    package: str
+    support: str
+    platform: str
+    clock: Pins
+    speeds: Mapping[str, Speed]
+    uart_rx: Pins
+    uart_tx: Pins
+    leds: Pins
+    resources: Resources
+    flash: Flash
+    notes: tuple[str, ...]
+
+    def speed(self, engine: str = "logic") -> Speed:
+        """The clock for an engine kind: its own entry, else the one called ``logic``."""
+        return self.speeds.get(engine, self.speeds["logic"])
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in result:
+            raise InputError(f"Key {key!r} must be given once, not again at line {key_node.start_mark.line + 1}")
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+class _Section:
+    """Typed access to one mapping of the file; ``done()`` refuses what was not asked for."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise InputError(f"{where} must be a mapping, not {value!r}")
+        self.value: dict[Any, Any] = value
+        self.where = where
+        self.known: list[str] = []
+
+    def get(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
+        self.known.append(key)
+        if key not in self.value:
+            if default is ...:
+                raise InputError(f"{self.where} must have the key {key!r}, and it is missing; add it")
+            return default
+        value = self.value[key]
+        wanted = kind if isinstance(kind, tuple) else (kind,)
+        # a YAML true is an int to Python, and never meant as one here
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            names = " or ".join(_NAMES[one] for one in wanted)
+            raise InputError(f"{self.where}: {key} must be {names}, not {value!r}")
+        return value
+
+    def count(self, key: str, minimum: int = 0) -> int:
+        value = self.get(key, int)
+        if value < minimum:
+            raise InputError(f"{self.where}: {key} must be at least {minimum}, not {value}")
+        return int(value)
+
+    def strings(self, key: str, default: Any = ...) -> tuple[str, ...]:
+        value = self.get(key, list, default)
+        for one in value:
+            if not isinstance(one, str):
+                raise InputError(f"{self.where}: {key} must hold texts, not {one!r}; put it in quotes")
+        return tuple(value)
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
+        value = self.get(key, str)
+        if value not in allowed:
+            raise InputError(f"{self.where}: {key} must be one of {', '.join(allowed)}, not {value!r}")
+        return str(value)
+
+    def section(self, key: str) -> _Section:
+        return _Section(self.get(key, dict), f"{self.where}: {key}")
+
+    def done(self) -> None:
+        for key in self.value:
+            if key not in self.known:
+                raise InputError(f"{self.where}: key must be one of {', '.join(self.known)}, not {key!r}; correct it")
+
+
+_NAMES = {str: "a text", int: "a whole number", dict: "a mapping", list: "a list", bool: "true or false"}
+
+
+def load_board_file(path: Path) -> Board:
+    """Read and check one board file; raises InputError naming the file and the key."""
+    where = f"Board file {path.name}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{where} must be readable text: {error}") from None
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} must be YAML: {' '.join(str(error).split())}") from None
+    board = _board(_Section(value, where))
+    if board.name != path.stem:
+        raise InputError(f"{where}: name must be the file's, {path.stem!r}, not {board.name!r}")
+    return board
+
+
+def _board(top: _Section) -> Board:
+    clock = top.section("clock")
+    input_hz = clock.count("input_hz", 1)
+    clock_pins = _pins(clock, "pin", clock.get("resource", str))
+    speeds = _speeds(clock.section("speeds"), input_hz)
+    clock.done()
+
+    uart = top.section("uart")
+    uart_resource = uart.get("resource", str)
+    attributes = _attributes(uart)
+    rx = Pins(f"{uart_resource}.rx", (uart.get("rx", str),), attributes)
+    tx = Pins(f"{uart_resource}.tx", (uart.get("tx", str),), attributes)
+    uart.done()
+
+    leds = top.section("leds")
+    led_pins = Pins(leds.get("resource", str), leds.strings("pins"), _attributes(leds), leds.get("active_low", bool))
+    if not led_pins.pins:
+        raise InputError(f"{leds.where}: pins must name at least one pin, not none")
+    leds.done()
+
+    resources = top.section("resources")
+    minimum = {"lut_inputs": 4, "luts": 1, "ffs": 1}
+    capacity = Resources(**{f.name: resources.count(f.name, minimum.get(f.name, 0)) for f in fields(Resources)})
+    resources.done()
+
+    flash = top.section("flash")
+    flash_value = Flash(flash.count("size_bytes", 1), flash.strings("command"))
+    if sum("{bitstream}" in word for word in flash_value.command) != 1:
+        raise InputError(f"{flash.where}: command must hold {{bitstream}} once, not {list(flash_value.command)!r}")
+    flash.done()
+
+    platform = top.get("platform", str)
+    if platform.count(":") != 1:
+        raise InputError(f"{top.where}: platform must be module:Class of amaranth-boards, not {platform!r}")
+    board = Board(
+        name=top.get("name", str),
+        title=top.get("title", str),
+        family=top.choice("family", FAMILIES),
+        device=top.get("device", str),
+        package=top.get("package", str),
+        support=top.choice("support", SUPPORT),
+        platform=platform,
+        clock=clock_pins,
+        speeds=speeds,
+        uart_rx=rx,
+        uart_tx=tx,
+        leds=led_pins,
+        resources=capacity,
+        flash=flash_value,
+        notes=top.strings("notes", []),
+    )
+    top.done()
+    return board
+
+
+def _pins(section: _Section, key: str, resource: str) -> Pins:
+    return Pins(resource, (section.get(key, str),), _attributes(section))
+
+
+def _attributes(section: _Section) -> Mapping[str, str | int | bool]:
+    attributes = section.get("attributes", dict, {})
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not isinstance(value, (str, int, bool)):
+            raise InputError(f"{section.where}: attributes must map names to texts or numbers, not {name!r}: {value!r}")
+    return dict(attributes)
+
+
+def _speeds(section: _Section, input_hz: int) -> Mapping[str, Speed]:
+    speeds = {}
+    for name in section.value:
+        entry = section.section(str(name))
+        logic_hz = entry.count("hz", 1)
+        baud = entry.count("baud", 1)
+        primitive, settings = None, {}
+        if entry.get("pll", dict, None) is not None:
+            pll = entry.section("pll")
+            primitive = pll.get("primitive", str)
+            settings = pll.get("settings", dict)
+            pll.done()
+        entry.done()
+        try:
+            plan = ClockPlan(input_hz, logic_hz, primitive, settings)
+            uart_divisor(logic_hz, baud)
+        except InputError as error:
+            raise InputError(f"{entry.where}: {error}") from None
+        speeds[str(name)] = Speed(plan, baud)
+    if "logic" not in speeds:
+        raise InputError(f"{section.where} must have the key 'logic', and it is missing; add it")
+    return speeds

@@ -1,0 +1,296 @@
+"""How each FPGA family is synthesised, placed and packed: one ``Flow`` per family, scripts written out in full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from neuroloom.boards.board import Board, Pins, Resources
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The tool flow of one family.
+
+    ``synth(board)`` is the Yosys command from RTL to cells; ``constraints(board, engine)`` the text of the pin file
+    called ``constraint_file``; ``device(board)`` and ``files(stem)`` the arguments of ``placer`` that differ by family
+    (chip; pin file and output); ``pack(board, stem)`` the arguments of ``packer``, writing ``stem + suffix``.
+    ``count(cells)`` turns Yosys cell counts into resources; ``utilisation`` maps nextpnr's names to ours.
+    """
+
+    placer: str
+    packer: str
+    suffix: str
+    constraint_file: str
+    synth: Callable[[Board], str]
+    constraints: Callable[[Board, str], str]
+    device: Callable[[Board], Sequence[str]]
+    files: Callable[[str], Sequence[str]]
+    pack: Callable[[Board, str], Sequence[str]]
+    count: Callable[[Mapping[str, int]], Mapping[str, int]]
+    utilisation: Mapping[str, str]
+    bram_block_bits: int
+
+
+def _ports(board: Board) -> list[tuple[str, str, Pins]]:
+    """(port, pin, resource) of every pin of the design; a bus of one bit keeps its plain name."""
+    single = [("clk", board.clock), ("rx", board.uart_rx), ("tx", board.uart_tx)]
+    rows = [(name, pins.pins[0], pins) for name, pins in single]
+    for index, pin in enumerate(board.leds.pins):
+        rows.append((f"leds[{index}]" if len(board.leds.pins) > 1 else "leds", pin, board.leds))
+    return rows
+
+
+def _mhz(hertz: int) -> str:
+    return f"{hertz / 1e6:.6f}"
+
+
+# --- iCE40 -------------------------------------------------------------------------------------------------------
+
+_ICE40_DSP = ("up5k",)
+
+
+def _ice40_synth(board: Board) -> str:
+    # SPRAM has no initial content: Yosys uses it only for memories without one
+    extra = "-device u -dsp -spram" if board.device in _ICE40_DSP else "-device hx"
+    return f"synth_ice40 {extra} -top top"
+
+
+def _ice40_constraints(board: Board, engine: str) -> str:
+    lines = []
+    for port, pin, pins in _ports(board):
+        pullup = "-pullup yes " if pins.attributes.get("PULLUP") else ""
+        lines.append(f"set_io {pullup}{port} {pin}")
+    lines.append(f"set_frequency clk {_mhz(board.speed(engine).plan.input_hz)}")
+    return "\n".join(lines) + "\n"
+
+
+def _ice40_device(board: Board) -> Sequence[str]:
+    return (f"--{board.device}", "--package", board.package)
+
+
+def _ice40_files(stem: str) -> Sequence[str]:
+    return ("--pcf", "top.pcf", "--asc", f"{stem}.asc")
+
+
+def _ice40_pack(board: Board, stem: str) -> Sequence[str]:
+    return (f"{stem}.asc", f"{stem}.bin")
+
+
+def _ice40_count(cells: Mapping[str, int]) -> Mapping[str, int]:
+    return {
+        "luts": cells.get("SB_LUT4", 0),
+        "ffs": sum(n for kind, n in cells.items() if kind.startswith("SB_DFF")),
+        "bram_bits": 4096 * sum(n for kind, n in cells.items() if kind.startswith("SB_RAM40_4K")),
+        "spram_bits": 262144 * cells.get("SB_SPRAM256KA", 0),
+        "dsps": cells.get("SB_MAC16", 0),
+    }
+
+
+# --- ECP5 --------------------------------------------------------------------------------------------------------
+
+
+def _ecp5_synth(board: Board) -> str:
+    return "synth_ecp5 -top top"
+
+
+def _ecp5_constraints(board: Board, engine: str) -> str:
+    lines = []
+    for port, pin, pins in _ports(board):
+        settings = " ".join(f"{key}={value}" for key, value in pins.attributes.items())
+        lines.append(f'LOCATE COMP "{port}" SITE "{pin}";')
+        lines.append(f'IOBUF PORT "{port}" {settings};')
+    lines.append(f'FREQUENCY PORT "clk" {_mhz(board.speed(engine).plan.input_hz)} MHZ;')
+    return "\n".join(lines) + "\n"
+
+
+def _ecp5_device(board: Board) -> Sequence[str]:
+    return (f"--{board.device}", "--package", board.package, "--speed", "6")
+
+
+def _ecp5_files(stem: str) -> Sequence[str]:
+    return ("--lpf", "top.lpf", "--textcfg", f"{stem}.config")
+
+
+def _ecp5_pack(board: Board, stem: str) -> Sequence[str]:
+    return ("--compress", "--input", f"{stem}.config", "--bit", f"{stem}.bit")
+
+
+def _ecp5_count(cells: Mapping[str, int]) -> Mapping[str, int]:
+    # a carry cell is two LUTs, a distributed RAM of 16 x 4 is four and needs two more for its write port
+    return {
+        "luts": cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0) + 6 * cells.get("TRELLIS_DPR16X4", 0),
+        "ffs": cells.get("TRELLIS_FF", 0),
+        "bram_bits": 18432 * (cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0)),
+        "spram_bits": 0,
+        "dsps": cells.get("MULT18X18D", 0),
+    }
+
+
+# --- Gowin -------------------------------------------------------------------------------------------------------
+
+
+def _gowin_synth(board: Board) -> str:
+    return "synth_gowin -top top"
+
+
+def _gowin_constraints(board: Board, engine: str) -> str:
+    lines = []
+    for port, pin, pins in _ports(board):
+        lines.append(f'IO_LOC "{port}" {pin};')
+        lines.extend(f'IO_PORT "{port}" {key}={value};' for key, value in pins.attributes.items())
+    return "\n".join(lines) + "\n"
+
+
+def _gowin_device(board: Board) -> Sequence[str]:
+    return ("--device", board.package, "--vopt", f"family={board.device}")
+
+
+def _gowin_files(stem: str) -> Sequence[str]:
+    return ("--vopt", "cst=top.cst", "--write", f"{stem}.pnr.json")
+
+
+def _gowin_pack(board: Board, stem: str) -> Sequence[str]:
+    pins = ("--sspi_as_gpio", "--mspi_as_gpio")  # the configuration pins carry LEDs and the flash after start-up
+    return ("-d", board.device, *pins, "-o", f"{stem}.fs", f"{stem}.pnr.json")
+
+
+def _gowin_count(cells: Mapping[str, int]) -> Mapping[str, int]:
+    return {
+        "luts": sum(cells.get(f"LUT{n}", 0) for n in (1, 2, 3, 4))
+        + cells.get("ALU", 0)
+        + 4 * cells.get("RAM16SDP4", 0),
+        "ffs": sum(n for kind, n in cells.items() if kind.startswith("DFF")),
+        "bram_bits": 18432 * sum(cells.get(kind, 0) for kind in ("DP", "DPB", "DPX9B", "SP", "SPX9", "SDPB", "SDPX9B")),
+        "spram_bits": 0,
+        "dsps": sum(n for kind, n in cells.items() if kind.startswith(("MULT", "PADD"))),
+    }
+
+
+# --- Artix-7: figures only ---------------------------------------------------------------------------------------
+
+
+def _xilinx_synth(board: Board) -> str:
+    return "synth_xilinx -family xc7 -top top"
+
+
+def _xilinx_constraints(board: Board, engine: str) -> str:
+    lines = []
+    for port, pin, pins in _ports(board):
+        settings = " ".join(f"{key} {value}" for key, value in pins.attributes.items())
+        lines.append(f"set_property -dict {{PACKAGE_PIN {pin} {settings}}} [get_ports {{{port}}}]")
+    period = 1e9 / board.speed(engine).plan.input_hz
+    lines.append(f"create_clock -period {period:.6f} [get_ports clk]")
+    return "\n".join(lines) + "\n"
+
+
+def _xilinx_count(cells: Mapping[str, int]) -> Mapping[str, int]:
+    return {
+        "luts": sum(cells.get(f"LUT{n}", 0) for n in range(1, 7))
+        + 4 * cells.get("RAM32M", 0)
+        + 4 * cells.get("RAM64M", 0),
+        "ffs": sum(cells.get(kind, 0) for kind in ("FDRE", "FDSE", "FDCE", "FDPE")),
+        "bram_bits": 18432 * cells.get("RAMB18E1", 0) + 36864 * cells.get("RAMB36E1", 0),
+        "spram_bits": 0,
+        "dsps": cells.get("DSP48E1", 0),
+    }
+
+
+def place_arguments(flow: Flow, board: Board, engine: str, json: str, stem: str, seed: int) -> list[str]:
+    """Arguments of the family's nextpnr for one seed; the report goes to ``stem + ".report.json"``."""
+    common = ("--report", f"{stem}.report.json", "--seed", str(seed), "--freq", _mhz(board.speed(engine).plan.logic_hz))
+    return [*flow.device(board), "--json", json, *flow.files(stem), *common, "--timing-allow-fail"]
+
+
+def pack_only_arguments(flow: Flow, board: Board, json: str) -> list[str]:
+    """Arguments of the family's nextpnr that pack a part of a design, with no pins, to count what it uses."""
+    return [*flow.device(board), "--json", json, "--pack-only"]
+
+
+def _none(*_: object) -> Sequence[str]:
+    return ()
+
+
+FLOWS: Mapping[str, Flow] = {
+    "ice40": Flow(
+        placer="nextpnr-ice40",
+        packer="icepack",
+        suffix=".bin",
+        constraint_file="top.pcf",
+        synth=_ice40_synth,
+        constraints=_ice40_constraints,
+        device=_ice40_device,
+        files=_ice40_files,
+        pack=_ice40_pack,
+        count=_ice40_count,
+        utilisation={
+            "ICESTORM_LC": "luts",
+            "ICESTORM_RAM": "brams",
+            "ICESTORM_SPRAM": "sprams",
+            "ICESTORM_DSP": "dsps",
+        },
+        bram_block_bits=4096,
+    ),
+    "ecp5": Flow(
+        placer="nextpnr-ecp5",
+        packer="ecppack",
+        suffix=".bit",
+        constraint_file="top.lpf",
+        synth=_ecp5_synth,
+        constraints=_ecp5_constraints,
+        device=_ecp5_device,
+        files=_ecp5_files,
+        pack=_ecp5_pack,
+        count=_ecp5_count,
+        utilisation={"TRELLIS_COMB": "luts", "TRELLIS_FF": "ffs", "DP16KD": "brams", "MULT18X18D": "dsps"},
+        bram_block_bits=18432,
+    ),
+    "gowin": Flow(
+        placer="nextpnr-himbaechel",
+        packer="gowin_pack",
+        suffix=".fs",
+        constraint_file="top.cst",
+        synth=_gowin_synth,
+        constraints=_gowin_constraints,
+        device=_gowin_device,
+        files=_gowin_files,
+        pack=_gowin_pack,
+        count=_gowin_count,
+        utilisation={"LUT4": "luts", "DFF": "ffs", "BSRAM": "brams", "MULT18X18": "dsps"},
+        bram_block_bits=18432,
+    ),
+    "xilinx7": Flow(
+        placer="",
+        packer="",
+        suffix="",
+        constraint_file="top.xdc",
+        synth=_xilinx_synth,
+        constraints=_xilinx_constraints,
+        device=_none,
+        files=_none,
+        pack=_none,
+        count=_xilinx_count,
+        utilisation={},
+        bram_block_bits=36864,
+    ),
+}
+"""The flow of every family in ``board.FAMILIES``."""
+
+_NAMES = {
+    "luts": "LUTs",
+    "ffs": "flip-flops",
+    "bram_bits": "block RAM bits",
+    "spram_bits": "SPRAM bits",
+    "dsps": "multipliers",
+}
+
+
+def shortfalls(used: Mapping[str, int], available: Resources) -> list[str]:
+    """One phrase for each resource of which ``used`` exceeds ``available``; empty when it fits."""
+    phrases = []
+    for key, label in _NAMES.items():
+        need, have = used.get(key, 0), getattr(available, key)
+        if need > have:
+            share = f" ({need / have:.0%})" if have else ""
+            phrases.append(f"{need} {label} of {have}{share}")
+    return phrases

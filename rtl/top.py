@@ -1,0 +1,63 @@
+"""The whole design of a board: clock and reset, the link shell on the UART pins, and one engine behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.rtl.clocking import BoardClock, ClockPlan
+
+
+class Top(wiring.Component):
+    """Everything between the pins.
+
+    Parameters
+    ----------
+    shell : component with the members of :class:`~neuroloom.rtl.link.shell.LinkShell`
+    engine : component with ``i`` (in, stream of 8), ``o`` (out, stream of 8) and ``reset`` (in): bytes of samples in,
+        bytes of results out.
+    plan : ClockPlan of the board, or None for simulation.
+    leds : number of LEDs, at least 1; ``leds_active_low`` when they light at level 0.
+
+    Members
+    -------
+    clk : In(1), the board's oscillator (the logic clock itself in simulation)
+    rst : In(1), present in simulation only
+    rx, tx : UART, idle high
+    leds : Out(leds); LED 0 is on once the design runs and blinks with the link's traffic, LED 1 is on after an error,
+        LED 2 while a command is executed; the others are off
+
+    Latency is the shell's and the engine's; nothing is added in between.
+    """
+
+    def __init__(
+        self, shell: Any, engine: Any, *, plan: ClockPlan | None, leds: int, leds_active_low: bool = False
+    ) -> None:
+        self.shell = shell
+        self.engine = engine
+        self.plan = plan
+        self.leds_active_low = leds_active_low
+        members = {"clk": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(leds)}
+        if plan is None:
+            members["rst"] = In(1)
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.clock = clock = BoardClock(self.plan)
+        m.submodules.shell = shell = self.shell
+        m.submodules.engine = engine = self.engine
+        m.d.comb += [clock.clk_in.eq(self.clk), shell.rx.eq(self.rx), self.tx.eq(shell.tx)]
+        if self.plan is None:
+            m.d.comb += clock.rst_in.eq(self.rst)
+        wiring.connect(m, shell.engine_i, engine.i)
+        wiring.connect(m, engine.o, shell.engine_o)
+        m.d.comb += engine.reset.eq(shell.engine_reset)
+
+        running = Signal()
+        m.d.sync += running.eq(1)
+        dark = -1 if self.leds_active_low else 0
+        m.d.comb += self.leds.eq(Cat(running ^ shell.led_link, shell.led_error, shell.led_busy) ^ dark)
+        return m
