@@ -1,14 +1,30 @@
-"""The link without a UART: framing and command execution over byte streams (a work in progress)."""
+"""The link without a UART: buffers, framing and command execution over byte streams."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module
+from amaranth.hdl import Array, Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from neuroloom.compiler.errors import InputError
 
-from .protocol import FRAME_BYTES_MAX, FRAME_BYTES_MIN, WINDOW_MAX, Identity, max_payload
+from .executor import COUNTERS_AT, MEMTEST_AT, Executor
+from .march import MemoryMarch
+from .protocol import (
+    COUNTER_FIELDS,
+    CRC_BYTES,
+    FRAME_BYTES_MAX,
+    FRAME_BYTES_MIN,
+    HEADER_BYTES,
+    MEMTEST_FIELDS,
+    WINDOW_MAX,
+    Identity,
+    max_payload,
+    size_of,
+)
+from .receiver import FrameReceiver
+from .transmitter import FrameTransmitter
+from .writer import FrameWriter
 
 
 def _power_of_two(value: int) -> bool:
@@ -16,7 +32,17 @@ def _power_of_two(value: int) -> bool:
 
 
 class LinkCore(wiring.Component):
-    """Framing and command execution; parameters and engine ports as in :class:`LinkShell`."""
+    """Framing and command execution; parameters, engine ports and LEDs as in :class:`LinkShell`.
+
+    Members
+    -------
+    line_i : ``In(stream.Signature(8))``
+        Bytes from the line, at most one every 10 cycles (a UART may ignore ``ready``).
+    line_error : ``In(1)``
+        Strobe: a byte was lost on the line.
+    line_o : ``Out(stream.Signature(8))``
+        Bytes for the line.
+    """
 
     def __init__(self, identity: Identity, *, frame_bytes: int, window: int, watchdog_cycles: int | None = None):
         if not (_power_of_two(frame_bytes) and FRAME_BYTES_MIN <= frame_bytes <= FRAME_BYTES_MAX):
@@ -50,4 +76,111 @@ class LinkCore(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        return Module()
+        m = Module()
+        identity = self.identity
+        offset_bits = (self._frame_bytes - 1).bit_length()
+        slot_bits = (self._window - 1).bit_length()
+        address_bits = offset_bits + slot_bits
+
+        m.submodules.receiver = receiver = FrameReceiver(offset_bits, HEADER_BYTES + identity.max_payload + CRC_BYTES)
+        m.submodules.writer = writer = FrameWriter(offset_bits)
+        m.submodules.transmitter = transmitter = FrameTransmitter(offset_bits)
+        m.submodules.march = march = MemoryMarch(address_bits)
+        m.submodules.executor = executor = Executor(identity, offset_bits, self._watchdog_bits)
+        m.submodules.requests = requests = Memory(shape=8, depth=1 << address_bits, init=[])
+        m.submodules.responses = responses = Memory(shape=8, depth=1 << address_bits, init=[])
+
+        wiring.connect(m, wiring.flipped(self.line_i), receiver.i)
+        wiring.connect(m, transmitter.o, wiring.flipped(self.line_o))
+        wiring.connect(m, executor.engine_i, wiring.flipped(self.engine_i))
+        wiring.connect(m, wiring.flipped(self.engine_o), executor.engine_o)
+        wiring.connect(m, executor.w, writer.i)
+
+        # Requests: a ring of `window` buffers; the counters have one bit more than an index, to tell full from empty.
+        filled = Signal(slot_bits + 1)
+        taken = Signal(slot_bits + 1)
+        ends = [Signal(offset_bits, name=f"end_{slot}") for slot in range(self._window)]
+        request_write, request_read = requests.write_port(), requests.read_port()
+        m.d.comb += [
+            receiver.line_error.eq(self.line_error),
+            receiver.free.eq((filled - taken)[slot_bits] == 0),
+            request_write.en.eq(receiver.write_en),
+            request_write.addr.eq(Cat(receiver.write_at, filled[:slot_bits])),
+            request_write.data.eq(receiver.write_data),
+            request_read.addr.eq(Cat(executor.read_at, taken[:slot_bits])),
+            executor.read_data.eq(request_read.data),
+            executor.frame_valid.eq(filled != taken),
+            executor.frame_end.eq(Array(ends)[taken[:slot_bits]]),
+            executor.bad_frame.eq(receiver.bad),
+        ]
+        with m.If(receiver.good):
+            m.d.sync += [filled.eq(filled + 1), Array(ends)[filled[:slot_bits]].eq(receiver.end)]
+        with m.If(executor.frame_done):
+            m.d.sync += taken.eq(taken + 1)
+
+        # Responses: written by the writer, read by the transmitter; the memory test borrows both ports.
+        response_write, response_read = responses.write_port(), responses.read_port()
+        sending_slot = Signal(slot_bits)
+        m.d.comb += [
+            writer.open.eq(executor.open),
+            writer.close.eq(executor.close),
+            writer.origin.eq(executor.origin),
+            executor.writer_ready.eq(writer.ready),
+            transmitter.send.eq(executor.send),
+            transmitter.origin.eq(executor.origin),
+            executor.sending.eq(transmitter.busy),
+            executor.sending_slot.eq(sending_slot),
+            march.start.eq(executor.march_start),
+            march.background.eq(executor.background),
+            executor.march_busy.eq(march.busy),
+            march.read_data.eq(response_read.data),
+            transmitter.read_data.eq(response_read.data),
+        ]
+        with m.If(executor.send):
+            m.d.sync += sending_slot.eq(executor.slot)
+        with m.If(march.busy):
+            m.d.comb += [
+                response_write.en.eq(march.write_en),
+                response_write.addr.eq(march.at),
+                response_write.data.eq(march.write_data),
+                response_read.addr.eq(march.at),
+            ]
+        with m.Else():
+            m.d.comb += [
+                response_write.en.eq(writer.write_en),
+                response_write.addr.eq(Cat(writer.write_at, executor.slot)),
+                response_write.data.eq(writer.write_data),
+                response_read.addr.eq(Cat(transmitter.read_at, sending_slot)),
+            ]
+
+        # Counters, in the order of COUNTER_FIELDS and MEMTEST_FIELDS.
+        events = {
+            "frames_ok": receiver.good,
+            "frames_bad": receiver.bad,
+            "repeats": executor.repeated,
+            "dropped": receiver.dropped,
+            "engine_timeouts": executor.timed_out,
+        }
+        counters = {field.name: Signal(8 * field.size, name=field.name) for field in COUNTER_FIELDS}
+        for name, counter in counters.items():
+            with m.If(events[name]):
+                m.d.sync += counter.eq(counter + 1)
+        gap = MEMTEST_AT - COUNTERS_AT - size_of(COUNTER_FIELDS)
+        m.d.comb += executor.records.eq(
+            Cat(
+                *(counters[field.name] for field in COUNTER_FIELDS),
+                Const(0, 8 * gap),
+                *(getattr(march, field.name) for field in MEMTEST_FIELDS),
+            )
+        )
+
+        m.d.comb += [
+            self.engine_reset.eq(executor.engine_reset),
+            self.led_link.eq(counters["frames_ok"][2]),
+            self.led_busy.eq(executor.busy),
+        ]
+        with m.If(receiver.bad | executor.timed_out):
+            m.d.sync += self.led_error.eq(1)
+        with m.If(executor.synced):
+            m.d.sync += self.led_error.eq(0)
+        return m

@@ -113,7 +113,7 @@ REQUEST_HEADER = (
 )
 
 RESPONSE_HEADER = (
-    Field("command", 1, "uint", "command code of the request with bit 7 set; 0x80 for a NAK"),
+    Field("command", 1, "uint", "command code of the request with bit 7 set; 0x80 where it is unknown"),
     Field("sequence", 1, "uint", "number of the request"),
     Field("status", 1, "uint", "status code"),
     Field(

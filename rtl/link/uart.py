@@ -6,7 +6,6 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
-
 from neuroloom.compiler.errors import InputError
 
 from .protocol import BAUD_MAX, BAUD_TOLERANCE, DIVISOR_MIN
@@ -76,7 +75,7 @@ class UartReceiver(wiring.Component):
         m.d.sync += [self.o.valid.eq(0), self.error.eq(0)]
         with m.FSM(name="receive"):
             with m.State("IDLE"):
-                # The low level was seen one cycle after it began (on average): half a bit minus one cycle from here.
+                # The first sample falls half a bit after the low level was seen, so it tells noise from a start bit.
                 m.d.sync += [timer.eq(self._divisor // 2 - 1), bits.eq(0)]
                 with m.If(~rx):
                     m.next = "BITS"
@@ -124,16 +123,17 @@ class UartTransmitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         timer = Signal(range(self._divisor))
-        # Start bit, data and stop bit leave from the low end while ones follow; a marker above tells when all have left.
-        shift = Signal(10, init=1)
-        m.d.comb += [self.busy.eq(shift != 1), self.i.ready.eq(~self.busy)]
-        m.d.sync += self.tx.eq(~self.busy | shift[0])
-        with m.If(~self.busy):
-            m.d.sync += timer.eq(self._divisor - 1)
-            with m.If(self.i.valid):
-                m.d.sync += shift.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1)))
-        with m.Elif(timer == 0):
+        # Start bit, data, stop bit, and a marker above them: when only the marker is left, all bits have had their time.
+        shift = Signal(11, init=1)
+        tick = timer == 0
+        m.d.comb += [
+            self.busy.eq(shift != 1),
+            self.i.ready.eq(~self.busy | (tick & (shift[1:] == 1))),
+        ]
+        # The line follows the shift register one cycle late, from a flip-flop, so that it never shows a glitch.
+        m.d.sync += [self.tx.eq(~self.busy | shift[0]), timer.eq(timer - 1)]
+        with m.If(tick & self.busy):
             m.d.sync += [timer.eq(self._divisor - 1), shift.eq(shift >> 1)]
-        with m.Else():
-            m.d.sync += timer.eq(timer - 1)
+        with m.If(self.i.ready & self.i.valid):
+            m.d.sync += [timer.eq(self._divisor - 1), shift.eq(Cat(Const(0, 1), self.i.payload, Const(3, 2)))]
         return m

@@ -1,0 +1,308 @@
+"""Carries out requests: sequence numbers, at-most-once execution, and the commands themselves."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .protocol import (
+    COUNTER_FIELDS,
+    HEADER_BYTES,
+    MEMTEST_FIELDS,
+    NAK_RESERVE,
+    RESPONSE_BIT,
+    Command,
+    Identity,
+    Status,
+    size_of,
+)
+
+IDENTITY_AT = HEADER_BYTES
+COUNTERS_AT = HEADER_BYTES
+MEMTEST_AT = 16
+"""Where each record begins in the offsets that the body counts through; a payload begins behind its header."""
+
+
+class Source(enum.Enum, shape=3):
+    """Where the bytes of a response come from."""
+
+    NOTHING = 0
+    ECHO = 1
+    IDENTITY = 2
+    RECORDS = 3
+    ENGINE = 4
+
+
+class Executor(wiring.Component):
+    """Takes frames from the receive buffers in order and leaves responses in the response buffers.
+
+    A response is built in buffer ``sequence % window`` and stays there until its number is reused, so that a repeated
+    request is answered without being executed. A NAK is built in the last bytes of buffer 0, which no response reaches.
+
+    Parameters
+    ----------
+    identity : :class:`Identity`
+        Complete, with ``max_payload`` and ``window``.
+    offset_bits : :class:`int`
+        Address bits of a frame buffer.
+    watchdog_bits : :class:`int`
+        A RUN without progress is given up after ``2 ** watchdog_bits`` cycles.
+
+    Members
+    -------
+    frame_valid, frame_end, frame_done : ``In(1)``, ``In(offset_bits)``, ``Out(1)``
+        A frame waits in the current receive buffer and its payload ends before ``frame_end``; strobe: go to the next one.
+    read_at, read_data : ``Out``, ``In``
+        Synchronous read port of that buffer, one cycle of latency.
+    bad_frame : ``In(1)``
+        Strobe: a broken frame came, a NAK is due.
+    slot, origin, open, close, writer_ready, w
+        The frame writer and the response buffer it writes to.
+    send, sending, sending_slot
+        The transmitter: strobe to send the frame at ``slot`` and ``origin``; whether it is busy, and with which buffer.
+    engine_i, engine_o, engine_reset
+        The engine.
+    march_start, march_busy, background
+        The memory test.
+    records : ``In(16 * 8)``
+        Counters and memory test record, by offset.
+    repeated, timed_out, synced
+        Strobes for the counters: a kept response is sent again; a RUN was given up; a session began.
+    busy : ``Out(1)``
+        A request is being carried out.
+    """
+
+    def __init__(self, identity: Identity, offset_bits: int, watchdog_bits: int):
+        self._identity = identity
+        self._offset_bits = offset_bits
+        self._slot_bits = (identity.window - 1).bit_length()
+        self._watchdog_bits = watchdog_bits
+        super().__init__(
+            {
+                "frame_valid": In(1),
+                "frame_end": In(offset_bits),
+                "frame_done": Out(1),
+                "read_at": Out(offset_bits),
+                "read_data": In(8),
+                "bad_frame": In(1),
+                "slot": Out(self._slot_bits),
+                "origin": Out(offset_bits),
+                "open": Out(1),
+                "close": Out(1),
+                "writer_ready": In(1),
+                "w": Out(stream.Signature(8)),
+                "send": Out(1),
+                "sending": In(1),
+                "sending_slot": In(self._slot_bits),
+                "engine_i": Out(stream.Signature(8)),
+                "engine_o": In(stream.Signature(8)),
+                "engine_reset": Out(1),
+                "march_start": Out(1),
+                "march_busy": In(1),
+                "background": Out(8),
+                "records": In(8 * (MEMTEST_AT - COUNTERS_AT + size_of(MEMTEST_FIELDS))),
+                "repeated": Out(1),
+                "timed_out": Out(1),
+                "synced": Out(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        window = self._identity.window
+
+        rom_init = bytes(IDENTITY_AT) + self._identity.to_bytes()
+        m.submodules.rom = rom = Memory(shape=8, depth=len(rom_init), init=rom_init)
+        rom_read = rom.read_port()
+
+        header = Signal(8 * HEADER_BYTES)
+        command, sequence, arg = header[0:8], header[8:16], header[16:32]
+        next_sequence = Signal(8)
+        in_session = Signal()
+        kept = Signal(window)  # which response buffers hold a response that may be asked for again
+        is_nak = Signal()
+        nak_due = Signal()
+        status = Signal(8)
+        source = Signal(Source)
+        end = Signal(self._offset_bits)
+        expected = Signal(range(self._identity.max_payload + 1))  # engine bytes still to come
+        index = Signal(range(HEADER_BYTES))
+        watchdog = Signal(self._watchdog_bits + 1)
+
+        # The byte at `read_at` is on the read ports from the second cycle on.
+        fresh = Signal()
+        advance = Signal()
+        m.d.sync += fresh.eq(1)
+        with m.If(advance):
+            m.d.sync += [self.read_at.eq(self.read_at + 1), fresh.eq(0)]
+        m.d.comb += rom_read.addr.eq(self.read_at)
+
+        buffer = sequence[: self._slot_bits]
+        behind = Signal(8)
+        repetition = Signal()
+        m.d.comb += [
+            self.slot.eq(Mux(is_nak, 0, sequence)),
+            self.origin.eq(Mux(is_nak, (1 << self._offset_bits) - NAK_RESERVE, 0)),
+            self.background.eq(arg),
+            behind.eq(sequence - next_sequence),
+            repetition.eq(behind[self._slot_bits :].all() & kept.bit_select(buffer, 1)),
+        ]
+        with m.If(self.bad_frame):
+            m.d.sync += nak_due.eq(1)
+
+        def refuse(reason: Status) -> None:
+            m.d.sync += [is_nak.eq(1), status.eq(reason), source.eq(Source.NOTHING)]
+            m.d.comb += self.frame_done.eq(1)
+            m.next = "WAIT"
+
+        with m.FSM(name="execute") as fsm:
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                m.d.sync += [self.read_at.eq(0), fresh.eq(0), is_nak.eq(0), status.eq(Status.OK), index.eq(0)]
+                with m.If(self.frame_valid):
+                    m.next = "HEADER"
+                with m.Elif(nak_due):
+                    m.d.sync += [nak_due.eq(0), header.eq(0), is_nak.eq(1), status.eq(Status.BAD_FRAME)]
+                    m.d.sync += source.eq(Source.NOTHING)
+                    m.next = "WAIT"
+
+            with m.State("HEADER"):
+                with m.If(fresh):
+                    m.d.comb += advance.eq(1)
+                    m.d.sync += [header.eq(Cat(header[8:], self.read_data)), index.eq(index + 1)]
+                    with m.If(index == HEADER_BYTES - 1):
+                        m.next = "DECIDE"
+
+            with m.State("DECIDE"):
+                m.d.sync += expected.eq(arg)
+                with m.If(command & RESPONSE_BIT):
+                    m.d.comb += self.frame_done.eq(1)
+                    m.next = "IDLE"
+                with m.Elif(command == Command.SYNC):
+                    m.d.sync += [source.eq(Source.ECHO), end.eq(self.frame_end)]
+                    m.next = "QUIET"
+                with m.Elif(~in_session):
+                    refuse(Status.NOT_SYNCED)
+                with m.Elif(behind == 0):
+                    m.d.sync += [next_sequence.eq(next_sequence + 1), source.eq(Source.NOTHING), end.eq(self.frame_end)]
+                    m.next = "WAIT"
+                    with m.Switch(command):
+                        with m.Case(Command.PING):
+                            m.d.sync += source.eq(Source.ECHO)
+                        with m.Case(Command.IDENTIFY):
+                            m.d.sync += [source.eq(Source.IDENTITY), end.eq(len(rom_init))]
+                        with m.Case(Command.STATUS):
+                            m.d.sync += [source.eq(Source.RECORDS), end.eq(COUNTERS_AT + size_of(COUNTER_FIELDS))]
+                        with m.Case(Command.MEMTEST):
+                            m.d.sync += [source.eq(Source.RECORDS), end.eq(MEMTEST_AT + size_of(MEMTEST_FIELDS))]
+                            m.next = "QUIET"
+                        with m.Case(Command.RESET):
+                            m.d.sync += self.engine_reset.eq(1)
+                        with m.Case(Command.RUN):
+                            with m.If(arg > self._identity.max_payload):
+                                m.d.sync += status.eq(Status.BAD_LENGTH)
+                            with m.Else():
+                                m.d.sync += source.eq(Source.ENGINE)
+                        with m.Default():
+                            m.d.sync += status.eq(Status.UNKNOWN_COMMAND)
+                with m.Elif(repetition):
+                    m.d.comb += [self.frame_done.eq(1), self.repeated.eq(1)]
+                    m.next = "SEND"
+                with m.Else():
+                    refuse(Status.OUT_OF_ORDER)
+
+            with m.State("QUIET"):
+                # Nothing older may leave after the response, and the buffers are about to be forgotten.
+                with m.If(~self.sending):
+                    m.d.sync += kept.eq(0)
+                    with m.If(command == Command.SYNC):
+                        m.d.comb += self.synced.eq(1)
+                        m.d.sync += [in_session.eq(1), next_sequence.eq(sequence + 1)]
+                        m.next = "OPEN"
+                    with m.Else():
+                        m.d.comb += self.march_start.eq(1)
+                        m.d.sync += self.read_at.eq(MEMTEST_AT)
+                        m.next = "MARCH"
+            with m.State("MARCH"):
+                with m.If(~self.march_busy):
+                    m.next = "OPEN"
+
+            with m.State("WAIT"):
+                # The buffer may still be on its way to the host, as a repetition.
+                with m.If(~self.sending | (self.sending_slot != self.slot)):
+                    m.next = "OPEN"
+            with m.State("OPEN"):
+                m.d.sync += index.eq(0)
+                with m.If(self.writer_ready):
+                    m.d.comb += self.open.eq(1)
+                    m.next = "ANSWER"
+            with m.State("ANSWER"):
+                words = Array([command | RESPONSE_BIT, sequence, status, next_sequence])
+                m.d.comb += [self.w.valid.eq(1), self.w.payload.eq(words[index])]
+                m.d.sync += watchdog.eq(0)
+                with m.If(self.w.ready):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(index == HEADER_BYTES - 1):
+                        m.d.sync += self.engine_reset.eq(0)
+                        m.next = "BODY"
+
+            with m.State("BODY"):
+                more = Signal()
+                m.d.comb += more.eq(self.read_at != end)
+                with m.Switch(source):
+                    with m.Case(Source.ENGINE):
+                        m.d.comb += [
+                            self.engine_i.valid.eq(fresh & more),
+                            self.engine_i.payload.eq(self.read_data),
+                            advance.eq(self.engine_i.valid & self.engine_i.ready),
+                            self.w.payload.eq(self.engine_o.payload),
+                            self.w.valid.eq(self.engine_o.valid & (expected != 0)),
+                            self.engine_o.ready.eq(self.w.ready & (expected != 0)),
+                        ]
+                        m.d.sync += watchdog.eq(watchdog + 1)
+                        with m.If(self.w.valid & self.w.ready):
+                            m.d.sync += expected.eq(expected - 1)
+                        with m.If(advance | (self.w.valid & self.w.ready)):
+                            m.d.sync += watchdog.eq(0)
+                        with m.If(~more & (expected == 0)):
+                            m.next = "CLOSE"
+                        with m.Elif(watchdog[-1]):
+                            m.d.comb += self.timed_out.eq(1)
+                            m.d.sync += [
+                                self.engine_reset.eq(1),
+                                status.eq(Status.ENGINE_TIMEOUT),
+                                source.eq(Source.NOTHING),
+                            ]
+                            m.next = "OPEN"
+                    with m.Case(Source.NOTHING):
+                        m.next = "CLOSE"
+                    with m.Default():
+                        m.d.comb += [self.w.valid.eq(fresh & more), advance.eq(self.w.valid & self.w.ready)]
+                        with m.Switch(source):
+                            with m.Case(Source.IDENTITY):
+                                m.d.comb += self.w.payload.eq(rom_read.data)
+                            with m.Case(Source.RECORDS):
+                                record = self.records.word_select((self.read_at - COUNTERS_AT)[:5], 8)
+                                m.d.comb += self.w.payload.eq(record)
+                            with m.Default():
+                                m.d.comb += self.w.payload.eq(self.read_data)
+                        with m.If(~more):
+                            m.next = "CLOSE"
+            with m.State("CLOSE"):
+                with m.If(self.writer_ready):
+                    m.d.comb += self.close.eq(1)
+                    m.next = "FINISH"
+            with m.State("FINISH"):
+                with m.If(self.writer_ready):
+                    with m.If(~is_nak):
+                        m.d.sync += kept.bit_select(buffer, 1).eq(1)
+                        m.d.comb += self.frame_done.eq(1)
+                    m.next = "SEND"
+            with m.State("SEND"):
+                with m.If(~self.sending):
+                    m.d.comb += self.send.eq(1)
+                    m.next = "IDLE"
+        return m
