@@ -1,5 +1,7 @@
-"""ONNX out: writing logic networks as files that stock runtimes run."""
+"""ONNX out: logic networks as files that stock runtimes run, written by hand or from torch modules."""
 
+from .evaluate import evaluate
+from .torch_modules import export
 from .writer import LogicModelWriter, Value
 
-__all__ = ["LogicModelWriter", "Value"]
+__all__ = ["LogicModelWriter", "Value", "evaluate", "export"]

@@ -30,7 +30,8 @@ about how ``indices`` were drawn, without effect on the result).
 * ``X``: bool, uint8, uint16 or uint32 ``[N, D_1, ..., D_n, C]``, channels last.  Elements are 0 or 1 when ``tree_depth >= 1``;
   any value of the type when ``tree_depth == 0``.  Padding reads as 0.
 * ``indices``: int32 or int64 ``[M, P, R]`` (``M`` kernels, ``R`` = lut_rank), ``P = R**(tree_depth - 1)`` leaves when
-  ``tree_depth >= 1`` and ``P = 1`` when ``tree_depth == 0``.  An entry addresses the flattened receptive field ``[k_1, ..., k_n, c]``, channel minor::
+  ``tree_depth >= 1`` and ``P = 1`` when ``tree_depth == 0``.  An entry addresses the flattened receptive
+  field ``[k_1, ..., k_n, c]``, channel minor::
 
       index = ((k_1 * kernel_shape[1] + k_2) * kernel_shape[2] + k_3 ...) * C + c        in [0, prod(kernel_shape) * C)
 
@@ -51,7 +52,8 @@ Domain ``neuroloom`` (version 1)
 
 ``Thermometer(X, thresholds) -> Y``; attribute ``inclusive`` (int, default 1).  ``X`` is ``[..., F]``, ``thresholds`` ``[F, T]``,
 ``Y`` bool ``[..., F*T]``, feature-major: ``Y[..., f*T + t] = X[..., f] >= thresholds[f, t]``, or ``>`` when ``inclusive == 0``.
-Thresholds need not be ordered.  ``X`` is first cast to the type of ``thresholds``; the writer chooses that type so that the cast is exact.
+Thresholds need not be ordered.  ``X`` is first cast to the type of ``thresholds``; the writer chooses
+that type so that the cast is exact.
 
 ``GroupSum(X) -> Y``; attributes ``groups`` (int, required), ``tau`` (float, default 1), ``beta`` and ``offset`` (floats,
 default 0).

@@ -379,7 +379,11 @@ class LogicModelWriter:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Check the model and write it to ``path``, whole or not at all; return the path."""
-        model = self.model()
+        return self.write(self.model(), path)
+
+    @staticmethod
+    def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
+        """Check a model built here and write it to ``path``, whole or not at all; return the path."""
         onnx.checker.check_model(model, full_check=True)
         return write_atomically(model.SerializeToString(deterministic=True), path)
 
