@@ -1,0 +1,357 @@
+// The virtual board: a verilated design whose UART pins are a pseudo-terminal.
+//
+// Ports used: clk, rx, tx; and, where the design has them, rst and leds. Everything is at the level of bits on the
+// pins: 8N1 at the given baud rate, so a bitstream read back to Verilog runs here exactly as the RTL does.
+//
+// stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | end KEY=VALUE ...
+// stdin, one command a line:  stats | reset [CYCLES] | quit        end of file: quit (the parent has died)
+
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <fcntl.h>
+#include <memory>
+#include <poll.h>
+#include <string>
+#include <termios.h>
+#include <thread>
+#include <unistd.h>
+
+#include "Vboard.h"
+#include "verilated.h"
+
+namespace {
+
+volatile std::sig_atomic_t stop_requested = 0;
+
+void on_signal(int) { stop_requested = 1; }
+
+[[noreturn]] void fail(const char* what) {
+    std::fprintf(stderr, "virtual board: %s: %s\n", what, std::strerror(errno));
+    std::exit(4);
+}
+
+// --- ports a design may lack: the first overload exists only where the member does -------------------------------
+
+template <class M> auto set_reset(M& m, int value, int) -> decltype((void)(m.rst = value)) { m.rst = value; }
+template <class M> void set_reset(M&, int, long) {}
+
+template <class M> auto get_leds(M& m, int) -> decltype((std::uint64_t)m.leds) { return m.leds; }
+template <class M> std::uint64_t get_leds(M&, long) { return 0; }
+
+// --- the pseudo-terminal -----------------------------------------------------------------------------------------
+
+class Terminal {
+public:
+    Terminal() {
+        fd_ = ::posix_openpt(O_RDWR | O_NOCTTY);
+        if (fd_ < 0 || ::grantpt(fd_) != 0 || ::unlockpt(fd_) != 0) fail("cannot open a pseudo-terminal");
+        const char* name = ::ptsname(fd_);
+        if (name == nullptr) fail("cannot name the pseudo-terminal");
+        path_ = name;
+        // Opened once and closed again: from then on the kernel reports whether anyone has the port open.
+        const int slave = ::open(name, O_RDWR | O_NOCTTY);
+        if (slave < 0) fail("cannot open the pseudo-terminal's other side");
+        termios raw;
+        if (::tcgetattr(slave, &raw) != 0) fail("cannot read terminal settings");
+        ::cfmakeraw(&raw);
+        if (::tcsetattr(slave, TCSANOW, &raw) != 0) fail("cannot set the terminal raw");
+        ::close(slave);
+        ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
+    }
+
+    ~Terminal() { ::close(fd_); }
+
+    int fd() const { return fd_; }
+    const std::string& path() const { return path_; }
+
+    // Whether the other side is open now.
+    bool open() const {
+        pollfd p{fd_, 0, 0};
+        ::poll(&p, 1, 0);
+        return (p.revents & POLLHUP) == 0;
+    }
+
+    // Bytes that the host wrote; 0 when there are none or the port is closed.
+    std::size_t read(std::uint8_t* data, std::size_t size) {
+        const ssize_t n = ::read(fd_, data, size);
+        return n > 0 ? static_cast<std::size_t>(n) : 0;
+    }
+
+    // How many bytes the host's side took; the rest is to be offered again.
+    std::size_t write(const std::uint8_t* data, std::size_t size) {
+        const ssize_t n = ::write(fd_, data, size);
+        return n > 0 ? static_cast<std::size_t>(n) : 0;
+    }
+
+private:
+    int fd_;
+    std::string path_;
+};
+
+// --- the UART on the pins ----------------------------------------------------------------------------------------
+
+class Uart {
+public:
+    explicit Uart(double cycles_per_bit) : bit_(cycles_per_bit) {}
+
+    std::deque<std::uint8_t> to_device, from_device;
+    std::uint64_t sent = 0, received = 0, framing_errors = 0;
+
+    bool sending() const { return send_left_ > 0; }
+
+    // Level of rx in this cycle.
+    int drive(std::uint64_t cycle) {
+        if (send_left_ == 0) {
+            if (to_device.empty()) return 1;
+            frame_ = 0x200u | (unsigned(to_device.front()) << 1);  // stop bit, data, start bit
+            to_device.pop_front();
+            send_left_ = 10;
+            send_start_ = cycle;
+            send_next_ = cycle + edge(1);
+        } else if (cycle >= send_next_) {
+            frame_ >>= 1;
+            if (--send_left_ == 0) {
+                ++sent;
+                return to_device.empty() ? 1 : drive(cycle);
+            }
+            send_next_ = send_start_ + edge(11 - send_left_);
+        }
+        return frame_ & 1;
+    }
+
+    // Takes the level of tx after this cycle's clock edge.
+    void sample(int level, std::uint64_t cycle) {
+        if (take_ == 0) {
+            if (level == 0 && last_ == 1) {
+                take_ = 1;
+                take_start_ = cycle;
+                take_next_ = cycle + std::uint64_t(std::llround(0.5 * bit_));
+            }
+        } else if (cycle >= take_next_) {
+            if (take_ == 1) {
+                if (level != 0) take_ = -1;  // a glitch
+            } else if (take_ <= 9) {
+                data_ = std::uint8_t(data_ >> 1 | level << 7);
+            } else {
+                if (level == 0) ++framing_errors;
+                else from_device.push_back(data_), ++received;
+                take_ = -1;
+            }
+            ++take_;
+            take_next_ = take_start_ + std::uint64_t(std::llround((take_ - 0.5) * bit_));
+        }
+        last_ = level;
+    }
+
+    // A power cut in mid-byte: the line is idle again.
+    void reset() { take_ = 0, last_ = 1; }
+
+private:
+    std::uint64_t edge(int bits) const { return std::uint64_t(std::llround(bits * bit_)); }
+
+    double bit_;
+    unsigned frame_ = 1;
+    int send_left_ = 0;
+    std::uint64_t send_start_ = 0, send_next_ = 0;
+    int take_ = 0, last_ = 1;
+    std::uint8_t data_ = 0;
+    std::uint64_t take_start_ = 0, take_next_ = 0;
+};
+
+struct Options {
+    double clock_hz = 0, baud = 0;
+    unsigned seed = 1;
+    bool pace = false;
+    unsigned reset_cycles = 16;
+};
+
+Options parse(int argc, char** argv) {
+    Options o;
+    for (int i = 1; i < argc; ++i) {
+        const std::string arg = argv[i];
+        auto value = [&]() -> const char* {
+            if (i + 1 >= argc) {
+                std::fprintf(stderr, "virtual board: %s must be followed by a value\n", arg.c_str());
+                std::exit(2);
+            }
+            return argv[++i];
+        };
+        if (arg == "--clock-hz") o.clock_hz = std::atof(value());
+        else if (arg == "--baud") o.baud = std::atof(value());
+        else if (arg == "--seed") o.seed = unsigned(std::strtoul(value(), nullptr, 10));
+        else if (arg == "--pace") o.pace = true;
+        else {
+            std::fprintf(stderr, "virtual board: unknown option %s\n", arg.c_str());
+            std::exit(2);
+        }
+    }
+    if (o.clock_hz <= 0 || o.baud <= 0 || o.clock_hz < 2 * o.baud) {
+        std::fprintf(stderr, "virtual board: --clock-hz must be at least twice --baud, and both above 0\n");
+        std::exit(2);
+    }
+    return o;
+}
+
+class Board {
+public:
+    explicit Board(const Options& options) : options_(options), uart_(options.clock_hz / options.baud) {
+        context_.randReset(2);  // what has no initial value starts random, as in a real chip
+        context_.randSeed(int(options.seed));
+        model_ = std::make_unique<Vboard>(&context_, "board");
+        started_ = Clock::now();
+    }
+
+    int run() {
+        std::printf("port %s\n", terminal_.path().c_str());
+        std::fflush(stdout);
+        reset(options_.reset_cycles);
+        while (!stop_requested && !context_.gotFinish()) {
+            if (!read_commands()) break;
+            const bool open = terminal_.open();
+            exchange(open);
+            const bool busy = open || !uart_.to_device.empty() || uart_.sending();
+            simulate(kChunk);
+            report_leds();
+            if (!busy) wait(kIdleMs);
+            else if (options_.pace) keep_pace();
+        }
+        model_->final();
+        report("end");
+        return 0;
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr unsigned kChunk = 4096;               // cycles between looks at the terminal
+    static constexpr std::size_t kQueue = 8192;            // bytes taken from the host ahead of the line
+    static constexpr std::size_t kOverrun = 1 << 20;       // bytes kept for a host that does not read
+    static constexpr int kIdleMs = 10;                     // nobody has the port open: leave the processor alone
+
+    void simulate(unsigned cycles) {
+        Vboard& m = *model_;
+        for (unsigned i = 0; i < cycles; ++i) {
+            m.rx = uart_.drive(cycle_);
+            m.clk = 0;
+            m.eval();
+            m.clk = 1;
+            m.eval();
+            uart_.sample(m.tx, cycle_);
+            ++cycle_;
+        }
+    }
+
+    void reset(unsigned cycles) {
+        set_reset(*model_, 1, 0);
+        simulate(cycles);
+        set_reset(*model_, 0, 0);
+        uart_.reset();
+    }
+
+    void exchange(bool open) {
+        if (open && uart_.to_device.size() < kQueue) {
+            std::uint8_t data[4096];
+            const std::size_t n = terminal_.read(data, sizeof data);
+            uart_.to_device.insert(uart_.to_device.end(), data, data + n);
+        }
+        auto& out = uart_.from_device;
+        if (!open) {
+            dropped_ += out.size();  // a serial port that nobody has open loses what comes in
+            out.clear();
+        }
+        while (!out.empty()) {
+            std::uint8_t data[1024];
+            const std::size_t n = std::min(out.size(), sizeof data);
+            std::copy(out.begin(), out.begin() + std::ptrdiff_t(n), data);
+            const std::size_t taken = terminal_.write(data, n);
+            out.erase(out.begin(), out.begin() + std::ptrdiff_t(taken));
+            if (taken < n) break;
+        }
+        if (out.size() > kOverrun) {
+            dropped_ += out.size() - kOverrun;
+            out.erase(out.begin(), out.end() - std::ptrdiff_t(kOverrun));
+        }
+    }
+
+    // False at the end of input.
+    bool read_commands() {
+        pollfd p{0, POLLIN, 0};
+        if (::poll(&p, 1, 0) <= 0) return true;
+        char data[256];
+        const ssize_t n = ::read(0, data, sizeof data);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return false;
+        for (ssize_t i = 0; i < n; ++i) {
+            if (data[i] != '\n') {
+                command_ += data[i];
+                continue;
+            }
+            if (command_ == "quit") return false;
+            if (command_ == "stats") report("stats");
+            else if (command_.rfind("reset", 0) == 0) {
+                const unsigned long cycles = command_.size() > 6 ? std::strtoul(command_.c_str() + 6, nullptr, 10) : 0;
+                reset(cycles ? unsigned(cycles) : options_.reset_cycles);
+                report("stats");
+            } else std::fprintf(stderr, "virtual board: unknown command %s\n", command_.c_str());
+            command_.clear();
+        }
+        return true;
+    }
+
+    void wait(int ms) {
+        pollfd p{0, POLLIN, 0};
+        ::poll(&p, 1, ms);
+    }
+
+    void keep_pace() {
+        const double ahead = double(cycle_) / options_.clock_hz - seconds();
+        if (ahead > 0.002) std::this_thread::sleep_for(std::chrono::duration<double>(std::min(ahead, 0.05)));
+    }
+
+    void report_leds() {
+        const std::uint64_t leds = get_leds(*model_, 0);
+        const auto now = Clock::now();
+        if (leds == leds_ || now - led_time_ < std::chrono::milliseconds(50)) return;
+        leds_ = leds;
+        led_time_ = now;
+        std::printf("leds %llx\n", static_cast<unsigned long long>(leds));
+        std::fflush(stdout);
+    }
+
+    double seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
+
+    void report(const char* kind) {
+        std::printf("%s cycles=%llu seconds=%.3f sent=%llu received=%llu framing_errors=%llu dropped=%llu leds=%llu\n",
+                    kind, ull(cycle_), seconds(), ull(uart_.sent), ull(uart_.received), ull(uart_.framing_errors),
+                    ull(dropped_), ull(get_leds(*model_, 0)));
+        std::fflush(stdout);
+    }
+
+    static unsigned long long ull(std::uint64_t v) { return v; }
+
+    Options options_;
+    VerilatedContext context_;
+    std::unique_ptr<Vboard> model_;
+    Terminal terminal_;
+    Uart uart_;
+    std::uint64_t cycle_ = 0, dropped_ = 0, leds_ = ~std::uint64_t{0};
+    std::string command_;
+    Clock::time_point started_, led_time_{};
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const Options options = parse(argc, argv);
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);  // a reader of stdout that is gone must not kill the board
+    return Board(options).run();
+}

@@ -1,0 +1,303 @@
+"""The virtual board: a design under Verilator with its UART on a pseudo-terminal, like a board on a serial port.
+
+Works on RTL and on a bitstream read back to Verilog alike, because everything happens on the pins ``clk``, ``rx``,
+``tx`` (``rst`` and ``leds`` where the design has them). Memories and registers without an initial value start random.
+"""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from neuroloom.boards import cache, emit, toolchain
+from neuroloom.boards.board import Board
+from neuroloom.boards.build import make_top
+from neuroloom.compiler.errors import DeviceError, InputError
+from neuroloom.rtl.link.protocol import Identity
+
+HARNESS = Path(__file__).with_name("harness.cpp")
+VERILATOR_FLAGS = (
+    *(
+        "--cc",
+        "--exe",
+        "-O3",
+        "--prefix",
+        "Vboard",
+        "--Mdir",
+        "obj",
+        "--no-timing",
+        "--no-assert",
+        "--output-split",
+        "20000",
+    ),
+    *("--x-initial", "unique", "--x-assign", "unique", "-Wno-lint", "-Wno-style", "-Wno-fatal", "--error-limit", "5"),
+)
+MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include")
+COMPILE_TIMEOUT_S = 1800
+START_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counters of a running virtual board: clock cycles, wall seconds, bytes to (``sent``) and from (``received``) the
+    device, broken stop bits, bytes lost because nobody had the port open, and the LED levels as a number."""
+
+    cycles: int
+    seconds: float
+    sent: int
+    received: int
+    framing_errors: int
+    dropped: int
+    leds: int
+
+    @property
+    def cycles_per_second(self) -> float:
+        """Simulated clock cycles per second of wall time, idle time included."""
+        return self.cycles / self.seconds if self.seconds > 0 else 0.0
+
+
+class VirtualBoard:
+    """One virtual board; also a context manager that starts and stops it.
+
+    ``verilog`` are the design's files, as paths or as texts by name; ``top`` its top module. ``clock_hz`` is the clock
+    at pin ``clk`` and ``baud`` the line rate: only their ratio matters unless ``pace`` limits the simulation to real
+    time. ``seed`` chooses the random initial content. ``on_leds`` is called, from another thread, with the new levels.
+    """
+
+    def __init__(
+        self,
+        verilog: Sequence[Path] | Mapping[str, str],
+        top: str,
+        clock_hz: int,
+        baud: int,
+        *,
+        seed: int = 1,
+        pace: bool = False,
+        on_leds: Callable[[int], None] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        if isinstance(verilog, Mapping):
+            self._files = dict(verilog)
+        else:
+            self._files = {path.name: path.read_text(encoding="utf-8") for path in verilog}
+        if not self._files:
+            raise InputError("Virtual board must have at least one Verilog file, not none")
+        if baud <= 0 or clock_hz < 2 * baud:
+            raise InputError(f"Clock must be at least twice the baud rate {baud}, not {clock_hz} Hz")
+        self._top = top
+        self._arguments = ["--clock-hz", str(clock_hz), "--baud", str(baud), "--seed", str(seed)]
+        if pace:
+            self._arguments.append("--pace")
+        self._on_leds = on_leds
+        self._progress = progress or (lambda text: None)
+        self._process: subprocess.Popen[str] | None = None
+        self._events: queue.Queue[str | None] = queue.Queue()
+        self._errors: list[str] = []
+        self._readers: list[threading.Thread] = []
+        self._last: Statistics | None = None
+        self.port: str | None = None
+        self.leds = 0
+        self.cached = False
+
+    def compile(self, *, jobs: int = 2, timeout_s: float = COMPILE_TIMEOUT_S) -> Path:
+        """Compile the design, or find it compiled; returns the program. ``jobs`` compilers run at once."""
+        tools = {name: toolchain.find(name) for name in ("verilator", "make", "g++", "perl")}
+        harness = HARNESS.read_text(encoding="utf-8")
+        key = cache.digest(
+            {
+                "files": self._files,
+                "top": self._top,
+                "harness": harness,
+                "flags": [*VERILATOR_FLAGS, *MAKE_FLAGS],
+                "tools": {name: tool.version for name, tool in tools.items()},
+            }
+        )
+        entry = cache.lookup("virtual", key)
+        self.cached = entry is not None
+        if entry is None:
+            with cache.workspace("virtual") as work:
+                self._build(work, tools, harness, jobs, timeout_s)
+                result = work / "result"
+                result.mkdir()
+                (work / "obj" / "board").rename(result / "board")
+                entry = cache.publish(result, "virtual", key)
+        else:
+            self._progress("cached")
+        return entry / "board"
+
+    def _build(self, work: Path, tools: Mapping[str, Any], harness: str, jobs: int, timeout_s: float) -> None:
+        for name, text in self._files.items():
+            (work / name).write_text(text, encoding="utf-8")
+        (work / "harness.cpp").write_text(harness, encoding="utf-8")
+        self._progress("verilating")
+        arguments = [*VERILATOR_FLAGS, "--top-module", self._top, "-o", "board", "harness.cpp", *sorted(self._files)]
+        toolchain.run(tools["verilator"], arguments, cwd=work, timeout=timeout_s)
+        self._progress("compiling")
+        compiler = f"CXX={tools['g++'].argv[0]}"
+        arguments = ["-C", "obj", "-f", "Vboard.mk", "-j", str(jobs), compiler, f"LINK={compiler[4:]}", *MAKE_FLAGS]
+        toolchain.run(tools["make"], arguments, cwd=work, timeout=timeout_s, env=tools["verilator"].env)
+
+    def start(self) -> str:
+        """Compile if needed, start, and return the path of the serial port; raises DeviceError if it does not come."""
+        if self._process is not None:
+            raise InputError("Virtual board must be stopped before it is started again")
+        program = self.compile()
+        self._errors.clear()
+        self._process = subprocess.Popen(
+            [str(program), *self._arguments],
+            stdin=subprocess.PIPE,  # closes when this process dies, and the board ends with it
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        self._events = queue.Queue()
+        self._readers = [
+            threading.Thread(target=self._read_events, args=(self._process, self._events), daemon=True),
+            threading.Thread(target=self._read_errors, args=(self._process,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+        line = self._next_event("port", START_TIMEOUT_S)
+        self.port = line.split(maxsplit=1)[1]
+        return self.port
+
+    def _read_events(self, process: subprocess.Popen[str], events: queue.Queue[str | None]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            kind, _, rest = line.strip().partition(" ")
+            if kind == "leds":
+                self.leds = int(rest, 16)
+                if self._on_leds is not None:
+                    self._on_leds(self.leds)
+            else:
+                if kind == "end":
+                    self._last = _statistics(line)
+                events.put(line.strip())
+        events.put(None)
+
+    def _read_errors(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            self._errors.append(line.strip())
+
+    def _next_event(self, kind: str, timeout_s: float) -> str:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                line = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.stop()
+                raise DeviceError(f"Virtual board did not answer within {timeout_s:.0f} s; start it again") from None
+            if line is None:
+                self._events.put(None)
+                raise DeviceError(f"Virtual board ended: {' | '.join(self._errors[-3:]) or 'it gave no reason'}")
+            if line.startswith(kind):
+                return line
+
+    @property
+    def running(self) -> bool:
+        """Whether the board's process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the board ends by itself; False when ``timeout_s`` passes first (None: no limit)."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _command(self, text: str) -> None:
+        if self._process is None or not self.running:
+            raise DeviceError("Virtual board is not running; start it first")
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(text + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise DeviceError("Virtual board has ended; start it again") from None
+
+    def statistics(self) -> Statistics:
+        """Counters now; of a stopped board, the last ones."""
+        if not self.running and self._last is not None:
+            return self._last
+        self._command("stats")
+        return _statistics(self._next_event("stats", START_TIMEOUT_S))
+
+    def reset(self, cycles: int = 16) -> None:
+        """Hold the design's ``rst`` for ``cycles``: what a power cut does to the logic. Returns when it is released."""
+        self._command(f"reset {cycles}")
+        self._next_event("stats", START_TIMEOUT_S)
+
+    def stop(self) -> Statistics | None:
+        """End the board; returns its last counters. Stopping a stopped board does nothing."""
+        process, self._process = self._process, None
+        if process is None:
+            return self._last
+        assert process.stdin is not None
+        try:
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for reader in self._readers:
+            reader.join(timeout=STOP_TIMEOUT_S)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        self.port = None
+        return self._last
+
+    def __enter__(self) -> VirtualBoard:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _statistics(line: str) -> Statistics:
+    fields = dict(pair.split("=", 1) for pair in line.split()[1:])
+    return Statistics(
+        **{name: float(value) if name == "seconds" else int(value) for name, value in fields.items()}  # type: ignore[arg-type]
+    )
+
+
+def emulate(
+    engine_factory: Callable[[], Any],
+    identity: Identity,
+    board: Board,
+    *,
+    extra_files: Mapping[str, str] | None = None,
+    seed: int = 1,
+    pace: bool = False,
+    on_leds: Callable[[int], None] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> VirtualBoard:
+    """The virtual board that runs ``engine_factory()`` behind the link shell as ``board`` would; not started yet.
+
+    Arguments as for :func:`neuroloom.boards.build.build`; the RTL is the board's without its PLL.
+    """
+    if progress is not None:
+        progress("elaborating")
+    engine = engine_factory()
+    top, own = make_top(engine, identity, board, simulation=True)
+    files = {"top.v": emit.to_verilog(top), **getattr(engine, "extra_files", {}), **(extra_files or {})}
+    return VirtualBoard(files, "top", own.clock_hz, own.baud, seed=seed, pace=pace, on_leds=on_leds, progress=progress)
