@@ -147,6 +147,21 @@ def _or(inputs: list[np.ndarray], attributes: dict[str, Any]) -> np.ndarray:
     return inputs[0] | inputs[1]
 
 
+@_kernel("And")
+def _and(inputs: list[np.ndarray], attributes: dict[str, Any]) -> np.ndarray:
+    return inputs[0] & inputs[1]
+
+
+@_kernel("Xor")
+def _xor(inputs: list[np.ndarray], attributes: dict[str, Any]) -> np.ndarray:
+    return inputs[0] ^ inputs[1]
+
+
+@_kernel("Not")
+def _not(inputs: list[np.ndarray], attributes: dict[str, Any]) -> np.ndarray:
+    return ~inputs[0]
+
+
 @_kernel("Identity")
 def _identity(inputs: list[np.ndarray], attributes: dict[str, Any]) -> np.ndarray:
     return inputs[0]

@@ -151,6 +151,7 @@ def _check_inputs(batch: np.ndarray, bits: bool) -> np.ndarray:
     head = batch[:CHECK_SAMPLES]
     shape = (CHECK_SAMPLES, *batch.shape[1:])
     rng = np.random.default_rng(0)
+    extra: np.ndarray
     if bits:
         extra = rng.integers(0, 2, shape)
     elif batch.dtype.kind == "f":

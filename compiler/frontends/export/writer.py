@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from neuroloom.compiler.errors import InputError
 from numpy.typing import ArrayLike
 from onnx import helper, numpy_helper
 
+from .checks import TABLE_TYPES, UNSIGNED, dtype_name, index_array, onnx_type, require, table_array, threshold_array
+from .files import write_atomically
 from .functions import DOMAIN_VERSIONS, LNN_DOMAIN, NL_DOMAIN, function_proto
 from .geometry import table_shape, window_output
 
@@ -28,12 +29,6 @@ IR_VERSION = 10
 
 BATCH_AXIS = "N"
 """Name of the symbolic batch axis put in front of every per-sample shape."""
-
-UNSIGNED = ("bool", "uint8", "uint16", "uint32")
-"""Element types that may address a table."""
-
-TABLE_TYPES = (*UNSIGNED, "int8", "int16", "int32")
-"""Element types of a table, and so of its output."""
 
 _RELATIONS = {">=": 1, ">": 0}
 
@@ -73,7 +68,7 @@ class LogicModelWriter:
         dims = tuple(int(d) for d in shape)
         if any(d < 1 for d in dims):
             raise InputError(f"input '{name}': every dimension must be at least 1, not {list(dims)}")
-        value = Value(self._claim(name), dims, _dtype_name(dtype, f"input '{name}'"))
+        value = Value(self._claim(name), dims, dtype_name(dtype, f"input '{name}'"))
         self._inputs.append(value)
         return value
 
@@ -99,20 +94,18 @@ class LogicModelWriter:
         """
         name = self._layer_name(name, "lookup_table")
         where = f"layer '{name}'"
-        _require(x.dtype in UNSIGNED, f"{where}: the input must be one of {', '.join(UNSIGNED)}, not {x.dtype}")
-        _require(input_bits >= 1, f"{where}: input_bits must be at least 1, not {input_bits}")
-        _require(
-            x.dtype != "bool" or input_bits == 1, f"{where}: a bool input must have input_bits 1, not {input_bits}"
-        )
-        index = _index_array(indices, x.shape[-1], 2, where)
-        table = _table_array(tables, TABLE_TYPES, where)
+        require(x.dtype in UNSIGNED, f"{where}: the input must be one of {', '.join(UNSIGNED)}, not {x.dtype}")
+        require(input_bits >= 1, f"{where}: input_bits must be at least 1, not {input_bits}")
+        require(x.dtype != "bool" or input_bits == 1, f"{where}: a bool input must have input_bits 1, not {input_bits}")
+        index = index_array(indices, x.shape[-1], 2, where)
+        table = table_array(tables, TABLE_TYPES, where)
         m, k = index.shape
         expected = (m, table_shape(k, input_bits, where))
-        _require(table.shape == expected, f"{where}: tables must have shape {expected}, not {table.shape}")
-        _require(out_bits >= 0, f"{where}: out_bits must be at least 0, not {out_bits}")
+        require(table.shape == expected, f"{where}: tables must have shape {expected}, not {table.shape}")
+        require(out_bits >= 0, f"{where}: out_bits must be at least 0, not {out_bits}")
         if out_bits and table.dtype != np.bool_ and table.size:
             low, high = int(table.min()), int(table.max())
-            _require(
+            require(
                 0 <= low and high < 1 << out_bits,
                 f"{where}: tables must hold values in [0, {1 << out_bits}) for out_bits {out_bits}, not {low}..{high}",
             )
@@ -123,8 +116,7 @@ class LogicModelWriter:
             [x.name, self._constant(f"{name}.indices", index), self._constant(f"{name}.tables", table)],
             (*x.shape[:-1], m),
             table.dtype.name,
-            input_bits=int(input_bits),
-            out_bits=int(out_bits),
+            {"input_bits": int(input_bits), "out_bits": int(out_bits)},
         )
 
     def lookup_table_conv(
@@ -148,18 +140,22 @@ class LogicModelWriter:
         """
         name = self._layer_name(name, "lookup_table_conv")
         where = f"layer '{name}'"
-        _require(x.dtype in UNSIGNED, f"{where}: the input must be one of {', '.join(UNSIGNED)}, not {x.dtype}")
-        _require(tree_depth >= 0, f"{where}: tree_depth must be at least 0, not {tree_depth}")
+        require(x.dtype in UNSIGNED, f"{where}: the input must be one of {', '.join(UNSIGNED)}, not {x.dtype}")
+        require(tree_depth >= 0, f"{where}: tree_depth must be at least 0, not {tree_depth}")
         out, geometry = window_output(x.shape, kernel_shape, strides, pads, where)
         patch = math.prod(geometry["kernel_shape"]) * x.shape[-1]
-        index = _index_array(indices, patch, 3, where)
+        index = index_array(indices, patch, 3, where)
         m, p, rank = index.shape
         leaves = rank ** (tree_depth - 1) if tree_depth else 1
-        _require(p == leaves, f"{where}: indices must have {leaves} leaves per kernel (its second axis), not {p}")
+        require(p == leaves, f"{where}: indices must have {leaves} leaves per kernel (its second axis), not {p}")
         arguments = [x.name, self._constant(f"{name}.indices", index)]
-        attributes = dict(geometry, tree_depth=int(tree_depth), channel_group_size=int(channel_group_size))
+        attributes: dict[str, Any] = {
+            **geometry,
+            "tree_depth": int(tree_depth),
+            "channel_group_size": int(channel_group_size),
+        }
         if tree_depth == 0:
-            _require(tables is None, f"{where}: tables must be omitted when tree_depth is 0")
+            require(tables is None, f"{where}: tables must be omitted when tree_depth is 0")
             return self._call(
                 LNN_DOMAIN,
                 "LookupTableConv",
@@ -167,17 +163,17 @@ class LogicModelWriter:
                 arguments,
                 (*out, m, rank),
                 x.dtype,
+                attributes,
                 overload="passthrough",
-                **attributes,
             )
-        _require(tables is not None, f"{where}: tables must be given when tree_depth is at least 1")
-        table = _table_array(tables, ("bool", "uint8"), where)
+        require(tables is not None, f"{where}: tables must be given when tree_depth is at least 1")
+        table = table_array(tables, ("bool", "uint8"), where)
         nodes = sum(rank**level for level in range(tree_depth))
         expected = (m, nodes, table_shape(rank, 1, where))
-        _require(table.shape == expected, f"{where}: tables must have shape {expected}, not {table.shape}")
-        _require(int(table.max()) <= 1, f"{where}: tables must hold 0 and 1 only, not {table.max()}")
+        require(table.shape == expected, f"{where}: tables must have shape {expected}, not {table.shape}")
+        require(int(table.max()) <= 1, f"{where}: tables must hold 0 and 1 only, not {table.max()}")
         arguments.append(self._constant(f"{name}.tables", table))
-        return self._call(LNN_DOMAIN, "LookupTableConv", name, arguments, (*out, m), table.dtype.name, **attributes)
+        return self._call(LNN_DOMAIN, "LookupTableConv", name, arguments, (*out, m), table.dtype.name, attributes)
 
     def or_pool(
         self,
@@ -193,9 +189,9 @@ class LogicModelWriter:
         """
         name = self._layer_name(name, "or_pool")
         where = f"layer '{name}'"
-        _require(x.dtype in ("bool", "uint8"), f"{where}: the input must be bool or uint8, not {x.dtype}")
+        require(x.dtype in ("bool", "uint8"), f"{where}: the input must be bool or uint8, not {x.dtype}")
         out, geometry = window_output(x.shape, kernel_shape, strides or kernel_shape, pads, where)
-        return self._call(NL_DOMAIN, "OrPool", name, [x.name], (*out, x.shape[-1]), x.dtype, **geometry)
+        return self._call(NL_DOMAIN, "OrPool", name, [x.name], (*out, x.shape[-1]), x.dtype, geometry)
 
     # ---- encoder and classifier
 
@@ -207,16 +203,16 @@ class LogicModelWriter:
         """
         name = self._layer_name(name, "thermometer")
         where = f"layer '{name}'"
-        _require(relation in _RELATIONS, f"{where}: relation must be '>=' or '>', not '{relation}'")
+        require(relation in _RELATIONS, f"{where}: relation must be '>=' or '>', not '{relation}'")
         features = x.shape[-1]
         levels = np.asarray(thresholds)
         if levels.ndim == 1:
             levels = np.broadcast_to(levels, (features, levels.shape[0]))
-        _require(
+        require(
             levels.ndim == 2 and levels.shape[0] == features and levels.shape[1] >= 1,
             f"{where}: thresholds must have shape ({features}, T) or (T,), not {np.shape(thresholds)}",
         )
-        table = _threshold_array(levels, x.dtype, relation, where)
+        table = threshold_array(levels, x.dtype, relation, where)
         return self._call(
             NL_DOMAIN,
             "Thermometer",
@@ -224,7 +220,7 @@ class LogicModelWriter:
             [x.name, self._constant(f"{name}.thresholds", table)],
             (*x.shape[:-1], features * levels.shape[1]),
             "bool",
-            inclusive=_RELATIONS[relation],
+            {"inclusive": _RELATIONS[relation]},
         )
 
     def group_sum(
@@ -242,14 +238,14 @@ class LogicModelWriter:
         """
         name = self._layer_name(name, "group_sum")
         where = f"layer '{name}'"
-        _require(x.dtype in TABLE_TYPES, f"{where}: the input must be bool or integer, not {x.dtype}")
-        _require(
+        require(x.dtype in TABLE_TYPES, f"{where}: the input must be bool or integer, not {x.dtype}")
+        require(
             groups >= 1 and x.shape[-1] % groups == 0,
             f"{where}: groups must divide the {x.shape[-1]} inputs, not {groups}",
         )
         for label, number in (("tau", tau), ("beta", beta), ("offset", offset)):
-            _require(math.isfinite(np.float32(number)), f"{where}: {label} must be a finite float32, not {number}")
-        _require(np.float32(tau) != 0, f"{where}: tau must not be 0")
+            require(math.isfinite(np.float32(number)), f"{where}: {label} must be a finite float32, not {number}")
+        require(np.float32(tau) != 0, f"{where}: tau must not be 0")
         return self._call(
             NL_DOMAIN,
             "GroupSum",
@@ -257,10 +253,7 @@ class LogicModelWriter:
             [x.name],
             (*x.shape[:-1], int(groups)),
             "float32",
-            groups=int(groups),
-            tau=float(tau),
-            beta=float(beta),
-            offset=float(offset),
+            {"groups": int(groups), "tau": float(tau), "beta": float(beta), "offset": float(offset)},
         )
 
     def argmax(self, x: Value, name: str | None = None) -> Value:
@@ -279,7 +272,7 @@ class LogicModelWriter:
             rest = -math.prod(dims)
             if rest and size % rest == 0:
                 dims[dims.index(-1)] = size // rest
-        _require(
+        require(
             math.prod(dims) == size and all(d > 0 for d in dims),
             f"layer '{name}': shape must hold {size} elements like {list(x.shape)}, not {list(shape)}",
         )
@@ -295,7 +288,7 @@ class LogicModelWriter:
         """Permute the per-sample axes: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
         name = self._layer_name(name, "transpose")
         order = [int(a) for a in axes]
-        _require(
+        require(
             sorted(order) == list(range(len(x.shape))),
             f"layer '{name}': axes must be a permutation of 0..{len(x.shape) - 1}, not {order}",
         )
@@ -305,16 +298,16 @@ class LogicModelWriter:
     def concat(self, values: Sequence[Value], axis: int = -1, name: str | None = None) -> Value:
         """Join values along a per-sample ``axis``."""
         name = self._layer_name(name, "concat")
-        _require(bool(values), f"layer '{name}': concat must get at least one value")
+        require(bool(values), f"layer '{name}': concat must get at least one value")
         first = values[0]
         rank = len(first.shape)
-        _require(-rank <= axis < rank, f"layer '{name}': axis must be in [{-rank}, {rank}), not {axis}")
+        require(-rank <= axis < rank, f"layer '{name}': axis must be in [{-rank}, {rank}), not {axis}")
         at = axis % rank
         for value in values[1:]:
             fits = len(value.shape) == rank and all(
                 a == b for i, (a, b) in enumerate(zip(value.shape, first.shape, strict=True)) if i != at
             )
-            _require(
+            require(
                 fits and value.dtype == first.dtype,
                 f"layer '{name}': '{value.name}' {value.dtype}{list(value.shape)} must match "
                 f"'{first.name}' {first.dtype}{list(first.shape)} in all but axis {at}",
@@ -324,19 +317,27 @@ class LogicModelWriter:
 
     def logical_or(self, a: Value, b: Value, name: str | None = None) -> Value:
         """Add ``a OR b``, element by element, of two bool values of one shape."""
-        name = self._layer_name(name, "or")
-        _require(
-            a.dtype == b.dtype == "bool" and a.shape == b.shape,
-            f"layer '{name}': both inputs must be bool of one shape, not {a.dtype}{list(a.shape)} "
-            f"and {b.dtype}{list(b.shape)}",
-        )
-        return self._standard("Or", [a, b], a.shape, "bool", name=name)
+        return self._binary("Or", a, b, name)
+
+    def logical_and(self, a: Value, b: Value, name: str | None = None) -> Value:
+        """Add ``a AND b``, element by element, of two bool values of one shape."""
+        return self._binary("And", a, b, name)
+
+    def logical_xor(self, a: Value, b: Value, name: str | None = None) -> Value:
+        """Add ``a XOR b``, element by element, of two bool values of one shape."""
+        return self._binary("Xor", a, b, name)
+
+    def logical_not(self, x: Value, name: str | None = None) -> Value:
+        """Add ``NOT x`` of a bool value."""
+        name = self._layer_name(name, "not")
+        require(x.dtype == "bool", f"layer '{name}': the input must be bool, not {x.dtype}")
+        return self._standard("Not", [x], x.shape, "bool", name=name)
 
     def cast(self, x: Value, dtype: str, name: str | None = None) -> Value:
         """Convert to another element type."""
         name = self._layer_name(name, "cast")
-        to = _dtype_name(dtype, f"layer '{name}'")
-        return self._standard("Cast", [x], x.shape, to, name=name, to=_onnx_type(to))
+        to = dtype_name(dtype, f"layer '{name}'")
+        return self._standard("Cast", [x], x.shape, to, name=name, to=onnx_type(to))
 
     def standard(
         self,
@@ -408,6 +409,15 @@ class LogicModelWriter:
             nodes.append(node)
         return nodes, list(self._outputs)
 
+    def _binary(self, op_type: str, a: Value, b: Value, name: str | None) -> Value:
+        name = self._layer_name(name, op_type.lower())
+        require(
+            a.dtype == b.dtype == "bool" and a.shape == b.shape,
+            f"layer '{name}': both inputs must be bool of one shape, not {a.dtype}{list(a.shape)} "
+            f"and {b.dtype}{list(b.shape)}",
+        )
+        return self._standard(op_type, [a, b], a.shape, "bool", name=name)
+
     def _standard(
         self,
         op_type: str,
@@ -418,7 +428,7 @@ class LogicModelWriter:
         **attributes: Any,
     ) -> Value:
         names = [value if isinstance(value, str) else value.name for value in inputs]
-        return self._call("", op_type, name, names, tuple(shape), dtype, **attributes)
+        return self._call("", op_type, name, names, tuple(shape), dtype, attributes)
 
     def _call(
         self,
@@ -428,8 +438,8 @@ class LogicModelWriter:
         inputs: Sequence[str],
         shape: tuple[int, ...],
         dtype: str,
+        attributes: Mapping[str, Any],
         overload: str = "",
-        **attributes: Any,
     ) -> Value:
         value = Value(f"{name}.y", shape, dtype)
         options = {"overload": overload} if overload else {}
@@ -454,98 +464,11 @@ class LogicModelWriter:
         return self._claim(f"{default}_{number}")
 
     def _claim(self, name: str) -> str:
-        _require(bool(name), "a name in a model must not be empty")
-        _require(name not in self._names, f"name '{name}' must be used once in a model; choose another")
+        require(bool(name), "a name in a model must not be empty")
+        require(name not in self._names, f"name '{name}' must be used once in a model; choose another")
         self._names.add(name)
         return name
 
 
-def write_atomically(data: bytes, path: str | os.PathLike[str]) -> Path:
-    """Write ``data`` to ``path`` so that a failure leaves no partial file.  Raises InputError when it cannot be written."""
-    target = Path(path)
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as handle:
-            temporary = handle.name
-            handle.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"cannot write '{target}': {error.strerror or error}; choose another path") from error
-    return target
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise InputError(message)
-
-
-def _dtype_name(dtype: str, where: str) -> str:
-    try:
-        name = np.dtype(dtype).name
-        _onnx_type(name)
-    except (TypeError, KeyError, ValueError):
-        raise InputError(f"{where}: the element type must be a numpy type that ONNX has, not {dtype!r}") from None
-    return name
-
-
-def _onnx_type(dtype: str) -> int:
-    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-
-
 def _value_info(name: str, value: Value) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, _onnx_type(value.dtype), [BATCH_AXIS, *value.shape])
-
-
-def _index_array(indices: ArrayLike, size: int, rank: int, where: str) -> np.ndarray:
-    """Return ``indices`` as int32 (int64 where it must be), refusing any outside ``[0, size)``."""
-    array = np.asarray(indices)
-    _require(array.dtype.kind in "iu", f"{where}: indices must be integers, not {array.dtype}")
-    _require(
-        array.ndim == rank and all(array.shape),
-        f"{where}: indices must have {rank} axes, none of them empty, not shape {array.shape}",
-    )
-    low, high = int(array.min()), int(array.max())
-    _require(0 <= low and high < size, f"{where}: indices must be in [0, {size}), not {low if low < 0 else high}")
-    return array.astype(np.int32 if size <= 1 << 31 else np.int64)
-
-
-def _table_array(tables: ArrayLike | None, allowed: Sequence[str], where: str) -> np.ndarray:
-    """Return ``tables`` as an array of an allowed type; plain Python or int64 values of 0 and 1 become bool."""
-    array = np.asarray(tables)
-    if array.dtype.name == "int64" and array.size and 0 <= array.min() and array.max() <= 1:
-        array = array.astype(np.bool_)
-    _require(
-        array.dtype.name in allowed, f"{where}: tables must be one of {', '.join(allowed)}, not {array.dtype.name}"
-    )
-    return array
-
-
-def _threshold_array(levels: np.ndarray, dtype: str, relation: str, where: str) -> np.ndarray:
-    """Return thresholds in a type that both they and every input value convert to exactly."""
-    kind = np.dtype(dtype).kind
-    _require(kind in "buif", f"{where}: the input must be bool, integer or float, not {dtype}")
-    _require(levels.dtype.kind in "buif", f"{where}: thresholds must be numbers, not {levels.dtype}")
-    _require(not np.isnan(levels.astype(np.float64)).any(), f"{where}: thresholds must not be NaN")
-    if kind == "f":
-        exact = levels.astype(dtype)
-        same = exact.astype(np.float64) == levels.astype(np.float64)
-        _require(bool(same.all()), f"{where}: thresholds must be exact in {dtype}, the input's type; round them first")
-        return exact
-    if levels.dtype.kind == "f":
-        # x > t and x >= t decide like x > floor(t) and x >= ceil(t) on integers
-        levels = np.floor(levels.astype(np.float64)) if relation == ">" else np.ceil(levels.astype(np.float64))
-    low, high = (0, 1) if kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    # One past the range is enough to say never or always; it keeps infinite thresholds finite.
-    clipped = np.clip(levels, int(low) - 1, int(high) + 1)
-    wide = np.int32 if int(high) + 1 <= np.iinfo(np.int32).max and int(low) - 1 >= np.iinfo(np.int32).min else np.int64
-    _require(np.dtype(dtype).itemsize < 8, f"{where}: the input must be narrower than 64 bits, not {dtype}")
-    return clipped.astype(wide)
+    return helper.make_tensor_value_info(name, onnx_type(value.dtype), [BATCH_AXIS, *value.shape])
