@@ -10,7 +10,12 @@ from neuroloom.compiler.ir import Graph, Input
 
 
 def prepare(graph: Graph, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
-    """Return the inputs as int64 arrays, samples first, in the graph's order.
+    """As :func:`check`, with every array as int64."""
+    return {name: array.astype(np.int64, copy=False) for name, array in check(graph, inputs).items()}
+
+
+def check(graph: Graph, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+    """Return the inputs as integer arrays, samples first, in the graph's order; integers keep their type and memory.
 
     A single array serves a graph with one input. Integers are taken as they are and must lie in the input's range; real
     numbers are quantised by the input's affine rule (round half to even, saturate). Raises InputError naming the input.
@@ -56,12 +61,17 @@ def _integers(item: Input, array: np.ndarray, clocked: bool) -> np.ndarray:
     if array.dtype.kind not in "iub":
         raise InputError(f"{what} must be an array of integers or reals, not of {array.dtype}")
     lo, hi = item.range
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    info = np.iinfo(array.dtype)
+    if lo <= info.min and info.max <= hi:
+        return array
     least, most = int(array.min()), int(array.max())
     if least < lo or most > hi:
         bad = least if least < lo else most
         where = tuple(int(i) for i in np.argwhere(array == bad)[0])
         raise InputError(f"{what} must be in {lo}..{hi}, not {bad} (at {list(where)})")
-    return array.astype(np.int64, copy=False)
+    return array
 
 
 def batches(inputs: Mapping[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
