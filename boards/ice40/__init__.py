@@ -1,0 +1,8 @@
+"""iCE40 bitstreams back to Verilog that simulates: the proof that the very bytes in flash do what the graph says."""
+
+from __future__ import annotations
+
+from .netlist import Pll, Port
+from .unpack import Unpacked, read_pcf, unpack
+
+__all__ = ["Pll", "Port", "Unpacked", "read_pcf", "unpack"]

@@ -1,0 +1,56 @@
+"""Small hard cells: the warm boot request and the RGB LED driver."""
+
+from __future__ import annotations
+
+from .netlist import ONE, ZERO, Netlist, Port
+from .pads import identifier
+from .tables import ExtraCell
+
+_RGB_LEVELS = ("CURRENT_MODE", "RGB0_CURRENT", "RGB1_CURRENT", "RGB2_CURRENT")
+"""Options of the LED driver that set currents: no logic."""
+
+
+def _cells(netlist: Netlist, kind: str) -> list[ExtraCell]:
+    return [cell for cell in netlist.tables.extra_cells if cell.kind == kind]
+
+
+def declare(netlist: Netlist) -> None:
+    """Add the warm boot and LED ports."""
+    for cell in _cells(netlist, "WARMBOOT"):
+        if any(netlist.fabric.driven(*pin) for pin in cell.pins.values()):
+            for port in ("BOOT", "S0", "S1"):
+                name = f"warmboot_{port.lower()}"
+                netlist.add_port(Port(name, None, None, "signal", output=name))
+    for cell in _cells(netlist, "RGBA_DRV"):
+        if _drives(netlist, cell):
+            for index in range(3):
+                site = cell.pads[f"RGB{index}"]
+                label = netlist.pads.get(site, f"rgb{index}")
+                netlist.add_port(Port(label, netlist.pad_pins.get(site), site, "output", output=identifier(label)))
+
+
+def _drives(netlist: Netlist, cell: ExtraCell) -> bool:
+    x, y, name = cell.config["RGBA_DRV_EN"]
+    return netlist.fabric.option(x, y, f"IpConfig.{name}")
+
+
+def connect(netlist: Netlist) -> None:
+    """Connect them. The warm boot ports only tell the simulation; a LED pin is 0 while its driver sinks current."""
+    for cell in _cells(netlist, "WARMBOOT"):
+        if "warmboot_boot" in netlist.ports:
+            netlist.cells["SB_WARMBOOT"] += 1
+            for port in ("BOOT", "S0", "S1"):
+                netlist.outputs.append((f"warmboot_{port.lower()}", netlist.value(*cell.pins[port])))
+    for cell in _cells(netlist, "RGBA_DRV"):
+        if not _drives(netlist, cell):
+            continue
+        netlist.cells["SB_RGBA_DRV"] += 1
+        for name, (x, y, label) in cell.config.items():
+            if name.startswith(_RGB_LEVELS):
+                netlist.fabric.option(x, y, f"IpConfig.{label}")
+        gates = [netlist.value(*cell.pins[port]) for port in ("CURREN", "RGBLEDEN")]
+        for index in range(3):
+            label = netlist.pads.get(cell.pads[f"RGB{index}"], f"rgb{index}")
+            terms = [*gates, netlist.value(*cell.pins[f"RGB{index}PWM"])]
+            on = ZERO if ZERO in terms else " & ".join(term for term in terms if term != ONE) or ONE
+            netlist.outputs.append((identifier(label), f"~({on})"))

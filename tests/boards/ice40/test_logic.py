@@ -1,0 +1,58 @@
+"""Logic cells: random logic, carry chains, and every flip-flop variant, on three devices."""
+
+from __future__ import annotations
+
+import pytest
+
+LOGIC = """
+module top(input clk, input rst, input set, input en, input [7:0] a, input [7:0] b,
+           output reg [7:0] sum, output [7:0] dif, output lt, output eq, output [3:0] lut,
+           output [7:0] ff);
+  reg [23:0] wide = 0;
+  always @(posedge clk) if (rst) sum <= 0; else if (en) sum <= sum + a + b[0];
+  always @(posedge clk) if (en) wide <= wide + {a, b, 3'b101};
+  assign dif = a - b + wide[23:16];
+  assign lt = $signed(a) < $signed(b);
+  assign eq = a == b;
+  assign lut = {^{a, b}, (a[0] & b[1]) | (a[2] ^ b[3]), a[4] ? b[4] : ~b[5], &{a[7], ~b[6], en, rst}};
+  reg q0 = 0, q1 = 0, q2 = 0, q3 = 0, q4 = 0, q5 = 0, q6 = 0, q7 = 0;
+  always @(posedge clk) q0 <= a[0] ^ q0;
+  always @(posedge clk) if (rst) q1 <= 0; else q1 <= a[1] ^ q1;
+  always @(posedge clk) if (en) begin if (set) q2 <= 1; else q2 <= a[2] ^ q2; end
+  always @(posedge clk or posedge rst) if (rst) q3 <= 0; else if (en) q3 <= a[3] ^ q3;
+  always @(posedge clk or posedge set) if (set) q4 <= 1; else q4 <= a[4] ^ q4;
+  always @(negedge clk) if (en) q5 <= a[5] ^ q5;
+  always @(negedge clk or posedge rst) if (rst) q6 <= 0; else if (en) q6 <= a[6] ^ q6;
+  always @(negedge clk) if (set) q7 <= 1; else q7 <= a[7] ^ q7;
+  assign ff = {q7, q6, q5, q4, q3, q2, q1, q0};
+endmodule
+"""
+SMALL = """
+module top(input clk, input rst, input en, input [3:0] a, output reg [7:0] sum, output q);
+  reg n = 0;
+  always @(posedge clk) if (rst) sum <= 0; else if (en) sum <= sum + a;
+  always @(negedge clk) n <= ^sum;
+  assign q = n;
+endmodule
+"""
+
+
+@pytest.fixture(scope="module")
+def logic(make_design):
+    inputs = {"rst": 0, "set": 0, "en": 0, "a": 8, "b": 8}
+    outputs = {"sum": 8, "dif": 8, "lt": 0, "eq": 0, "lut": 4, "ff": 8}
+    return make_design(LOGIC, inputs, outputs, rare=frozenset({"rst", "set"}))
+
+
+@pytest.mark.parametrize("part", ["hx8k", "hx1k"])
+def test_logic(flow, logic, part):
+    unpacked = flow.unpack("logic", logic, part)
+    assert flow.simulate(logic, unpacked, key=f"logic_{part}") > 100_000
+    assert unpacked.cells["DFF"] >= 8 + 24 + 8
+    assert unpacked.cells["CARRY"] >= 40
+
+
+def test_logic_up5k(flow, make_design):
+    design = make_design(SMALL, {"rst": 0, "en": 0, "a": 4}, {"sum": 8, "q": 0}, rare=frozenset({"rst"}))
+    unpacked = flow.unpack("small", design, "up5k")
+    assert flow.simulate(design, unpacked, key="small") > 20_000
