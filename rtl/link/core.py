@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.errors import InputError
 
-from .executor import COUNTERS_AT, MEMTEST_AT, Executor
+from .executor import COUNTERS_AT, Executor
 from .march import MemoryMarch
 from .protocol import (
     COUNTER_FIELDS,
@@ -20,7 +20,6 @@ from .protocol import (
     WINDOW_MAX,
     Identity,
     max_payload,
-    size_of,
 )
 from .receiver import FrameReceiver
 from .transmitter import FrameTransmitter
@@ -165,11 +164,10 @@ class LinkCore(wiring.Component):
         for name, counter in counters.items():
             with m.If(events[name]):
                 m.d.sync += counter.eq(counter + 1)
-        gap = MEMTEST_AT - COUNTERS_AT - size_of(COUNTER_FIELDS)
         m.d.comb += executor.records.eq(
             Cat(
+                Const(0, 8 * COUNTERS_AT),
                 *(counters[field.name] for field in COUNTER_FIELDS),
-                Const(0, 8 * gap),
                 *(getattr(march, field.name) for field in MEMTEST_FIELDS),
             )
         )

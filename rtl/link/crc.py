@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,7 +25,7 @@ class SerialCrc32(wiring.Component):
     busy : ``Out(1)``
         High for the 8 cycles after ``start``.
     crc : ``Out(32)``
-        The register: all ones at first; the CRC is its complement.
+        The CRC so far: the complement of the usual register, so that it starts with zeros, which every FPGA can.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class SerialCrc32(wiring.Component):
                 "data": In(8),
                 "drain": In(1),
                 "busy": Out(1),
-                "crc": Out(32, init=0xFFFFFFFF),
+                "crc": Out(32),
             }
         )
 
@@ -46,15 +46,17 @@ class SerialCrc32(wiring.Component):
         left = Signal(4)
         draining = Signal()
         feedback = Signal()
-        m.d.comb += [self.busy.eq(left != 0), feedback.eq((self.crc[0] ^ data[0]) & ~draining)]
+        # The register that the standard describes is ~crc; complementing both sides of its rule leaves the exclusive or
+        # of the polynomial as it is and turns the zero that is shifted in, and crc[0], over.
+        m.d.comb += [self.busy.eq(left != 0), feedback.eq(~(self.crc[0] ^ data[0]) & ~draining)]
         with m.If(self.busy):
             m.d.sync += [
-                self.crc.eq(Cat(self.crc[1:], Const(0, 1)) ^ Mux(feedback, Const(CRC_POLYNOMIAL, 32), Const(0, 32))),
+                self.crc.eq(Cat(self.crc[1:], Const(1, 1)) ^ (feedback.replicate(32) & CRC_POLYNOMIAL)),
                 data.eq(data >> 1),
                 left.eq(left - 1),
             ]
         with m.If(self.start):
             m.d.sync += [data.eq(self.data), draining.eq(self.drain), left.eq(8)]
         with m.If(self.clear):
-            m.d.sync += [self.crc.eq(0xFFFFFFFF), left.eq(0)]
+            m.d.sync += [self.crc.eq(0), left.eq(0)]
         return m

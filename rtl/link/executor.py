@@ -21,11 +21,13 @@ from .protocol import (
 
 IDENTITY_AT = HEADER_BYTES
 COUNTERS_AT = HEADER_BYTES
-MEMTEST_AT = 16
-"""Where each record begins in the offsets that the body counts through; a payload begins behind its header."""
+MEMTEST_AT = COUNTERS_AT + size_of(COUNTER_FIELDS)
+RECORDS_BYTES = MEMTEST_AT + size_of(MEMTEST_FIELDS)
+"""Where each record begins in the offsets that the body counts through (a payload begins behind its header), and the
+end of the last; 16 bytes in all, so that four address bits select one."""
 
 
-class Source(enum.Enum, shape=3):
+class Source(enum.Enum, shape=3):  # type: ignore[call-arg]
     """Where the bytes of a response come from."""
 
     NOTHING = 0
@@ -66,7 +68,7 @@ class Executor(wiring.Component):
         The engine.
     march_start, march_busy, background
         The memory test.
-    records : ``In(16 * 8)``
+    records : ``In(8 * 16)``
         Counters and memory test record, by offset.
     repeated, timed_out, synced
         Strobes for the counters: a kept response is sent again; a RUN was given up; a session began.
@@ -102,7 +104,7 @@ class Executor(wiring.Component):
                 "march_start": Out(1),
                 "march_busy": In(1),
                 "background": Out(8),
-                "records": In(8 * (MEMTEST_AT - COUNTERS_AT + size_of(MEMTEST_FIELDS))),
+                "records": In(8 * RECORDS_BYTES),
                 "repeated": Out(1),
                 "timed_out": Out(1),
                 "synced": Out(1),
@@ -115,7 +117,9 @@ class Executor(wiring.Component):
         window = self._identity.window
 
         rom_init = bytes(IDENTITY_AT) + self._identity.to_bytes()
-        m.submodules.rom = rom = Memory(shape=8, depth=len(rom_init), init=rom_init)
+        m.submodules.rom = rom = Memory(
+            shape=8, depth=len(rom_init), init=rom_init, attrs={"rom_block": 1, "rom_style": "block"}
+        )
         rom_read = rom.read_port()
 
         header = Signal(8 * HEADER_BYTES)
@@ -195,9 +199,9 @@ class Executor(wiring.Component):
                         with m.Case(Command.IDENTIFY):
                             m.d.sync += [source.eq(Source.IDENTITY), end.eq(len(rom_init))]
                         with m.Case(Command.STATUS):
-                            m.d.sync += [source.eq(Source.RECORDS), end.eq(COUNTERS_AT + size_of(COUNTER_FIELDS))]
+                            m.d.sync += [source.eq(Source.RECORDS), end.eq(MEMTEST_AT)]
                         with m.Case(Command.MEMTEST):
-                            m.d.sync += [source.eq(Source.RECORDS), end.eq(MEMTEST_AT + size_of(MEMTEST_FIELDS))]
+                            m.d.sync += [source.eq(Source.RECORDS), end.eq(RECORDS_BYTES)]
                             m.next = "QUIET"
                         with m.Case(Command.RESET):
                             m.d.sync += self.engine_reset.eq(1)
@@ -285,7 +289,7 @@ class Executor(wiring.Component):
                             with m.Case(Source.IDENTITY):
                                 m.d.comb += self.w.payload.eq(rom_read.data)
                             with m.Case(Source.RECORDS):
-                                record = self.records.word_select((self.read_at - COUNTERS_AT)[:5], 8)
+                                record = self.records.word_select(self.read_at[:4], 8)
                                 m.d.comb += self.w.payload.eq(record)
                             with m.Default():
                                 m.d.comb += self.w.payload.eq(self.read_data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from typing import Any
 
 from neuroloom.compiler.errors import DeviceError, InputError
 
@@ -30,8 +31,8 @@ SEQUENCE_MODULUS = 256
 CRC_POLYNOMIAL = 0xEDB88320
 """CRC-32 of IEEE 802.3, reflected; the register starts with ones and its complement is sent."""
 
-CRC_RESIDUE = 0xDEBB20E3
-"""What the CRC register holds after header, payload and a right CRC went through it."""
+CRC_RESIDUE = 0x2144DF1C
+"""CRC of any message followed by its own CRC."""
 
 FRAME_RESERVE = 64
 """Bytes of a frame buffer that carry no payload: header, CRC, COBS codes and borders, and the place of a NAK."""
@@ -311,7 +312,7 @@ class Identity:
         except InputError as error:
             raise DeviceError(f"the identity record from the device is not valid: {error}") from error
 
-    def with_link(self, **link: int) -> Identity:
+    def with_link(self, **link: Any) -> Identity:
         """The same identity with the fields that the shell fills in."""
         return replace(self, **link)
 

@@ -63,11 +63,12 @@ class FrameReceiver(wiring.Component):
         m.submodules.crc = crc = SerialCrc32()
 
         count = Signal(self._offset_bits)
-        left = Signal(8)  # data bytes left in the COBS block
+        left = Signal(8)  # data bytes left in the COBS block, plus one; 0 before the first block
         owed = Signal()  # whether the next code byte stands for a zero
         broken = Signal()
         homeless = Signal()
         emit = Signal()
+        complete = Signal()
 
         m.d.comb += [
             self.i.ready.eq(~crc.busy),
@@ -75,6 +76,7 @@ class FrameReceiver(wiring.Component):
             self.write_data.eq(self.i.payload),
             crc.data.eq(self.write_data),
             self.end.eq(count - CRC_BYTES),
+            complete.eq(left[1:] == 0),
         ]
         with m.If(self.line_error):
             m.d.sync += broken.eq(1)
@@ -84,15 +86,15 @@ class FrameReceiver(wiring.Component):
                 m.d.sync += [count.eq(0), left.eq(0), owed.eq(0), broken.eq(0), homeless.eq(0)]
                 with m.If(homeless):
                     m.d.comb += self.dropped.eq(1)
-                with m.Elif(broken | (left != 0)):
+                with m.Elif(broken | ~complete):
                     m.d.comb += self.bad.eq(1)
                 with m.Elif((crc.crc == CRC_RESIDUE) & (count >= HEADER_BYTES + CRC_BYTES)):
                     m.d.comb += self.good.eq(1)
                 with m.Elif(count != 0):
                     m.d.comb += self.bad.eq(1)
-            with m.Elif(left == 0):
+            with m.Elif(complete):
                 m.d.comb += [emit.eq(owed), self.write_data.eq(0)]
-                m.d.sync += [left.eq(self.i.payload - 1), owed.eq(self.i.payload != 0xFF)]
+                m.d.sync += [left.eq(self.i.payload), owed.eq(self.i.payload != 0xFF)]
             with m.Else():
                 m.d.comb += emit.eq(1)
                 m.d.sync += left.eq(left - 1)

@@ -67,7 +67,7 @@ class FrameWriter(wiring.Component):
 
         m.d.comb += [
             self.write_at.eq(at),
-            byte.eq(Mux(trailer != 0, ~crc.crc[:8], self.i.payload)),
+            byte.eq(Mux(trailer != 0, crc.crc[:8], self.i.payload)),
             self.write_data.eq(byte),
             crc.data.eq(byte),
             crc.drain.eq(trailer != 0),
