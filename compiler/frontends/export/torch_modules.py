@@ -12,6 +12,7 @@ from neuroloom.compiler.errors import InputError, MismatchError, MissingToolErro
 from . import torch_binarization, torch_difflogic, torch_standard, torch_torchlogix
 from .evaluate import evaluate
 from .torch_registry import BitsNeededError, Context, Tensor, lookup
+from .torch_trace import trace
 from .writer import LogicModelWriter
 
 _READERS = (torch_standard, torch_difflogic, torch_torchlogix, torch_binarization)
@@ -100,7 +101,7 @@ def _batch(sample: Any) -> np.ndarray:
 def _build(module: Any, shape: tuple[int, ...], dtype: str, name: str, label: bool) -> onnx.ModelProto:
     writer = LogicModelWriter(name)
     source = writer.input("input", shape, dtype)
-    context = Context(writer)
+    context = Context(writer, trace)
     entry = lookup(module)
     # Layers are named by their path; a module that is itself one layer has none, and takes its class's name.
     root = "" if entry is None or entry.container else type(module).__name__

@@ -42,13 +42,23 @@ class Tensor:
 
 
 class Context:
-    """What a converter works with: the writer and the converters of inner modules."""
+    """What a converter works with: the writer, the converters of inner modules, and the reader of free-form modules."""
 
-    def __init__(self, writer: LogicModelWriter) -> None:
+    def __init__(self, writer: LogicModelWriter, trace: Tracer) -> None:
         self.writer = writer
+        self.trace = trace
+        self._visits: dict[str, int] = {}
 
     def convert(self, module: Any, x: Tensor, path: str) -> Tensor:
         """Add ``module`` (found at ``path`` in the exported one) applied to ``x``; raises UnsupportedError when it cannot."""
+        refuse_hooks(module, path)
+        # A module called again adds layers again, under the same path with a number.
+        self._visits[path] = visits = self._visits.get(path, 0) + 1
+        if visits > 1:
+            path = f"{path}#{visits}"
+        entry = lookup(module)
+        if entry is None and is_own_forward(module):
+            return self.trace(self, module, x, path)
         return find_converter(module, path)(self, module, x, path)
 
     def children(self, module: Any, x: Tensor, path: str) -> Tensor:
@@ -73,6 +83,10 @@ class Context:
 
 
 Converter = Callable[[Context, Any, Tensor, str], Tensor]
+Tracer = Converter
+
+LEAF_PACKAGES = ("torch.nn", "torchlogix", "difflogic")
+"""Layers of these packages are never traced into: they have a converter, or are refused by name."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +123,15 @@ def describe(module: Any, path: str) -> str:
 def find_converter(module: Any, path: str) -> Converter:
     """Return the converter of a module: its class's, or that of the nearest base class whose ``forward`` it keeps.
 
-    Raises UnsupportedError, naming the path, when there is none or when hooks would change what the module computes.
+    Raises UnsupportedError, naming the path, when there is none.
     """
     where = describe(module, path)
-    for attribute in ("_forward_hooks", "_forward_pre_hooks"):
-        if getattr(module, attribute, None):
-            raise UnsupportedError(f"{where}: forward hooks cannot be carried over; remove them before exporting")
     found = lookup(module)
     if found is None:
+        known = ", ".join(sorted(name for name in CONVERTERS if "Dropout" not in name))
         raise UnsupportedError(
-            f"{where}: there is no exact reading of this class; build the network from "
-            f"{', '.join(sorted(CONVERTERS))}, or write it with LogicModelWriter"
+            f"{where}: there is no exact reading of this class; build the network from {known}, "
+            "or write it with LogicModelWriter"
         )
     missing = [name for name in found.needs if not hasattr(module, name)]
     if missing:
@@ -128,6 +140,21 @@ def find_converter(module: Any, path: str) -> Converter:
             "check the version of its library, or write the layer with LogicModelWriter"
         )
     return found.convert
+
+
+def refuse_hooks(module: Any, path: str) -> None:
+    """Refuse a module with hooks, which change what it computes in ways that cannot be read."""
+    if any(getattr(module, attribute, None) for attribute in ("_forward_hooks", "_forward_pre_hooks")):
+        raise UnsupportedError(
+            f"{describe(module, path)}: forward hooks cannot be carried over; remove them before exporting"
+        )
+
+
+def is_own_forward(module: Any) -> bool:
+    """Whether a module that has no converter may be read through its ``forward``: a container of other modules."""
+    package = type(module).__module__
+    models = package.startswith("torchlogix.models")
+    return bool(module._modules) and (models or not package.startswith(LEAF_PACKAGES))
 
 
 def lookup(module: Any) -> Entry | None:
