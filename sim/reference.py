@@ -5,7 +5,7 @@ It is the definition that every other rung is compared with, so it shares no cod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,11 +22,12 @@ def run(
     *,
     probes: Sequence[str] = (),
     chunk: int = 1024,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Run ``graph`` on samples and return its outputs, and the values named in ``probes``, as int64 arrays.
 
     Framed graphs take [N, *shape] and give [N, *shape]; clocked ones take [N, T, *shape] and give [N, T, *shape]. Real
-    inputs are quantised by the input's own rule. At most ``chunk`` samples are worked on at a time. Raises InputError on
+    inputs are quantised by the input's own rule. ``progress(done, total)`` counts samples. At most ``chunk`` samples are worked on at a time. Raises InputError on
     arrays that do not fit the graph.
     """
     arrays = prepare(graph, inputs)
@@ -37,7 +38,12 @@ def run(
     interpreter = Interpreter(graph, probes)
     if any(s.attrs["lifetime"] == "persistent" for s in graph.states):
         chunk = 1  # one sample's learning is the next one's weights
-    parts = [interpreter.samples(part) for part in batches(arrays, chunk)]
+    total, done, parts = len(next(iter(arrays.values()))), 0, []
+    for part in batches(arrays, chunk):
+        parts.append(interpreter.samples(part))
+        done += len(next(iter(part.values())))
+        if progress:
+            progress(done, total)
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 

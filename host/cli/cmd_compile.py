@@ -1,0 +1,80 @@
+"""Compile an ONNX network to a .nloom file: exact integers, optimised, verified after every pass."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.ir.text import format_graph
+from neuroloom.compiler.passes.manager import Pass, all_passes
+
+from neuroloom.model import compile
+
+from .common import add_frontend, frontend_options
+from .summary import graph_facts, layer_gains
+from .ui import Ui
+
+HELP = "ONNX to .nloom"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument("-o", "--output", metavar="M.nloom", help="default: the model's name with .nloom")
+    parser.add_argument("--board", metavar="B", help="optimise for this board's lookup tables")
+    parser.add_argument("--lut-size", type=int, metavar="K", help="inputs of the target's lookup tables (default 4)")
+    parser.add_argument("-O", dest="level", type=int, choices=(0, 1), default=1, help="0 keeps every source node")
+    parser.add_argument(
+        "--keep", metavar="NODE", action="append", default=[], help="keep this value through every pass"
+    )
+    parser.add_argument(
+        "--dump-after", metavar="PASS", action="append", default=[], help="print the graph behind a pass"
+    )
+    add_frontend(parser)
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Compile, save, and print what came of it."""
+    known = {p.name for p in all_passes()}
+    for name in args.dump_after:
+        if name not in known:
+            raise InputError(f"--dump-after must be one of {', '.join(sorted(known))}, not {name!r}")
+    start = time.perf_counter()
+    with ui.status(f"compiling {Path(args.model).name}") as say:
+        model = compile(
+            args.model,
+            board=args.board,
+            optimise=args.level > 0,
+            keep=args.keep,
+            lut_size=args.lut_size,
+            after=_after(args.dump_after, ui, say),
+            **frontend_options(args),
+        )
+    target = Path(args.output or Path(args.model).with_suffix(".nloom").name)
+    if target.suffix != ".nloom":
+        raise InputError(f"output file must end in .nloom, not {target.name!r}")
+    model.save(target)
+    seconds = time.perf_counter() - start
+    facts = graph_facts(model.graph)
+    ui.say(f"{target}: {facts['nodes']} nodes, {facts['luts']:,} LUTs in {facts['levels']} levels, {seconds:.1f} s")
+    for row in layer_gains(model.graph):
+        ui.say(f"  {row['pass']}: {row['before']:,} -> {row['after']:,}")
+    ui.say(f"  hash {model.hash.hex()}")
+    for warning in model.graph.records.get("warnings", []):
+        ui.note(f"warning: {warning}")
+    ui.result({"file": str(target), "hash": model.hash, "seconds": seconds, **facts, "gains": layer_gains(model.graph)})
+    return 0
+
+
+def _after(dump: list[str], ui: Ui, say: Callable[[str], None]) -> Callable[[Pass, Graph, bool], None]:
+    def after(item: Pass, graph: Graph, changed: bool) -> None:
+        say(f"pass {item.name}")
+        if item.name in dump:
+            ui.say(f"# after {item.name}{'' if changed else ' (unchanged)'}")
+            ui.say(format_graph(graph).rstrip())
+
+    return after

@@ -1,0 +1,101 @@
+"""Show what a network is made of: layers, types, proven ranges, sizes, cycles."""
+
+from __future__ import annotations
+
+import argparse
+
+from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.compiler.ir import Graph, ranges
+from neuroloom.compiler.ir.text import format_graph
+
+from .common import add_model, open_model
+from .summary import graph_facts, layer_gains, node_bits, node_luts
+from .ui import Ui
+
+HELP = "layers, types, proven ranges, sizes, cycles"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    add_model(parser)
+    parser.add_argument("--text", action="store_true", help="print the whole graph in its text form")
+    parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Print the tables."""
+    model = open_model(args, ui)
+    graph = model.graph
+    if args.text:
+        ui.out.print(format_graph(graph), end="", markup=False)
+        return 0
+    facts = graph_facts(graph)
+    bounds = ranges(graph)
+    rows = []
+    for item in graph.inputs:
+        lo, hi = bounds[item.name]
+        rows.append(
+            (f"%{item.name}", "input", f"{item.value.type}{list(item.value.shape)}", f"{lo}..{hi}", "", "", item.source)
+        )
+    for node in graph.walk():
+        for value in node.outputs:
+            lo, hi = bounds[value.name]
+            luts, bits = node_luts(node), node_bits(node)
+            rows.append(
+                (
+                    f"%{value.name}",
+                    node.op,
+                    f"{value.type}{list(value.shape)}",
+                    f"{lo}..{hi}",
+                    f"{luts:,}" if luts else "",
+                    f"{bits:,}" if bits else "",
+                    node.source,
+                )
+            )
+    kind = "clocked" if graph.clocked else "framed"
+    ui.table(f"{graph.name} ({kind})", ("value", "operation", "type", "proven range", ">LUTs", ">bits", "source"), rows)
+    for out in graph.outputs:
+        rule = out.affine
+        meaning = "" if rule.is_identity else f"   real = {rule.scale[0]} * q + {rule.offset[0]}"
+        ui.say(f"output {out.name} = %{out.value} : {facts['outputs'][out.name]}{meaning}")
+    ui.say(
+        f"\n{facts['luts']:,} LUTs in {facts['levels']} levels, {facts['comparisons']:,} comparisons, "
+        f"{facts['summed_bits']:,} summed bits, {facts['constant_bits']:,} constant bits"
+    )
+    gains = layer_gains(graph)
+    if gains:
+        ui.table(
+            "\ngates, per optimisation",
+            ("pass", "layer", ">before", ">after"),
+            [(g["pass"], layer, f"{b:,}", f"{a:,}") for g in gains for layer, (b, a) in g["layers"].items()],
+        )
+    cycles = cycle_facts(graph, args.register_interval)
+    if "latency_cycles" in cycles:
+        ui.say(
+            f"\npipeline: latency {cycles['latency_cycles']} cycles at register interval {cycles['register_interval']}, "
+            "one inference per clock"
+        )
+    else:
+        ui.say(f"\npipeline: {cycles['reason']}")
+    ui.say(f"simulation engine: {model.engine_for()}")
+    ui.result(
+        {
+            **facts,
+            **cycles,
+            "gains": gains,
+            "ranges": {k: list(v) for k, v in bounds.items()},
+            "records": {k: v for k, v in graph.records.items() if k != "passes"},
+        }
+    )
+    return 0
+
+
+def cycle_facts(graph: Graph, interval: int | None) -> dict[str, object]:
+    """Predicted cycles of the spatial pipeline, or the reason why there is none."""
+    from neuroloom.host.flow import schedule_model
+
+    try:
+        schedule = schedule_model(graph, register_interval=interval)
+    except UnsupportedError as e:
+        return {"reason": str(e)}
+    return {"latency_cycles": schedule.latency, "register_interval": schedule.register_interval, "cycles_per_sample": 1}

@@ -1,0 +1,31 @@
+"""Ask the device on a port who it is."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from neuroloom.host.device import connect
+
+from .ports import add_port, port_options
+from .ui import Ui
+
+HELP = "who is on the port"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    add_port(parser)
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Ping, identify, print."""
+    with connect(args.port, **port_options(args)) as device:
+        seconds = device.ping()
+        identity = device.identify()
+    rows = [(k, v.hex() if isinstance(v, bytes) else v) for k, v in asdict(identity).items()]
+    ui.table("", ("field", "value"), rows)
+    if seconds is not None:
+        ui.say(f"round trip {1e3 * seconds:.2f} ms")
+    ui.result({**asdict(identity), "round_trip_s": seconds})
+    return 0

@@ -1,0 +1,131 @@
+"""Arguments and steps that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from neuroloom.compiler.errors import InputError
+from neuroloom.host.arrays import read_inputs
+
+from neuroloom.model import Model, compile, load
+
+from .ui import Ui
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """MODEL, and the frontend's options for models that are not compiled yet."""
+    parser.add_argument("model", metavar="MODEL", help="a compiled .nloom, or an .onnx to compile on the fly")
+    add_frontend(parser)
+
+
+def add_frontend(parser: argparse.ArgumentParser) -> None:
+    """Options that say what an ONNX file leaves open."""
+    group = parser.add_argument_group("what the source file leaves open")
+    group.add_argument("--batch-axis", metavar="[INPUT=]AXIS", action="append", help="axis of the samples, or 'none'")
+    group.add_argument(
+        "--input-type", metavar="[INPUT=]TYPE", action="append", help="integers behind a float input: u8, s12, bit, ..."
+    )
+    group.add_argument(
+        "--input-scale", metavar="[INPUT=]RATIONAL", action="append", help="real value of one step, e.g. 1/255"
+    )
+    group.add_argument("--input-offset", metavar="[INPUT=]RATIONAL", action="append", help="real value of 0, e.g. -1/2")
+    group.add_argument("--calibrate", metavar="DATA.npz", help="inputs from which the integer grid is derived")
+
+
+def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
+    """``INPUT=VALUE`` or ``VALUE`` (for every input, under the key '')."""
+    out: dict[str, str] = {}
+    for text in values or []:
+        name, _, value = text.rpartition("=")
+        if not value:
+            raise InputError(f"{option} must be VALUE or INPUT=VALUE, not {text!r}")
+        out[name] = value
+    return out
+
+
+def frontend_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments for the frontend, from the command line."""
+    options: dict[str, Any] = {}
+    axes = _pairs(args.batch_axis, "--batch-axis")
+    if axes:
+        try:
+            read = {k: (v if v == "none" else int(v)) for k, v in axes.items()}
+        except ValueError:
+            raise InputError(f"--batch-axis must be an axis number or 'none', not {args.batch_axis[0]!r}") from None
+        options["batch_axis"] = read[""] if set(read) == {""} else read
+    rules = {key: _pairs(getattr(args, f"input_{key}"), f"--input-{key}") for key in ("type", "scale", "offset")}
+    if any(rules.values()):
+        options["input_rules"] = _rules(rules)
+    if args.calibrate:
+        data = np.load(args.calibrate, allow_pickle=False) if Path(args.calibrate).suffix == ".npz" else None
+        options["calibrate"] = {k: data[k] for k in data.files} if data else {"x": np.load(args.calibrate)}
+    return options
+
+
+def _rules(parts: dict[str, dict[str, str]]) -> dict[str, Any]:
+    from neuroloom.compiler.frontends.onnx import InputRule
+
+    names = {name for values in parts.values() for name in values}
+    rules = {}
+    for name in names:
+        given = {key: values.get(name, values.get("")) for key, values in parts.items()}
+        if given["type"] is None:
+            raise InputError(f"--input-type must be given for input {name or '(all)'} beside its scale or offset")
+        rules[name] = InputRule.parse(given["type"], given["scale"] or "1", given["offset"] or "0")
+    return rules
+
+
+def open_model(args: argparse.Namespace, ui: Ui, **compile_options: Any) -> Model:
+    """Load a .nloom, or compile an .onnx in memory."""
+    path = Path(args.model)
+    if path.suffix == ".nloom":
+        return load(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a compiled .nloom or an .onnx file")
+    with ui.status(f"compiling {path.name}"):
+        return compile(path, **compile_options, **frontend_options(args))
+
+
+def add_inputs(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """-i, the samples."""
+    parser.add_argument(
+        "-i",
+        "--inputs",
+        metavar="X",
+        required=required,
+        help=".npy, .npz (arrays by input name, or x), or image folder",
+    )
+    parser.add_argument("-n", "--limit", metavar="N", type=int, help="use only the first N samples")
+
+
+def load_inputs(args: argparse.Namespace, model: Model) -> dict[str, np.ndarray]:
+    """The samples by input name, cut to ``--limit``."""
+    names = [i.name for i in model.graph.inputs]
+    data = read_inputs(args.inputs, names)
+    arrays = dict(data) if isinstance(data, dict) else {names[0]: data}
+    if len(names) > 1 and len(arrays) == 1:
+        raise InputError(f"{args.inputs} must be an .npz with the arrays {', '.join(names)}")
+    if args.limit is not None:
+        if args.limit < 1:
+            raise InputError(f"--limit must be at least 1, not {args.limit}")
+        arrays = {k: v[: args.limit] for k, v in arrays.items()}
+    return arrays
+
+
+def random_inputs(model: Model, count: int, seed: int, steps: int = 1) -> dict[str, np.ndarray]:
+    """Uniform random integers within every input's range, for checks without data."""
+    rng = np.random.default_rng(seed)
+    out = {}
+    for item in model.graph.inputs:
+        lo, hi = item.range
+        lead = (count, steps) if model.graph.clocked else (count,)
+        out[item.name] = rng.integers(lo, hi, (*lead, *item.value.shape), endpoint=True)
+    return out
+
+
+def count_samples(arrays: dict[str, np.ndarray]) -> int:
+    """Number of samples in prepared arrays."""
+    return len(next(iter(arrays.values())))

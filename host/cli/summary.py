@@ -1,0 +1,70 @@
+"""Facts about a graph that several commands print: sizes, levels, gains per pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from neuroloom.compiler.ir import Graph, Node
+
+
+def node_luts(node: Node) -> int:
+    """Lookup tables that a node holds (a convolution's shared kernels counted once per position)."""
+    if node.op == "lut":
+        return len(node.attrs["tables"])
+    if node.op == "lut_conv":
+        positions = int(np.prod(node.outputs[0].shape[:-1]))
+        return positions * node.attrs["tables"].size
+    return 0
+
+
+def node_bits(node: Node) -> int:
+    """Bits of constant data in a node: truth tables, weights, thresholds' values."""
+    if node.op == "lut":
+        return len(node.attrs["tables"]) << node.attrs["indices"].shape[1]
+    return sum(v.size * v.dtype.itemsize * 8 for v in node.attrs.values() if isinstance(v, np.ndarray))
+
+
+def levels(graph: Graph) -> int:
+    """Longest chain of lookup-table layers."""
+    depth: dict[str, int] = {}
+    for node in graph.walk():
+        deepest = max((depth.get(i, 0) for i in node.inputs), default=0)
+        deepest += node.op == "lut"
+        for value in node.outputs:
+            depth[value.name] = deepest
+    return max(depth.values(), default=0)
+
+
+def graph_facts(graph: Graph) -> dict[str, Any]:
+    """Totals of a graph, JSON-able."""
+    nodes = list(graph.walk())
+    return {
+        "name": graph.name,
+        "clocked": graph.clocked,
+        "inputs": {i.name: f"{i.value.type}{list(i.value.shape)}" for i in graph.inputs},
+        "outputs": {o.name: _shown(graph, o.value) for o in graph.outputs},
+        "nodes": len(nodes),
+        "luts": sum(node_luts(n) for n in nodes),
+        "levels": levels(graph),
+        "comparisons": sum(n.outputs[0].size for n in nodes if n.op == "compare"),
+        "summed_bits": sum(len(n.attrs["indices"]) for n in nodes if n.op == "group_sum"),
+        "constant_bits": sum(node_bits(n) for n in nodes),
+        "state_bits": sum(n.outputs[0].size * n.outputs[0].type.width for n in graph.states),
+    }
+
+
+def _shown(graph: Graph, name: str) -> str:
+    value = graph.values()[name]
+    return f"{value.type}{list(value.shape)}"
+
+
+def layer_gains(graph: Graph) -> list[dict[str, Any]]:
+    """Gates before and after, summed over layers, for every pass that changed something."""
+    rows = []
+    for item in graph.records.get("passes", []):
+        gains = {k: v for k, v in item.get("gains", {}).items() if isinstance(v, list) and len(v) == 2}
+        if item.get("changed") and gains:
+            before, after = (sum(v[i] for v in gains.values()) for i in (0, 1))
+            rows.append({"pass": item["pass"], "before": before, "after": after, "layers": gains})
+    return rows
