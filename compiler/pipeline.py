@@ -1,0 +1,22 @@
+"""From an imported graph to the graph that is simulated, built and run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.passes.manager import Options, Pass, run_passes
+
+
+def compile_graph(
+    graph: Graph, options: Options | None = None, *, after: Callable[[Pass, Graph, bool], None] | None = None
+) -> Graph:
+    """Run every pass over ``graph`` and return the result; ``options`` carry the target's LUT size, kept values, level.
+
+    ``after(pass, graph, changed)`` is called behind every pass. The passes' gains are in ``records["passes"]``, the options in
+    ``records["options"]``. The input graph is not changed. Raises GraphError naming the pass that broke a rule.
+    """
+    options = options or Options()
+    out = run_passes(graph, options, after=after)
+    out.records["options"] = {"lut_size": options.lut_size, "keep": list(options.keep), "level": options.level}
+    return out
