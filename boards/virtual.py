@@ -7,6 +7,7 @@ Works on RTL and on a bitstream read back to Verilog alike, because everything h
 from __future__ import annotations
 
 import queue
+import shutil
 import subprocess
 import threading
 import time
@@ -40,6 +41,8 @@ VERILATOR_FLAGS = (
     *("--x-initial", "unique", "--x-assign", "unique", "-Wno-lint", "-Wno-style", "-Wno-fatal", "--error-limit", "5"),
 )
 MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include")
+RUNTIME_OBJECTS = ("verilated.o", "verilated_threads.o")
+"""Objects that are the same for every design: compiled once per Verilator and compiler, half of a small compilation."""
 COMPILE_TIMEOUT_S = 1800
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 5
@@ -141,9 +144,21 @@ class VirtualBoard:
         arguments = [*VERILATOR_FLAGS, "--top-module", self._top, "-o", "board", "harness.cpp", *sorted(self._files)]
         toolchain.run(tools["verilator"], arguments, cwd=work, timeout=timeout_s)
         self._progress("compiling")
+        versions = {name: tool.version for name, tool in tools.items()}
+        runtime = cache.digest({"flags": MAKE_FLAGS, "tools": versions, "root": str(tools["verilator"].path)})
+        kept = cache.lookup("verilator-runtime", runtime)
+        if kept is not None:
+            for name in RUNTIME_OBJECTS:
+                shutil.copyfile(kept / name, work / "obj" / name)
         compiler = f"CXX={tools['g++'].argv[0]}"
         arguments = ["-C", "obj", "-f", "Vboard.mk", "-j", str(jobs), compiler, f"LINK={compiler[4:]}", *MAKE_FLAGS]
         toolchain.run(tools["make"], arguments, cwd=work, timeout=timeout_s, env=tools["verilator"].env)
+        if kept is None and all((work / "obj" / name).is_file() for name in RUNTIME_OBJECTS):
+            store = work / "runtime"
+            store.mkdir()
+            for name in RUNTIME_OBJECTS:
+                shutil.copyfile(work / "obj" / name, store / name)
+            cache.publish(store, "verilator-runtime", runtime)
 
     def start(self) -> str:
         """Compile if needed, start, and return the path of the serial port; raises DeviceError if it does not come."""

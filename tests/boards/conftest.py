@@ -1,0 +1,91 @@
+"""A loop-back engine, its identity, a private cache, and a minimal independent encoder of link frames."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+from neuroloom.rtl.link.protocol import Identity
+
+
+class LoopbackEngine(wiring.Component):
+    """Gives back the bytes it takes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.fifo = fifo = SyncFIFOBuffered(width=8, depth=512)
+        m.d.comb += [
+            fifo.w_data.eq(self.i.payload),
+            fifo.w_en.eq(self.i.valid),
+            self.i.ready.eq(fifo.w_rdy),
+            self.o.payload.eq(fifo.r_data),
+            self.o.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(self.o.ready),
+        ]
+        return m
+
+
+@pytest.fixture(scope="session")
+def loopback() -> Callable[[], LoopbackEngine]:
+    return LoopbackEngine
+
+
+@pytest.fixture(scope="session")
+def identity() -> Identity:
+    return Identity("loopback", "any", bytes(range(32)), bytes_in=1, bytes_out=1, clock_hz=1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Builds of the tests neither find nor leave anything in the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEUROLOOM_CACHE", str(folder))
+        yield folder
+
+
+class Frames:
+    """Frames written from the protocol's description, without the host's code."""
+
+    SYNC, PING, IDENTIFY, RUN = 0x01, 0x02, 0x03, 0x10
+
+    @staticmethod
+    def encode(command: int, sequence: int, argument: int = 0, payload: bytes = b"") -> bytes:
+        body = struct.pack("<BBH", command, sequence, argument) + payload
+        body += struct.pack("<I", zlib.crc32(body))
+        out = bytearray(b"\0")
+        for block in body.split(b"\0"):
+            while len(block) >= 254:
+                out += b"\xff" + block[:254]
+                block = block[254:]
+            out += bytes([len(block) + 1]) + block
+        return bytes(out + b"\0")
+
+    @staticmethod
+    def decode(line: bytes) -> tuple[int, int, int, bytes]:
+        """(command, sequence, status, payload) of the bytes between two borders; the CRC must be right."""
+        body = bytearray()
+        at = 0
+        while at < len(line):
+            code = line[at]
+            body += line[at + 1 : at + code]
+            at += code
+            if code < 255 and at < len(line):
+                body += b"\0"
+        assert zlib.crc32(bytes(body[:-4])) == struct.unpack("<I", body[-4:])[0]
+        return body[0], body[1], body[2], bytes(body[4:-4])
+
+
+@pytest.fixture(scope="session")
+def frames() -> type[Frames]:
+    return Frames

@@ -1,0 +1,173 @@
+"""Board files: strict reading, the messages, and every pin against amaranth-boards."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from neuroloom.boards.board import Board, load_board_file
+from neuroloom.boards.registry import all_boards, load_board
+from neuroloom.compiler.errors import InputError
+
+GOOD = Path(importlib.import_module("neuroloom.boards").__file__).parent / "icebreaker.yaml"
+
+
+def changed(tmp_path: Path, **changes: Any) -> Path:
+    """A copy of a good board file with dotted keys replaced; the value ``...`` removes the key."""
+    value = yaml.safe_load(GOOD.read_text(encoding="utf-8"))
+    for dotted, new in changes.items():
+        *path, last = dotted.split("__")
+        node = value
+        for key in path:
+            node = node[key]
+        if new is ...:
+            del node[last]
+        else:
+            node[last] = new
+    target = tmp_path / "icebreaker.yaml"
+    target.write_text(yaml.safe_dump(value), encoding="utf-8")
+    return target
+
+
+CASES = [
+    ({"colour": "red"}, r"Board file icebreaker\.yaml: key must be one of .*name.*, not 'colour'; correct it"),
+    ({"clock__pinn": "3"}, r"Board file icebreaker\.yaml: clock: key must be one of .*, not 'pinn'"),
+    ({"uart__tx": ...}, r"Board file icebreaker\.yaml: uart must have the key 'tx', and it is missing; add it"),
+    ({"device": ...}, r"must have the key 'device', and it is missing"),
+    ({"clock__pin": 35}, r"clock: pin must be a text, not 35"),
+    ({"clock__input_hz": True}, r"clock: input_hz must be a whole number, not True"),
+    ({"clock__input_hz": 0}, r"clock: input_hz must be at least 1, not 0"),
+    ({"leds__active_low": "yes please"}, r"leds: active_low must be true or false, not 'yes please'"),
+    ({"leds__pins": [11, 37]}, r"leds: pins must hold texts, not 11; put it in quotes"),
+    ({"leds__pins": []}, r"leds: pins must name at least one pin, not none"),
+    ({"family": "max10"}, r"family must be one of ice40, ecp5, gowin, xilinx7, not 'max10'"),
+    ({"support": "soon"}, r"support must be one of bitstream, vendor-project, not 'soon'"),
+    ({"platform": "icebreaker"}, r"platform must be module:Class of amaranth-boards, not 'icebreaker'"),
+    ({"name": "other"}, r"name must be the file's, 'icebreaker', not 'other'"),
+    ({"resources__luts": -1}, r"resources: luts must be at least 1, not -1"),
+    ({"flash__command": ["openFPGALoader"]}, r"flash: command must hold \{bitstream\} once"),
+    ({"clock__speeds": {}}, r"clock: speeds must have the key 'logic', and it is missing"),
+    ({"clock__speeds__logic__hz": 25_000_000}, r"logic: Settings of SB_PLL40_PAD must give 25000000 Hz, not 24000000"),
+    ({"clock__speeds__logic__baud": 2_500_000}, r"logic: baud must be within 1\.5% of clock / divisor"),
+    ({"clock__speeds__logic__pll__primitive": "PLL9"}, r"PLL primitive must be one of SB_PLL40_PAD, .*, not 'PLL9'"),
+    ({"clock__speeds__logic__pll__settings__DIVF": 10}, r"must run at 533 to 1066 MHz, not 132\.000 MHz"),
+    ({"clock__speeds__logic__pll__settings__EXTRA": 1}, r"must be DIVF, DIVQ, DIVR, FILTER_RANGE, not"),
+    ({"clock__speeds__logic__pll": ...}, r"Logic clock must be the oscillator's 12000000 Hz without a PLL"),
+    ({"uart__attributes": {"PULLUP": [1]}}, r"uart: attributes must map names to texts or numbers"),
+    ({"uart": "none"}, r"uart must be a mapping, not 'none'"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), CASES, ids=[next(iter(case[0])) for case in CASES])
+def test_bad_board_file_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_board_file(changed(tmp_path, **changes))
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert str(caught.value).startswith("Board file icebreaker.yaml")
+
+
+def test_unchanged_copy_loads_equal(tmp_path: Path) -> None:
+    assert load_board_file(changed(tmp_path)) == load_board("icebreaker")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nname: b\n", "Key 'name' must be given once, not again at line 2"),
+        ("name: [\n", "must be YAML"),
+        ("- a\n", "must be a mapping"),
+        ("", "must be a mapping, not None"),
+        ("a: !!python/object:os.system x\n", "must be YAML"),
+    ],
+)
+def test_text_that_is_no_board_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load_board_file(path)
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must be readable text"):
+        load_board_file(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(InputError, match="must be readable text"):
+        load_board_file(tmp_path / "binary.yaml")
+
+
+def test_unknown_board_lists_the_known_ones() -> None:
+    with pytest.raises(InputError, match="Board must be one of icebreaker, .*, not 'de10'"):
+        load_board("de10")
+
+
+def test_the_promised_boards_exist() -> None:
+    names = {board.name: board.support for board in all_boards()}
+    assert {"icebreaker", "ice40_hx8k_evn", "ulx3s_85f", "tang_nano_9k"} <= {
+        name for name, support in names.items() if support == "bitstream"
+    }
+    assert names["arty_a7"] == names["cmod_a7"] == "vendor-project"
+
+
+def test_an_engine_without_its_own_speed_runs_at_the_logic_clock() -> None:
+    board = load_board("ulx3s_85f")
+    hertz = {kind: board.speed(kind).plan.logic_hz for kind in ("logic", "spiking", "gated", "loopback")}
+    assert hertz == {"logic": 40_000_000, "spiking": 60_000_000, "gated": 75_000_000, "loopback": 40_000_000}
+
+
+def platform_of(board: Board) -> Any:
+    module, name = board.platform.split(":")
+    cls = getattr(importlib.import_module(f"amaranth_boards.{module}"), name)
+    return cls(toolchain="Apicula") if board.family == "gowin" else cls()
+
+
+def attributes_of(*owners: Any) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for owner in owners:
+        merged.update(owner.attrs)
+    return merged
+
+
+@pytest.mark.parametrize("board", all_boards(), ids=lambda board: board.name)
+def test_pins_agree_with_amaranth_boards(board: Board) -> None:
+    resources = platform_of(board).resources
+    kept = {"ice40": {"PULLUP"}}.get(board.family)  # the only attribute that the iCE40 flow passes on
+
+    def wanted(attributes: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in attributes.items() if kept is None or key in kept}
+
+    clock = resources[board.clock.resource, 0]
+    assert clock.ios[0].names == list(board.clock.pins)
+    assert clock.clock.frequency == board.speed().plan.input_hz
+    assert wanted(attributes_of(clock)) == dict(board.clock.attributes)
+
+    uart = resources["uart", 0]
+    parts = {io.name: io for io in uart.ios}
+    for pins, direction in ((board.uart_rx, "i"), (board.uart_tx, "o")):
+        part = parts[pins.resource.split(".")[1]].ios[0]
+        assert part.names == list(pins.pins) and part.dir == direction
+        assert wanted(attributes_of(uart)) == dict(pins.attributes)
+
+    for index, pin in enumerate(board.leds.pins):
+        led = resources["led", index]
+        assert led.ios[0].names == [pin] and led.ios[0].invert == board.leds.active_low
+        assert wanted(attributes_of(led)) == dict(board.leds.attributes)
+    assert ("led", len(board.leds.pins)) not in resources
+
+
+@pytest.mark.parametrize("board", all_boards(), ids=lambda board: board.name)
+def test_device_agrees_with_amaranth_boards(board: Board) -> None:
+    platform = platform_of(board)
+    name = platform.part if board.family == "gowin" else f"{platform.device}{platform.package}"
+    plain = name.lower().replace("-", "").replace("ice40", "").replace("lfe5u", "")
+    if board.family == "gowin":
+        assert board.package == platform.part and board.device == platform._chipdb_device
+    elif board.family == "ecp5":
+        assert plain == "85fbg381" and (board.device, board.package) == ("85k", "CABGA381")
+    else:
+        package, _, speed = board.package.partition("-")
+        assert plain == board.device + package.lower()
+        assert not speed or speed == platform.speed
