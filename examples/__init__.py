@@ -1,0 +1,1 @@
+"""Example networks: one folder per network, and the training kit they share."""
