@@ -1,0 +1,227 @@
+"""One API for every device: a board on a serial port, a virtual board on a pseudo-terminal, or a model in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from neuroloom.compiler.errors import DeviceError, InputError
+from neuroloom.rtl.link.protocol import (
+    COUNTER_FIELDS,
+    MEMTEST_FIELDS,
+    Command,
+    Identity,
+    size_of,
+    unpack,
+)
+from numpy.typing import NDArray
+
+from .link import Link
+from .runner import Runner
+from .serial_port import SerialPort
+from .simulated import DeviceModel, Engine, SimulatedLine
+from .transport import Transport
+
+Progress = Callable[[int, int], None]
+"""Called with samples done and samples in all."""
+
+MARCH_BACKGROUNDS = (0x00, 0x55, 0x33, 0x0F)
+"""With their complements these tell any two bits of a byte apart."""
+
+IDENTITY_BYTES = len(Identity("none", "x", bytes(32), 0, 0, 0).to_bytes())
+
+
+@dataclass(frozen=True)
+class MemtestResult:
+    """Outcome of the memory march: bytes covered, wrong reads, the last one's address and all wrong bits."""
+
+    tested_bytes: int
+    failures: int
+    address: int
+    difference: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether every read was right."""
+        return self.failures == 0
+
+
+class Device:
+    """An open session with a device; use it as a context manager, or call :meth:`close`.
+
+    Every method returns the right answer or raises DeviceError. After an error, or an interrupt, the next call begins a
+    new session by itself, resets the engine, and checks that it is still the same device.
+    """
+
+    def __init__(self, transport: Transport, *, timeout: float = 5.0) -> None:
+        self._link = Link(transport, timeout=timeout)
+        self._identity: Identity | None = None
+        try:
+            self._begin()
+        except BaseException:
+            self._link.close()
+            raise
+
+    # ------------------------------------------------------------------ session
+
+    @property
+    def name(self) -> str:
+        """The port's name."""
+        return self._link.transport.name
+
+    @property
+    def repeats(self) -> int:
+        """Frames that had to be sent again so far: 0 on a good line."""
+        return self._link.repeats
+
+    def _begin(self) -> Link:
+        """The link, in a session."""
+        link = self._link
+        if link.in_session:
+            return link
+        link.open()
+        link.window = 1
+        identity = Identity.from_bytes(link.request(Command.IDENTIFY, expected=IDENTITY_BYTES))
+        # Whatever an earlier host left in the engine, half a sample for instance, goes.
+        link.request(Command.RESET)
+        if self._identity is not None and identity != self._identity:
+            link.in_session = False
+            raise DeviceError(
+                f"the device on {self.name} must stay the same, but it is now {_describe(identity)}"
+                f" instead of {_describe(self._identity)}; connect again"
+            )
+        self._identity = identity
+        link.window = max(1, identity.window)
+        return link
+
+    def close(self) -> None:
+        """Give the port back; may be called twice."""
+        self._link.close()
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ commands
+
+    def identify(self) -> Identity:
+        """Who the device is, asked anew."""
+        link = self._begin()
+        return Identity.from_bytes(link.request(Command.IDENTIFY, expected=IDENTITY_BYTES))
+
+    @property
+    def identity(self) -> Identity:
+        """Who the device was when the session began."""
+        self._begin()
+        assert self._identity is not None
+        return self._identity
+
+    def check_model(self, model_hash: bytes, name: str = "the model") -> None:
+        """Raise DeviceError unless the bitstream was built from the graph or core with this hash (32 bytes)."""
+        if len(model_hash) != 32:
+            raise InputError(f"model_hash must be 32 bytes, not {len(model_hash)}")
+        there = self.identity.model_hash
+        if there != model_hash:
+            raise DeviceError(
+                f"the bitstream on {self.name} must be built from {name} ({model_hash.hex()}), not from {there.hex()};"
+                " build and flash that model, or run the one that is on the board"
+            )
+
+    def ping(self, payload: bytes = b"neuroloom") -> float:
+        """Send ``payload`` there and back through both frame buffers; returns the seconds it took."""
+        link = self._begin()
+        limit = self.identity.max_payload
+        if len(payload) > limit:
+            raise InputError(f"payload must be at most {limit} bytes, not {len(payload)}")
+        start = link.transport.now()
+        answer = link.request(Command.PING, payload, expected=len(payload))
+        if answer != payload:
+            raise DeviceError(
+                f"the device on {self.name} must return a PING as it was sent, but it did not; replace the board"
+            )
+        return link.transport.now() - start
+
+    def memtest(self) -> MemtestResult:
+        """March over the device's response buffers, with four backgrounds."""
+        link = self._begin()
+        failures = address = difference = 0
+        for background in MARCH_BACKGROUNDS:
+            data = link.request(Command.MEMTEST, arg=background, expected=size_of(MEMTEST_FIELDS))
+            record = unpack(MEMTEST_FIELDS, data)
+            if record["failures"]:
+                failures += int(record["failures"])
+                address = int(record["address"])
+                difference |= int(record["difference"])
+        return MemtestResult(self.identity.scratch_bytes, failures, address, difference)
+
+    def reset(self) -> None:
+        """Put the engine into its power-up state."""
+        self._begin().request(Command.RESET)
+
+    def status(self) -> dict[str, int]:
+        """The device's counters since its power-up, by the names of the protocol table."""
+        data = self._begin().request(Command.STATUS, expected=size_of(COUNTER_FIELDS))
+        return {name: int(value) for name, value in unpack(COUNTER_FIELDS, data).items()}
+
+    def run_bytes(self, samples: NDArray[np.uint8], progress: Progress | None = None) -> NDArray[np.uint8]:
+        """Run samples through the engine: uint8 (N, bytes_in) → uint8 (N, bytes_out), in order.
+
+        Samples travel many to a frame and several frames at once. N may be 0. Raises InputError for another shape or
+        dtype, DeviceError when the line or the engine fails; then no partial result is returned.
+        """
+        link = self._begin()
+        identity = self.identity
+        samples = np.asarray(samples)
+        if samples.dtype != np.uint8:
+            raise InputError(f"samples must be uint8, not {samples.dtype}")
+        if samples.ndim != 2 or samples.shape[1] != identity.bytes_in:
+            raise InputError(f"samples must have shape (N, {identity.bytes_in}), not {samples.shape}")
+        runner = Runner(link, identity, samples.tobytes(), len(samples))
+        try:
+            data = runner.run(progress)
+        except BaseException:
+            link.end()
+            raise
+        return np.frombuffer(data, np.uint8).reshape(len(samples), identity.bytes_out).copy()
+
+
+def _describe(identity: Identity) -> str:
+    return f"a {identity.engine} engine on {identity.board} with model {identity.model_hash.hex()[:12]}"
+
+
+def connect(port: str, baud: int = 3_000_000, timeout: float = 5.0) -> Device:
+    """Open a serial port (a board's, or a virtual board's pseudo-terminal) and begin a session with the device.
+
+    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog.
+    Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
+    """
+    return Device(SerialPort(os.fspath(port), baud), timeout=timeout)
+
+
+class SimulatedDevice(Device):
+    """A device in this process: the same API over a Python model of the device.
+
+    ``engine`` is called with whole samples (``n * bytes_in`` bytes) and returns their answers (``n * bytes_out`` bytes).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        bytes_in: int,
+        bytes_out: int,
+        model_hash: bytes = bytes(32),
+        kind: str = "loopback",
+        board: str = "simulated",
+        reset: Callable[[], None] | None = None,
+    ) -> None:
+        identity = Identity(kind, board, model_hash, bytes_in, bytes_out, 24_000_000)
+        self.model = DeviceModel(identity, engine, reset=reset)
+        super().__init__(SimulatedLine(self.model))

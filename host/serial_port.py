@@ -1,0 +1,113 @@
+"""A serial port as a transport: a real UART, a USB adapter, or the slave side of a pseudo-terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import time
+
+import serial
+from neuroloom.compiler.errors import DeviceError, InputError
+
+WRITE_TIMEOUT_S = 10.0
+"""A line that takes nothing for so long is dead (a frame is on the line for milliseconds)."""
+
+
+class SerialPort:
+    """An exclusively opened serial port, 8N1, without flow control.
+
+    Raises DeviceError when the port is missing, busy, not permitted or not a terminal, and when it goes away later;
+    InputError when the driver does not take the baud rate.
+    """
+
+    def __init__(self, port: str, baud: int = 3_000_000) -> None:
+        self.name = port
+        try:
+            self._serial = serial.Serial(
+                port,
+                baud,
+                timeout=0,
+                write_timeout=WRITE_TIMEOUT_S,
+                exclusive=True,
+                xonxoff=False,
+                rtscts=False,
+                dsrdtr=False,
+            )
+        except ValueError as error:
+            raise InputError(f"baud must be a rate that the driver of {port} takes, not {baud} ({error})") from error
+        except (serial.SerialException, OSError) as error:
+            raise DeviceError(_why(port, error)) from error
+        with contextlib.suppress(Exception):
+            # The usual FTDI timer holds bytes back for 16 ms; drivers without the setting refuse, and work as they are.
+            self._serial.set_low_latency_mode(True)
+
+    def read(self, timeout: float) -> bytes:
+        """What came within ``timeout`` seconds, at once when something is there."""
+        try:
+            if os.name == "posix":  # setting pyserial's own timeout reconfigures the port each time
+                if not select.select([self._serial.fileno()], [], [], timeout)[0]:
+                    return b""
+                return self._serial.read(max(1, self._serial.in_waiting))
+            self._serial.timeout = timeout
+            data = self._serial.read(1)
+            return data + self._serial.read(self._serial.in_waiting) if data else data
+        except (serial.SerialException, OSError, TypeError, ValueError) as error:
+            raise self._lost(error) from error
+
+    def write(self, data: bytes) -> None:
+        """Send all of it; raises DeviceError if the line takes nothing for 10 s."""
+        try:
+            self._serial.write(data)
+        except serial.SerialTimeoutException as error:
+            raise DeviceError(
+                f"the port {self.name} must take bytes within {WRITE_TIMEOUT_S:g} s, but it took none; unplug and replug it"
+            ) from error
+        except (serial.SerialException, OSError, TypeError, ValueError) as error:
+            raise self._lost(error) from error
+
+    def discard(self) -> None:
+        """Forget both directions' buffers."""
+        try:
+            self._serial.reset_output_buffer()
+            self._serial.reset_input_buffer()
+        except (serial.SerialException, OSError, TypeError, ValueError) as error:
+            raise self._lost(error) from error
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def close(self) -> None:
+        """Give the port back."""
+        with contextlib.suppress(Exception):
+            # A full buffer of a dead line would keep close() waiting for it to drain.
+            self._serial.reset_output_buffer()
+        with contextlib.suppress(Exception):
+            self._serial.close()
+
+    def _lost(self, error: Exception) -> DeviceError:
+        return DeviceError(
+            f"the port {self.name} must stay connected while it is in use, but it went away ({error});"
+            " check the cable and connect again"
+        )
+
+
+def _why(port: str, error: Exception) -> str:
+    """The sentence for a port that does not open."""
+    number = getattr(error, "errno", None)
+    text = str(error)
+    if number == errno.ENOENT or not os.path.exists(port):
+        return (
+            f"the port {port} must exist, but it does not; plug the board in and list ports with:"
+            " python -m serial.tools.list_ports"
+        )
+    if "exclusively lock" in text or number in (errno.EBUSY, errno.EAGAIN):
+        return f"the port {port} must be free, but another program holds it; close that program (find it with: fuser {port})"
+    if number in (errno.EACCES, errno.EPERM):
+        return (
+            f"the port {port} must be readable and writable for you, but it is not; join its group with:"
+            " sudo usermod -aG dialout $USER, and log in again"
+        )
+    return f"the port {port} must be a serial port, but it does not open ({text})"
