@@ -26,7 +26,7 @@ def _binarization(context: Context, module: Any, x: Tensor, path: str) -> Tensor
     axis = (feature + len(dims) + 2 if feature < 0 else feature) - 1
     if not 0 <= axis < len(dims):
         raise UnsupportedError(
-            f"{where}: feature_dim must name an axis of the input {dims} after the batch axis, not {feature}"
+            f"{where}: feature_dim must name an axis of the input {dims} after the batch axis, not {feature}; check the sample"
         )
     others = tuple(a for a in range(len(dims)) if a != axis)
     first = levels[tuple(slice(None) if a == axis else 0 for a in range(len(dims)))]

@@ -17,7 +17,9 @@ def _logic_layer(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     where = describe(module, path)
     require_bits(x, where)
     if x.shape[-1] != module.in_dim:
-        raise UnsupportedError(f"{where}: its input must have {module.in_dim} features, not {x.shape[-1]}")
+        raise UnsupportedError(
+            f"{where}: its input must have {module.in_dim} features, not {x.shape[-1]}; check the sample"
+        )
     a, b = (array(index, where, "indices") for index in module.indices)
     tables = raw_tables(array(module.weights, where, "weights"), 2, where)
     value = context.torch_order(x, path)

@@ -40,7 +40,9 @@ def _flatten(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
 def _unflatten(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     where = describe(module, path)
     if not isinstance(module.dim, int) or module.dim % (len(x.shape) + 1) == 0:
-        raise UnsupportedError(f"{where}: dim must be the number of an axis after the batch axis, not {module.dim!r}")
+        raise UnsupportedError(
+            f"{where}: dim must be the number of an axis after the batch axis, not {module.dim!r}; use such a number"
+        )
     at = module.dim % (len(x.shape) + 1) - 1
     sizes = [int(size) for size in module.unflattened_size]
     if -1 in sizes:

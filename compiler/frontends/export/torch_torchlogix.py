@@ -59,7 +59,9 @@ def _dense(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     where = describe(module, path)
     require_bits(x, where)
     if x.shape[-1] != module.in_dim:
-        raise UnsupportedError(f"{where}: its input must have {module.in_dim} features, not {x.shape[-1]}")
+        raise UnsupportedError(
+            f"{where}: its input must have {module.in_dim} features, not {x.shape[-1]}; check the sample"
+        )
     kind = type(module.connections).__name__
     if kind not in WIRINGS:
         raise UnsupportedError(
@@ -93,7 +95,7 @@ def _conv(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     require_bits(x, where)
     expected = (int(module.channels), *(int(d) for d in module.in_dim))
     if x.shape != expected:
-        raise UnsupportedError(f"{where}: its input must have shape {expected}, not {x.shape}")
+        raise UnsupportedError(f"{where}: its input must have shape {expected}, not {x.shape}; check the sample")
     depth, kernel = int(module.tree_depth), tuple(int(k) for k in module.receptive_field_size)
     if depth < 1:
         raise UnsupportedError(f"{where}: tree_depth must be at least 1, not {depth}; replace the layer by its wiring")
@@ -146,7 +148,9 @@ def _conv_indices(module: Any, kernel: tuple[int, ...], stride: int, where: str)
         )
     limits = np.array([*kernel, int(module.channels)])
     if (leaf < 0).any() or (leaf >= limits).any():
-        raise UnsupportedError(f"{where}: its wiring must stay within the window {kernel} and {limits[-1]} channels")
+        raise UnsupportedError(
+            f"{where}: its wiring must stay within the window {kernel} and {limits[-1]} channels; rebuild the layer"
+        )
     flat = np.ravel_multi_index(tuple(np.moveaxis(leaf, -1, 0)), tuple(limits))
     return flat.transpose(1, 2, 0)
 
@@ -157,7 +161,9 @@ def _or_pool(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     require_bits(x, where)
     axes = len(x.shape) - 1
     if not type(module).__name__.endswith(f"{axes}d"):
-        raise UnsupportedError(f"{where}: its input must be an image of that many axes with channels, not {x.shape}")
+        raise UnsupportedError(
+            f"{where}: its input must be an image of that many axes with channels, not {x.shape}; check the sample"
+        )
     kernel = _per_axis(module.kernel_size, axes)
     stride = kernel if module.stride is None else _per_axis(module.stride, axes)
     padding = _per_axis(module.padding, axes)
@@ -180,7 +186,9 @@ def _residual(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     require_bits(main, where)
     require_bits(shortcut, where)
     if main.shape != shortcut.shape:
-        raise UnsupportedError(f"{where}: both branches must have one shape, not {main.shape} and {shortcut.shape}")
+        raise UnsupportedError(
+            f"{where}: both branches must have one shape, not {main.shape} and {shortcut.shape}; check its layers"
+        )
     if main.channels_last:
         value = context.channels_last(shortcut, f"{prefix}shortcut")
     else:
@@ -195,7 +203,9 @@ def _group_sum(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     where = describe(module, path)
     require_bits(x, where)
     if x.shape[-1] % int(module.k):
-        raise UnsupportedError(f"{where}: k must divide its {x.shape[-1]} inputs, not {module.k}")
+        raise UnsupportedError(
+            f"{where}: k must divide its {x.shape[-1]} inputs, not {module.k}; change the layer in front of it"
+        )
     value = context.torch_order(x, path)
     beta = float(getattr(module, "beta", 0.0))
     return Tensor(context.writer.group_sum(value, int(module.k), float(module.tau), offset=beta, name=path))

@@ -21,13 +21,15 @@ class Batch:
     """Stands for the number of samples, where a forward asks for it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pair:
     """A sum or product of two values of bits, until it shows which boolean operation it is part of."""
 
     op: str
     a: Tensor
     b: Tensor
+    name: str
+    as_bits: Tensor | None = None
 
 
 @dataclass
@@ -46,7 +48,9 @@ class Call:
     def bits(self, value: Any) -> Tensor:
         """Return a value of bits; a product of bits becomes AND here."""
         if isinstance(value, Pair) and value.op == "mul":
-            return both(self, "logical_and", value.a, value.b)
+            if value.as_bits is None:
+                value.as_bits = both(self, "logical_and", value.a, value.b, value.name)
+            return value.as_bits
         if not isinstance(value, Tensor):
             raise self.refuse("a sum of bits is no bit, except as a + b - a * b")
         require_bits(value, self.where)
@@ -88,7 +92,9 @@ def trace(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
     for node in graph.nodes:
         if node.op == "placeholder":
             if any(isinstance(value, Tensor) for value in values.values()):
-                raise UnsupportedError(f"{where}: forward must take one tensor, not also '{node.name}'")
+                raise UnsupportedError(
+                    f"{where}: forward must take one tensor, not also '{node.name}'; join the inputs into one"
+                )
             values[node] = x
             continue
         read = values.__getitem__
@@ -96,18 +102,22 @@ def trace(context: Context, module: Any, x: Tensor, path: str) -> Tensor:
         kwargs = dict(torch.fx.node.map_arg(node.kwargs, read))
         if node.op == "output":
             if not isinstance(args[0], Tensor | Pair):
-                raise UnsupportedError(f"{where}: forward must return one tensor, not {type(args[0]).__name__}")
+                raise UnsupportedError(
+                    f"{where}: forward must return one tensor, not {type(args[0]).__name__}; split the module"
+                )
             return _finish(context, args[0], where, f"{prefix}return")
         if node.op == "call_module":
             inner = module.get_submodule(node.target)
             if len(args) != 1 or kwargs:
-                raise UnsupportedError(f"{describe(inner, prefix + node.target)}: it must be called with one tensor")
+                raise UnsupportedError(
+                    f"{describe(inner, prefix + node.target)}: it must be called with one tensor; change the forward"
+                )
             call = Call(context, args, kwargs, f"{prefix}{node.name}", describe(inner, prefix + node.target))
             argument = call.bits(args[0]) if isinstance(args[0], Pair) else args[0]
             values[node] = context.convert(inner, argument, f"{prefix}{node.target}")
             continue
         values[node] = _handle(context, node, args, kwargs, prefix, where)
-    raise UnsupportedError(f"{where}: forward must return one tensor")
+    raise UnsupportedError(f"{where}: forward must return one tensor; add a return")
 
 
 def _handle(context: Context, node: Any, args: list[Any], kwargs: dict[str, Any], prefix: str, where: str) -> Any:
@@ -126,15 +136,13 @@ def _finish(context: Context, value: Tensor | Pair, where: str, name: str) -> Te
     return Call(context, [], {}, name, where).bits(value) if isinstance(value, Pair) else value
 
 
-def both(call: Call, operation: str, a: Tensor, b: Tensor) -> Tensor:
+def both(call: Call, operation: str, a: Tensor, b: Tensor, name: str | None = None) -> Tensor:
     """Combine two values of one shape by a boolean operation of the writer."""
     if a.shape != b.shape:
         raise call.refuse(f"both values must have one shape, not {a.shape} and {b.shape}")
-    if a.channels_last:
-        other = call.context.channels_last(b, call.name)
-    else:
-        other = call.context.torch_order(b, call.name)
-    return Tensor(getattr(call.context.writer, operation)(a.value, other, name=call.name), a.channels_last)
+    name = name or call.name
+    align = call.context.channels_last if a.channels_last else call.context.torch_order
+    return Tensor(getattr(call.context.writer, operation)(a.value, align(b, name), name=name), a.channels_last)
 
 
 @_call(methods=("float", "bool", "contiguous", "detach", "clone"))
@@ -250,7 +258,7 @@ def _not(call: Call) -> Tensor:
 @_call("mul", methods=("mul",))
 def _mul(call: Call) -> Pair:
     a, b = (call.bits(arg) for arg in call.args)
-    return Pair("mul", a, b)
+    return Pair("mul", a, b, call.name)
 
 
 @_call("add", methods=("add",))
@@ -258,7 +266,7 @@ def _add(call: Call) -> Pair:
     if call.kwargs:
         raise call.refuse("a scaled sum of bits is no bit")
     a, b = (call.bits(arg) for arg in call.args)
-    return Pair("add", a, b)
+    return Pair("add", a, b, call.name)
 
 
 @_call("sub", "rsub", methods=("sub",))
