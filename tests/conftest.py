@@ -6,8 +6,12 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from neuroloom.compiler.ir import Builder, Graph, Type
 
 INSTALL = {
     "iverilog": "apt-get install iverilog",
@@ -38,3 +42,89 @@ def require_tool() -> Callable[[str], None]:
         pytest.skip(reason)
 
     return require
+
+
+def _tensor(value: object) -> object:
+    if isinstance(value, dict):
+        return np.array(value["data"], value["tensor"])
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _cases() -> dict[str, tuple[Graph, dict[str, np.ndarray], list[np.ndarray]]]:
+    table = yaml.safe_load((Path(__file__).parent / "golden" / "operations.yaml").read_text())
+    cases = {}
+    for op, rows in table.items():
+        for number, row in enumerate(rows):
+            builder = Builder(op)
+            arrays, names = {}, []
+            for place, item in enumerate(row["inputs"]):
+                array = np.array(item["data"], np.int64)
+                names.append(builder.input(f"x{place}", Type.parse(item["type"]), array.shape[1:]))
+                arrays[names[-1]] = array
+            if not names:  # a graph has at least one input: it tells the number of samples
+                arrays[builder.input("unused", Type(1), ())] = np.zeros(1, np.int64)
+            attrs = {k: _tensor(v) for k, v in row.get("attrs", {}).items()}
+            outputs = builder.nodes(op, names, name="y", **attrs)
+            for place, value in enumerate(outputs):
+                builder.output(f"y{place}", value)
+            cases[f"{op}-{number}"] = builder.finish(), arrays, [np.array(e, np.int64) for e in row["expect"]]
+    return cases
+
+
+OPERATION_CASES = _cases()
+"""Hand-made vectors of every operation: graph, inputs, expected outputs."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that take ``operation_case`` run once for every vector of golden/operations.yaml."""
+    if "operation_case" in metafunc.fixturenames:
+        metafunc.parametrize("operation_case", OPERATION_CASES.values(), ids=OPERATION_CASES.keys())
+
+
+@pytest.fixture
+def random_graphs() -> Callable[..., Graph]:
+    """Return ``make(seed, luts=2..6, ...)``: a random logic network from bytes to class and scores."""
+
+    def make(seed: int, *, inputs: int = 20, layers: int = 3, width: int = 60, groups: int = 5) -> Graph:
+        rng = np.random.default_rng(seed)
+        builder = Builder(f"random{seed}")
+        x = builder.input("x", Type(8), (inputs,))
+        bits = builder.node(
+            "compare",
+            [x],
+            indices=np.repeat(np.arange(inputs, dtype=np.int32), 3),
+            thresholds=rng.integers(0, 258, 3 * inputs),
+            name="encoder",
+            source="encoder",
+        )
+        seen = [bits]
+        for layer in range(layers):
+            k = int(rng.integers(1, 7))
+            total = sum(builder[name].size for name in seen)
+            mask = np.uint64((1 << (1 << k)) - 1)
+            seen.append(
+                builder.node(
+                    "lut",
+                    seen,
+                    indices=rng.integers(-1, total, (width, k)).astype(np.int32),
+                    tables=rng.integers(0, 1 << 63, width, dtype=np.uint64) * np.uint64(3) & mask,
+                    name=f"layer{layer}",
+                    source=f"layer{layer}",
+                )
+            )
+        count = width // groups * groups
+        sums = builder.node(
+            "group_sum",
+            [seen[-1]],
+            offsets=np.arange(0, count + 1, width // groups),
+            indices=rng.permutation(count).astype(np.int32),
+            weights=rng.integers(-3, 4, count),
+            bias=rng.integers(-9, 9, groups),
+            name="sum",
+            source="sum",
+        )
+        builder.output("scores", sums)
+        builder.output("label", builder.node("argmax", [sums], axis=0, last=bool(rng.integers(2)), name="argmax"))
+        return builder.finish()
+
+    return make

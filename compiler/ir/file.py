@@ -92,7 +92,7 @@ def from_bytes(data: bytes | io.BufferedIOBase, name: str = "graph") -> Graph:
     try:
         with zipfile.ZipFile(handle) as archive:
             return _read(archive, name)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError) as e:
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, NotImplementedError, RecursionError) as e:
         raise InputError(f"{name} must be a whole .nloom file; it is damaged or something else ({e})") from e
     except GraphError as e:
         raise InputError(f"{name} holds an unsound graph: {e}") from e
