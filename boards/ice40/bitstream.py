@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from neuroloom.compiler.errors import InputError
 
 PREAMBLE = b"\x7e\xaa\x99\x7e"

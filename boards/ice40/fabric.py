@@ -6,11 +6,12 @@ pin. Whatever nobody asked for is reported by :meth:`Fabric.finish`, so a used b
 
 from __future__ import annotations
 
+import numpy as np
 from neuroloom.compiler.errors import UnsupportedError
 
 from .bitstream import Bitstream
 from .layout import stray_bits, tile_bits
-from .tables import Tables, Tile
+from .tables import Switch, Tables, Tile
 
 
 class Fabric:
@@ -57,32 +58,31 @@ class Fabric:
         kind = self.tables.kinds.get(tile, "corner")
         return UnsupportedError(f"iCE40 {kind} tile ({tile[0]}, {tile[1]}): {what}")
 
-    def _read_tile(self, tile: Tile, bits) -> None:
-        known = set()
-        for switch in self.tables.switches(tile):
-            known.update(switch.bits)
-            value = 0
-            for row, col in switch.bits:
-                value = value << 1 | int(bits[row, col])
-            if not value:
-                continue
-            if value not in switch.sources:
-                raise self.refuse(
-                    tile,
-                    f"switch of {self.tables.net_name(switch.net)} holds {value:0{len(switch.bits)}b}, which selects nothing",
-                )
-            if switch.net in self.driver:
-                raise self.refuse(tile, f"{self.tables.net_name(switch.net)} is driven by two switches")
-            self.driver[switch.net] = switch.sources[value]
-            self._switch_tile[switch.net] = tile
+    def _read_tile(self, tile: Tile, bits: np.ndarray) -> None:
+        switches = self.tables.switches(tile)
+        functions = self.tables.bit_functions(self.tables.kinds[tile])
         options = self.options.setdefault(tile, set())
-        for name, places in self.tables.functions[self.tables.kinds[tile]].items():
-            known.update(places)
-            if any(bits[place] for place in places):
-                options.add(name)
-        for row, col in zip(*bits.nonzero(), strict=True):
-            if (row, col) not in known:
-                raise self.refuse(tile, f"bit B{row}[{col}] is set and is not translated")
+        on: dict[Switch, None] = {}
+        for place in zip(*(axis.tolist() for axis in bits.nonzero()), strict=True):
+            if place in switches:
+                on[switches[place]] = None
+            elif place in functions:
+                options.add(functions[place])
+            else:
+                raise self.refuse(tile, f"bit B{place[0]}[{place[1]}] is set and is not translated")
+        for switch in on:
+            value = 0
+            for place in switch.bits:
+                value = value << 1 | int(bits[place])
+            source = switch.source(value)
+            name = self.tables.net_name(switch.net)
+            if source is None:
+                shown = format(value, f"0{len(switch.bits)}b")
+                raise self.refuse(tile, f"switch of {name} holds {shown}, which selects nothing")
+            if switch.net in self.driver:
+                raise self.refuse(tile, f"{name} is driven by two switches")
+            self.driver[switch.net] = source
+            self._switch_tile[switch.net] = tile
 
     def _check_column_buffers(self) -> None:
         for net, source in self.driver.items():

@@ -8,6 +8,7 @@ tiles' bits are permuted inside their column. Source: Project IceStorm, "Organiz
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,6 +45,7 @@ WIDTH = {"io": 18, "ramb": 42, "ramt": 42}
 """Bits per row of each tile kind; all others have 54."""
 
 
+@lru_cache(maxsize=4096)
 def bit_addresses(device: str, kind: str, x: int, y: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Bank, and the bank's y and x of every bit of a tile, each an array [16, width of the tile]."""
     geometry = GEOMETRY[device]

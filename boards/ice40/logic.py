@@ -6,6 +6,8 @@ an asynchronous one always (as Lattice's SB_DFFE.. primitives). Unconnected inpu
 
 from __future__ import annotations
 
+import re
+
 from .lut import expression
 from .netlist import ONE, ZERO, Netlist
 
@@ -61,6 +63,31 @@ def _reads_carry_in(netlist: Netlist, x: int, y: int) -> bool:
     entry, third = tables.net(x, y, "carry_in_mux"), tables.net(x, y, "lutff_0/in_3")
     carry = "LC_0" in fabric.options.get((x, y), ()) and fabric.option_bits(x, y, "LC_0")[_CARRY]
     return bool(carry) or (third is not None and fabric.driver.get(third) == entry)
+
+
+def simplify(netlist: Netlist) -> None:
+    """Look through lookup tables that only pass a signal or a constant on (place and route uses them as wires).
+
+    To be called when everything is declared and nothing connected. Repeats until nothing changes.
+    """
+    passing = []
+    for x, y, index, bits in _cells(netlist):
+        if netlist.sources[x, y, f"lutff_{index}/lout"] not in (ZERO, ONE):
+            passing.append((x, y, index, _truth(bits), bool(bits[_FLOP])))
+    changed = True
+    while changed:
+        changed, rest = False, []
+        for x, y, index, table, flop in passing:
+            pin = f"lutff_{index}"
+            text = expression(table, [netlist.value(x, y, f"{pin}/in_{k}") for k in range(4)])
+            if re.fullmatch(r"\w+|1'b[01]|\w+\[\d+\]", text) and text != f"l_{x}_{y}_{index}":
+                netlist.sources[x, y, f"{pin}/lout"] = text
+                if not flop:
+                    netlist.sources[x, y, f"{pin}/out"] = text
+                changed = True
+            else:
+                rest.append((x, y, index, table, flop))
+        passing = rest
 
 
 def connect(netlist: Netlist) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 _ONES = {0: 1, 1: 0b11, 2: 0xF, 3: 0xFF, 4: 0xFFFF}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _split(table: int, count: int, var: int) -> tuple[int, int]:
     """Truth tables of count-1 inputs with input ``var`` at 0 and at 1."""
     low = high = 0
@@ -18,7 +18,7 @@ def _split(table: int, count: int, var: int) -> tuple[int, int]:
     return low, high
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plan(table: int, names: tuple[str, ...]) -> tuple[int, str]:
     """(number of operators, expression) of the cheapest Shannon decomposition found."""
     count = len(names)

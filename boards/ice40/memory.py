@@ -87,9 +87,8 @@ def _block_ram(netlist: Netlist, x: int, y: int, number: int) -> None:
     if words is None:
         text.append(_random_fill(f"m_{name}", 256, number).rstrip("\n"))
     else:
-        text.append(
-            f"  integer i_{name};\n  initial begin\n    for (i_{name} = 0; i_{name} < 256; i_{name} = i_{name} + 1) m_{name}[i_{name}] = 0;"
-        )
+        text.append(f"  integer i_{name};\n  initial begin")
+        text.append(f"    for (i_{name} = 0; i_{name} < 256; i_{name} = i_{name} + 1) m_{name}[i_{name}] = 0;")
         text += [f"    m_{name}[{i}] = 16'h{int(word):04x};" for i, word in enumerate(words) if word]
         text.append("  end")
 

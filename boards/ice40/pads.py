@@ -85,29 +85,31 @@ class _Block:
                 netlist.sources[x, y, f"io_{z}/D_IN_1"] = f"din1_{self.name}"
         if not self.used:
             return
-        pin = netlist.pad_pins.get(self.site)
-        common = dict(name=self.label, pin=pin, site=self.site, pullup=_pullup(netlist, self.site))
-        if not self.drives:
-            netlist.add_port(Port(direction="input", input=self.port, **common))
-        elif not self.releases:
-            netlist.add_port(Port(direction="output", output=self.port, **common))
-        else:
-            netlist.add_port(
-                Port(
-                    direction="inout",
-                    input=f"{self.port}_i" if self.listens else None,
-                    output=f"{self.port}_o",
-                    enable=f"{self.port}_oe",
-                    **common,
-                )
+        driven = (self.port, None) if not self.releases else (f"{self.port}_o", f"{self.port}_oe")
+        read = (f"{self.port}_i" if self.listens else None) if self.releases else self.port
+        netlist.add_port(
+            Port(
+                name=self.label,
+                pin=netlist.pad_pins.get(self.site),
+                site=self.site,
+                direction="inout" if self.releases else "output" if self.drives else "input",
+                input=None if self.drives and not self.releases else read,
+                output=driven[0] if self.drives else None,
+                enable=driven[1] if self.drives else None,
+                pullup=_pullup(netlist, self.site),
             )
+        )
 
     def connect(self) -> None:
         if self.listens and self.own_input:
             self._connect_input()
         if self.drives:
             self._connect_output()
-        self.netlist.cells["IO"] += self.used
+        if self.used:
+            self.netlist.cells["IO"] += 1
+            x, y, z = self.site
+            for pin in (f"io_{z}/D_OUT_0", f"io_{z}/D_OUT_1", f"io_{z}/OUT_ENB", "io_global/cen"):
+                self.netlist.value(x, y, pin)  # a route to a pin that PIN_TYPE ignores is legal
         if any(self.kind[2:4]) and not self.drives:
             raise self.netlist.fabric.refuse(
                 self.site[:2], f"I/O block {self.site[2]} has output options and never drives"
@@ -188,7 +190,7 @@ def connect(netlist: Netlist) -> None:
         block.connect()
         if block.uses_clock:
             clocked.add(block.site[:2])
-    for tile in clocked:
-        bits = netlist.fabric.option_bits(*tile, "NegClk")
+    for x, y in clocked:
+        bits = netlist.fabric.option_bits(x, y, "NegClk")
         if len(set(bits)) > 1:
-            raise netlist.fabric.refuse(tile, "its two NegClk bits differ")
+            raise netlist.fabric.refuse((x, y), "its two NegClk bits differ")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from neuroloom.compiler.errors import MissingToolError
@@ -30,13 +30,19 @@ _BIT = re.compile(r"B(\d+)\[(\d+)\]")
 _CELL_PINS = (b"lutff_", b"io_", b"ram/", b"fabout", b"carry_in_mux", b"mult/", b"slf_op_", b"padin_", b"clk")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Switch:
-    """One routing multiplexer: ``sources[value of its bits, first bit most significant]`` is the net that drives ``net``."""
+    """One routing multiplexer: the value of its bits, first bit most significant, selects the net that drives ``net``."""
 
     net: int
     bits: tuple[Bit, ...]
-    sources: dict[int, int]
+    table: str
+    """Lines of value and net number; parsed when asked, for few switches of a chip are on."""
+
+    def source(self, value: int) -> int | None:
+        """The net that ``value`` selects, or None when it selects nothing."""
+        wanted = format(value, f"0{len(self.bits)}b")
+        return next((int(net) for pattern, net in map(str.split, self.table.splitlines()) if pattern == wanted), None)
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ class Tables:
     """Net number to global network number (0 to 7)."""
     _net_text: list[bytes] = field(default_factory=list)
     _switch_text: dict[Tile, list[bytes]] = field(default_factory=dict)
+    _switches: dict[Tile, dict[Bit, Switch]] = field(default_factory=dict)
+    _bit_functions: dict[str, dict[Bit, str]] = field(default_factory=dict)
     _pin_of: dict[int, list[Pin]] = field(default_factory=dict)
 
     def net(self, x: int, y: int, name: str) -> int | None:
@@ -87,16 +95,28 @@ class Tables:
         x, y, name = self._net_text[net].split(b"\n")[1].decode().split()
         return f"{name} in tile ({x}, {y})"
 
-    def switches(self, tile: Tile) -> list[Switch]:
-        """Every routing switch whose bits lie in a tile."""
-        result = []
-        for text in self._switch_text.get(tile, ()):
-            head, _, body = text.decode().partition("\n")
-            net, *names = head.split()
-            bits = tuple(parse_bit(name) for name in names)
-            pairs = (line.split() for line in body.splitlines())
-            result.append(Switch(int(net), bits, {int(value, 2): int(source) for value, source in pairs}))
-        return result
+    def bit_functions(self, kind: str) -> dict[Bit, str]:
+        """The option that each bit of a kind of tile belongs to."""
+        if kind not in self._bit_functions:
+            pairs = self.functions[kind].items()
+            self._bit_functions[kind] = {place: name for name, places in pairs for place in places}
+        return self._bit_functions[kind]
+
+    def switches(self, tile: Tile) -> dict[Bit, Switch]:
+        """Every routing switch whose bits lie in a tile, by each of its bits."""
+        if tile not in self._switches:
+            owner = self._switches[tile] = {}
+            for text in self._switch_text.get(tile, ()):
+                head, _, body = text.decode().partition("\n")
+                net, _, names = head.partition(" ")
+                switch = Switch(int(net), _parse_bits(names), body)
+                owner.update(dict.fromkeys(switch.bits, switch))
+        return self._switches[tile]
+
+
+@cache
+def _parse_bits(names: str) -> tuple[Bit, ...]:
+    return tuple(parse_bit(name) for name in names.split())
 
 
 def parse_bit(name: str) -> Bit:

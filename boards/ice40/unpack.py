@@ -94,6 +94,7 @@ def unpack(
         if name not in netlist.ports:
             site = netlist.tables.pins[package][pin]
             netlist.add_port(Port(name, pin, site, "input", input=pads.identifier(name)))
+    logic.simplify(netlist)
     for translator in reversed(_TRANSLATORS):
         translator.connect(netlist)
     netlist.fabric.claim_column_buffers()

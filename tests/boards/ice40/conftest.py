@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
 from neuroloom.boards import toolchain
 from neuroloom.boards.ice40 import Unpacked, unpack
 from neuroloom.boards.ice40.tables import load
@@ -31,6 +30,12 @@ class Design:
     inouts: dict[str, int] = field(default_factory=dict)
     rare: frozenset[str] = frozenset()
     pins: dict[str, str] = field(default_factory=dict)
+    first: tuple[str, ...] = ()
+    """Scalar ports that get their pins first, one to an I/O tile while there are enough."""
+    drives: dict[str, str] = field(default_factory=dict)
+    """Inputs of the unpacked module that ``top`` lacks (clocks of oscillators), and what drives them."""
+    signals: dict[str, str] = field(default_factory=dict)
+    """Outputs of the unpacked module that ``top`` lacks, and the expression they must equal."""
     synth: str = ""
 
 
@@ -53,11 +58,13 @@ class Flow:
         device, package = PARTS[part]
         tables = load(device)
         free = [p for p in tables.pins[package] if p not in AVOIDED[part] and p not in design.pins.values()]
-        free.sort(key=lambda pin: tables.pins[package][pin] in tables.gbufpin)  # keep clock pins for clocks
+        sites = tables.pins[package]
+        # blocks of one tile share clock and enable, so use each tile once first; keep clock pins for clocks
+        free.sort(key=lambda pin: (sites[pin] in tables.gbufpin, sites[pin][2]))
         names = dict(design.pins)
         if "clk" not in names:
             names["clk"] = free.pop()
-        for name in bits(design.inputs) + bits(design.outputs) + bits(design.inouts):
+        for name in list(design.first) + bits(design.inputs) + bits(design.outputs) + bits(design.inouts):
             if name not in names:
                 names[name] = free.pop(0)
         return names
@@ -120,20 +127,27 @@ def testbench(design: Design, unpacked: Unpacked, cycles: int, extra: str) -> st
     for port in unpacked.ports.values():
         base, _, index = port.name.partition("[")
         index = f"[{index}" if index else ""
-        if base in design.inputs:
+        if port.name in design.drives:
+            dut.append(f"    .{port.input}({design.drives[port.name]})")
+        elif port.name in design.signals:
+            lines.append(f"  wire {port.output}_dut;")
+            dut.append(f"    .{port.output}({port.output}_dut)")
+            expect.append(design.signals[port.name])
+            got.append(f"{port.output}_dut")
+        elif base in design.inputs:
             dut.append(f"    .{port.input}({base}{index})")
         elif base in design.outputs:
             dut.append(f"    .{port.output}({base}_dut{index})")
         elif base in design.inouts:
             tag = port.output[:-2]
             lines.append(f"  wire {tag}_o, {tag}_oe;")
-            # the outside drives only while the source releases the pin
-            lines.append(f"  wire {tag}_z = src.{base}{index} === 1'bz; reg {tag}_rel = 1;")
+            # the outside drives weakly, so that whether the source drives shows in the pin's value
+            lines.append(f"  assign (weak1, weak0) {base}{index} = {base}_out{index};")
             dut += [f"    .{port.output}({tag}_o)", f"    .{port.enable}({tag}_oe)"]
             if port.input:
                 dut.append(f"    .{port.input}({base}_out{index})")
-            expect.append(f"{tag}_z ? 1'bz : {base}{index}")
-            got.append(f"{tag}_oe ? {tag}_o : 1'bz")
+            expect.append(f"{base}{index}")
+            got.append(f"{tag}_oe ? {tag}_o : {base}_out{index}")
     check = [f'    compare({a}, {b}, "{a}");' for a, b in zip(expect, got, strict=True)]
     lines += ["  task compare(input [63:0] a, input [63:0] b, input [8*40-1:0] name); integer k;"]
     lines += ["    for (k = 0; k < 64; k = k + 1) if (a[k] !== 1'bx) begin n = n + 1;"]
