@@ -162,8 +162,12 @@ class Device:
         return MemtestResult(self.identity.scratch_bytes, failures, address, difference)
 
     def reset(self) -> None:
-        """Put the engine into its power-up state."""
-        self._begin().request(Command.RESET)
+        """Put the engine into its power-up state; this also mends a session that the device has lost."""
+        link = self._begin()
+        try:
+            link.request(Command.RESET)
+        except DeviceError:
+            self._begin()
 
     def status(self) -> dict[str, int]:
         """The device's counters since its power-up, by the names of the protocol table."""
@@ -176,13 +180,17 @@ class Device:
         Samples travel many to a frame and several frames at once. N may be 0. Raises InputError for another shape or
         dtype, DeviceError when the line or the engine fails; then no partial result is returned.
         """
-        link = self._begin()
         identity = self.identity
+        if not identity.bytes_in:
+            raise InputError(
+                f"the device on {self.name} must have an engine to run samples, but it is a bare link shell"
+            )
         samples = np.asarray(samples)
         if samples.dtype != np.uint8:
             raise InputError(f"samples must be uint8, not {samples.dtype}")
         if samples.ndim != 2 or samples.shape[1] != identity.bytes_in:
             raise InputError(f"samples must have shape (N, {identity.bytes_in}), not {samples.shape}")
+        link = self._begin()
         runner = Runner(link, identity, samples.tobytes(), len(samples))
         try:
             data = runner.run(progress)

@@ -11,6 +11,14 @@ import time
 import serial
 from neuroloom.compiler.errors import DeviceError, InputError
 
+try:
+    from termios import error as _TerminalError  # not an OSError
+except ImportError:  # Windows
+    _TerminalError = OSError
+
+_PORT_ERRORS = (serial.SerialException, OSError, TypeError, ValueError, _TerminalError)
+"""What pyserial lets through when a port goes away (TypeError: its descriptor is None after close)."""
+
 WRITE_TIMEOUT_S = 10.0
 """A line that takes nothing for so long is dead (a frame is on the line for milliseconds)."""
 
@@ -37,7 +45,7 @@ class SerialPort:
             )
         except ValueError as error:
             raise InputError(f"baud must be a rate that the driver of {port} takes, not {baud} ({error})") from error
-        except (serial.SerialException, OSError) as error:
+        except _PORT_ERRORS as error:
             raise DeviceError(_why(port, error)) from error
         with contextlib.suppress(Exception):
             # The usual FTDI timer holds bytes back for 16 ms; drivers without the setting refuse, and work as they are.
@@ -53,7 +61,7 @@ class SerialPort:
             self._serial.timeout = timeout
             data = self._serial.read(1)
             return data + self._serial.read(self._serial.in_waiting) if data else data
-        except (serial.SerialException, OSError, TypeError, ValueError) as error:
+        except _PORT_ERRORS as error:
             raise self._lost(error) from error
 
     def write(self, data: bytes) -> None:
@@ -64,7 +72,7 @@ class SerialPort:
             raise DeviceError(
                 f"the port {self.name} must take bytes within {WRITE_TIMEOUT_S:g} s, but it took none; unplug and replug it"
             ) from error
-        except (serial.SerialException, OSError, TypeError, ValueError) as error:
+        except _PORT_ERRORS as error:
             raise self._lost(error) from error
 
     def discard(self) -> None:
@@ -72,7 +80,7 @@ class SerialPort:
         try:
             self._serial.reset_output_buffer()
             self._serial.reset_input_buffer()
-        except (serial.SerialException, OSError, TypeError, ValueError) as error:
+        except _PORT_ERRORS as error:
             raise self._lost(error) from error
 
     def now(self) -> float:

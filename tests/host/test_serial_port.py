@@ -1,0 +1,94 @@
+"""The serial transport on a pseudo-terminal, and the sentences for ports that do not work."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+import tty
+
+import numpy as np
+import pytest
+from neuroloom.compiler.errors import DeviceError
+from neuroloom.host.device import connect
+
+
+@pytest.fixture
+def board(lines):
+    """A model of the device behind a pseudo-terminal; ``board.unplug()`` takes it away."""
+
+    class Board:
+        def __init__(self):
+            self.model = lines.TableModel()
+            self.master, slave = os.openpty()
+            tty.setraw(slave)
+            self.port = os.ttyname(slave)
+            self._slave = slave
+            self._stop = threading.Event()
+            self._thread = threading.Thread(target=self._serve)
+            self._thread.start()
+
+        def _serve(self):
+            while not self._stop.is_set():
+                if select.select([self.master], [], [], 0.02)[0]:
+                    os.write(self.master, self.model.feed(os.read(self.master, 4096)))
+
+        def unplug(self):
+            if not self._stop.is_set():
+                self._stop.set()
+                self._thread.join(5)
+                os.close(self._slave)
+                os.close(self.master)
+
+    board = Board()
+    yield board
+    board.unplug()
+
+
+def test_runs_over_a_pseudo_terminal(board, lines):
+    x = np.random.default_rng(3).integers(0, 256, (2000, lines.BYTES_IN), np.uint8)
+    with connect(board.port, timeout=5) as device:
+        assert np.array_equal(device.run_bytes(x), lines.running_sum(x))
+        assert device.repeats == 0
+    # Closed and opened again: a new session on a device that knows the old one.
+    with connect(board.port) as device:
+        assert np.array_equal(device.run_bytes(x[:10]), lines.running_sum(x[:10]))
+
+
+def test_busy_port(board):
+    with connect(board.port):
+        with pytest.raises(DeviceError, match=rf"the port {board.port} must be free, but another program holds it"):
+            connect(board.port)
+    connect(board.port).close()
+
+
+def test_missing_port():
+    with pytest.raises(DeviceError, match=r"the port /dev/ttyNONE must exist, but it does not; plug the board in"):
+        connect("/dev/ttyNONE")
+
+
+def test_not_a_serial_port(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    with pytest.raises(DeviceError, match=r"must be a serial port"):
+        connect(str(path))
+
+
+def test_silent_device(board):
+    board.model.dead = True
+    start = time.monotonic()
+    with pytest.raises(DeviceError, match=r"did not answer for 0\.4 s; nothing came: check the port"):
+        connect(board.port, timeout=0.4)
+    assert time.monotonic() - start < 3
+    board.model.dead = False
+    connect(board.port).close()
+
+
+def test_unplugged_in_mid_run(board, lines):
+    x = np.zeros((5000, lines.BYTES_IN), np.uint8)
+    with connect(board.port, timeout=1) as device:
+        with pytest.raises(DeviceError, match="went away|did not answer"):
+            device.run_bytes(x, lambda done, total: board.unplug())
+        with pytest.raises(DeviceError):
+            device.ping()
