@@ -28,8 +28,8 @@ class Options:
     level: int = 1
 
     def __post_init__(self) -> None:
-        if not 2 <= self.lut_size <= 6:
-            raise InputError(f"lut size must be 2 to 6, not {self.lut_size}")
+        if not 3 <= self.lut_size <= 6:
+            raise InputError(f"lut size must be 3 to 6, not {self.lut_size}")
 
 
 @dataclass(slots=True)
