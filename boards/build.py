@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,12 @@ def build(
     say = progress or (lambda text: None)
     flow = FLOWS[board.family]
     tools = {name: toolchain.find(name) for name in ("yosys", flow.placer, flow.packer)}
+    _check_names(extra_files or {})
     say("elaborating")
     engine = engine_factory()
-    top, own = make_top(engine, identity, board)
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
     _check_names(files)
+    top, own = make_top(engine, identity, board)
     sources = {"top.il": emit.to_rtlil(top), "shell.il": emit.to_rtlil(LinkShell(own, baud=own.baud), "shell"), **files}
     design = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     constraints = flow.constraints(board, identity.engine)
@@ -143,8 +144,7 @@ def build(
         say("synthesis")
         cells = _synthesise(work, flow, board, list(files))
         _check_fit(flow.count(cells), board)
-        shell_luts = _shell_size(work, flow, board)
-        placed = _place_all(work, flow, board, identity.engine, seeds, jobs, place_timeout_s, say)
+        placed, shell_luts = _place_all(work, flow, board, identity.engine, seeds, jobs, place_timeout_s, say)
         results = tuple(result for result, _ in placed)
         chosen = next((result for result in results if result.met), results[0])
         used, available = placed[results.index(chosen)][1]
@@ -190,25 +190,32 @@ def _synthesise(work: Path, flow: Flow, board: Board, files: Sequence[str]) -> M
     script += ["design -load rtl"]
     script += [f"read_verilog {'-sv ' if name.endswith('.sv') else ''}{name}" for name in files]
     script += [flow.synth(board), "write_json netlist.json", "write_verilog -noattr netlist.v"]
-    script += ["tee -q -o stat.json stat -json"]
+    script += ["tee -q -o synth.stat.json stat -json"]
     return _yosys(work, "synth", script)
 
 
-def _yosys(work: Path, stem: str, script: Sequence[str]) -> Mapping[str, int]:
+def _yosys(work: Path, stem: str, script: Sequence[str], stop: threading.Event | None = None) -> Mapping[str, int]:
+    """Run a script that leaves its cell counts in ``stem + ".stat.json"``, and return them."""
+    log = work / f"{stem}.log"
     (work / f"{stem}.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
-    toolchain.run("yosys", ["-s", f"{stem}.ys"], cwd=work, timeout=SYNTH_TIMEOUT_S, log=work / f"{stem}.log")
-    counts = json.loads((work / "stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
+    toolchain.run("yosys", ["-s", f"{stem}.ys"], cwd=work, timeout=SYNTH_TIMEOUT_S, log=log, cancel=stop)
+    counts = json.loads((work / f"{stem}.stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     return {str(kind): int(count) for kind, count in counts.items()}
 
 
-def _shell_size(work: Path, flow: Flow, board: Board) -> int:
+def _shell_size(work: Path, flow: Flow, board: Board, stop: threading.Event) -> int:
     """LUTs of the link shell alone, after packing; its engine ports are left open to the outside."""
     synth = flow.synth(board).replace("-top top", "-top shell")
     cells = _yosys(
-        work, "shell", ["read_rtlil shell.il", synth, "write_json shell.json", "tee -q -o stat.json stat -json"]
+        work,
+        "shell",
+        ["read_rtlil shell.il", synth, "write_json shell.json", "tee -q -o shell.stat.json stat -json"],
+        stop,
     )
     args = pack_only_arguments(flow, board, "shell.json")
-    done = toolchain.run(flow.placer, args, cwd=work, timeout=600, log=work / "shell-pack.log", check=False)
+    done = toolchain.run(
+        flow.placer, args, cwd=work, timeout=600, log=work / "shell-pack.log", check=False, cancel=stop
+    )
     used, _ = _utilisation_from_log(done.output, flow)
     return used.get("luts", flow.count(cells)["luts"])
 
@@ -225,21 +232,23 @@ def _place_all(
     jobs: int | None,
     timeout_s: float,
     say: Callable[[str], None],
-) -> list[tuple[SeedResult, _Usage]]:
-    """Every seed, ``jobs`` at once; the first failure (or an interrupt) stops the others."""
+) -> tuple[list[tuple[SeedResult, _Usage]], int]:
+    """Every seed and the shell's own size, ``jobs`` at once; the first failure (or an interrupt) stops the others."""
     stop = threading.Event()
-    workers = max(1, min(len(seeds), jobs or os.cpu_count() or 1))
+    workers = max(1, min(len(seeds) + 1, jobs or os.cpu_count() or 1))
     with ThreadPoolExecutor(max_workers=workers) as pool:
         futures = [pool.submit(_place, work, flow, board, engine, seed, timeout_s, say, stop) for seed in seeds]
+        size = pool.submit(_shell_size, work, flow, board, stop)
+        everything: list[Future[Any]] = [*futures, size]
         try:
-            for future in as_completed(futures):
+            for future in as_completed(everything):
                 future.result()
         except BaseException:
             stop.set()
-            for future in futures:
+            for future in everything:
                 future.cancel()
             raise
-    return [future.result() for future in futures]
+    return [future.result() for future in futures], size.result()
 
 
 def _place(

@@ -255,7 +255,7 @@ private:
     }
 
     void exchange(bool open) {
-        if (open && uart_.to_device.size() < kQueue) {
+        if (uart_.to_device.size() < kQueue) {  // also what a host wrote before it closed the port
             std::uint8_t data[4096];
             const std::size_t n = terminal_.read(data, sizeof data);
             uart_.to_device.insert(uart_.to_device.end(), data, data + n);

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from amaranth.hdl import ClockDomain, Const, Instance, Module, Signal, Value
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.errors import InputError
 
 STARTUP_US = 15
@@ -177,48 +177,54 @@ class ClockPlan:
         if out != self.logic_hz:
             raise InputError(f"Settings of {self.primitive} must give {self.logic_hz} Hz, not {float(out):.1f} Hz")
 
+    @property
+    def startup_cycles(self) -> int:
+        """Logic clock cycles in ``STARTUP_US`` microseconds, rounded up."""
+        return -(-self.logic_hz * STARTUP_US // 1_000_000)
+
 
 class BoardClock(wiring.Component):
-    """Drive domain ``sync`` from the board's oscillator, and hold its reset until clock and memories are ready.
+    """The logic clock from the board's oscillator, and a reset held until clock and memories are ready.
 
     The reset lasts while the PLL is unlocked and ``STARTUP_US`` microseconds after it has locked; a PLL that loses
     lock resets the design again. With ``plan`` None (simulation) ``clk_in`` is the logic clock itself and the reset
     is ``rst_in`` alone.
+
+    Members
+    -------
+    clk_in, rst_in : In(1), the oscillator and a reset from outside
+    clk_out, rst_out : Out(1), for the clock domain of the design
     """
 
     def __init__(self, plan: ClockPlan | None) -> None:
         self.plan = plan
-        super().__init__({"clk_in": In(1), "rst_in": In(1)})
+        super().__init__({"clk_in": In(1), "rst_in": In(1), "clk_out": Out(1), "rst_out": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = sync = ClockDomain("sync")
         if self.plan is None:
-            sync.clk = self.clk_in
-            m.d.comb += sync.rst.eq(self.rst_in)
+            m.d.comb += [self.clk_out.eq(self.clk_in), self.rst_out.eq(self.rst_in)]
             return m
         locked = Signal()
+        clk_logic = Signal()
         if self.plan.primitive is None:
-            sync.clk = self.clk_in
-            m.d.comb += locked.eq(1)
+            m.d.comb += [clk_logic.eq(self.clk_in), locked.eq(1)]
         else:
-            clk_out = Signal(name="clk_logic")
-            sync.clk = clk_out
             pll = PLLS[self.plan.primitive]
-            m.submodules.pll = pll.instantiate(self.plan.settings, self.plan.input_hz, self.clk_in, clk_out, locked)
+            m.submodules.pll = pll.instantiate(self.plan.settings, self.plan.input_hz, self.clk_in, clk_logic, locked)
         # the same clock without a reset: this counter is what makes the reset
-        m.domains.startup = startup = ClockDomain("startup", reset_less=True, local=True)
-        startup.clk = sync.clk
-        ready_in = Signal()
-        m.submodules.lock_sync = FFSynchronizer(locked, ready_in, o_domain="startup", reset_less=True)
-        cycles = -(-self.plan.logic_hz * STARTUP_US // 1_000_000)
+        m.domains.startup = ClockDomain("startup", reset_less=True, local=True)
+        m.d.comb += ClockSignal("startup").eq(clk_logic)
+        lock_seen = Signal()
+        m.submodules.lock_sync = FFSynchronizer(locked, lock_seen, o_domain="startup", reset_less=True)
+        cycles = self.plan.startup_cycles
         count = Signal(range(cycles + 1))
         ready = Signal()
-        with m.If(~ready_in):
+        with m.If(~lock_seen):
             m.d.startup += [count.eq(0), ready.eq(0)]
         with m.Elif(count == cycles):
             m.d.startup += ready.eq(1)
         with m.Else():
             m.d.startup += count.eq(count + 1)
-        m.d.comb += sync.rst.eq(~ready | self.rst_in)
+        m.d.comb += [self.clk_out.eq(clk_logic), self.rst_out.eq(~ready | self.rst_in)]
         return m

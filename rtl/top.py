@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.rtl.clocking import BoardClock, ClockPlan
@@ -49,7 +49,9 @@ class Top(wiring.Component):
         m.submodules.clock = clock = BoardClock(self.plan)
         m.submodules.shell = shell = self.shell
         m.submodules.engine = engine = self.engine
-        m.d.comb += [clock.clk_in.eq(self.clk), shell.rx.eq(self.rx), self.tx.eq(shell.tx)]
+        m.domains.sync = ClockDomain("sync")
+        m.d.comb += [ClockSignal().eq(clock.clk_out), ResetSignal().eq(clock.rst_out), clock.clk_in.eq(self.clk)]
+        m.d.comb += [shell.rx.eq(self.rx), self.tx.eq(shell.tx)]
         if self.plan is None:
             m.d.comb += clock.rst_in.eq(self.rst)
         wiring.connect(m, shell.engine_i, engine.i)
