@@ -48,8 +48,9 @@ def _kernel(op_type: str, domain: str = "") -> Callable[[Kernel], Kernel]:
 
 def _look_up(bits: np.ndarray, table: np.ndarray, input_bits: int) -> np.ndarray:
     """Address ``table[..., entries]`` by ``bits[N, ..., slots]``, slot 0 least significant."""
-    weights = np.array([1 << (input_bits * slot) for slot in range(bits.shape[-1])], dtype=np.int64)
-    address = (bits.astype(np.int64) * weights).sum(axis=-1)
+    address = np.zeros(bits.shape[:-1], dtype=np.int32)
+    for slot in range(bits.shape[-1]):
+        address |= bits[..., slot].astype(np.int32) << (input_bits * slot)
     rows = np.broadcast_to(table, (*address.shape, table.shape[-1]))
     return np.take_along_axis(rows, address[..., None], axis=-1)[..., 0]
 

@@ -46,6 +46,8 @@ about how ``indices`` were drawn, without effect on the result).
   ``O_d = floor((D_d + pads[d] + pads[d+n] - kernel_shape[d]) / strides[d]) + 1``.
   When ``tree_depth == 0`` nothing is looked up: ``Y`` is ``[N, O_1, ..., O_n, M, R]`` in the type of ``X``, the gathered values
   ``flat_patch[indices[m, 0, r]]``.
+  Its function is the overload ``passthrough`` of the same operator, since it has one input fewer; a file with both kinds
+  needs a runtime that tells overloads apart (onnxruntime 1.31 does, 1.20 does not).
 
 Domain ``neuroloom`` (version 1)
 --------------------------------

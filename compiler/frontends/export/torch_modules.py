@@ -21,8 +21,11 @@ _READERS = (torch_standard, torch_difflogic, torch_torchlogix, torch_binarizatio
 SAMPLE_TYPES = ("bool", "uint8", "int8", "int16", "float32", "float64")
 """Element types a sample may have; wider integers would be rounded by torch when compared with float thresholds."""
 
-CHECK_SAMPLES = 64
+CHECK_SAMPLES = 32
 """Samples compared with the module before a file is written, and as many random ones."""
+
+CHECK_CHUNK = 8
+"""Samples compared at a time; a convolution's trees need memory for every leaf at every position."""
 
 
 def export(
@@ -121,12 +124,13 @@ def _build(module: Any, shape: tuple[int, ...], dtype: str, name: str, label: bo
 def _compare(torch: Any, module: Any, model: onnx.ModelProto, batch: np.ndarray, bits: bool) -> None:
     """Raise MismatchError unless module and model agree on the sample and on random inputs, bit for bit."""
     inputs = _check_inputs(batch, bits)
+    chunks = [inputs[start : start + CHECK_CHUNK] for start in range(0, len(inputs), CHECK_CHUNK)]
     states = [(inner, inner.training) for inner in module.modules()]
     module.eval()
     try:
         with torch.no_grad():
-            torch_inputs = torch.from_numpy(inputs.astype(np.float32) if bits else inputs)
-            expected = module(torch_inputs.to(_device(module)))
+            tensors = [torch.from_numpy(chunk.astype(np.float32) if bits else chunk) for chunk in chunks]
+            expected = [module(tensor.to(_device(module))).detach().cpu().numpy() for tensor in tensors]
     except Exception as error:  # whatever the user's module raises
         raise InputError(
             f"the module must run on the sample, not fail with {type(error).__name__}: {error}; "
@@ -135,8 +139,9 @@ def _compare(torch: Any, module: Any, model: onnx.ModelProto, batch: np.ndarray,
     finally:
         for inner, training in states:
             inner.training = training
-    got = evaluate(model, {"input": inputs.astype(np.bool_) if bits else inputs})["output"]
-    want = np.asarray(expected.detach().cpu().numpy())
+    feed = [chunk.astype(np.bool_) if bits else chunk for chunk in chunks]
+    got = np.concatenate([evaluate(model, {"input": chunk})["output"] for chunk in feed])
+    want = np.concatenate(expected)
     same = want.shape == got.shape and np.array_equal(want, got.astype(want.dtype))
     if not same:
         at = tuple(int(i) for i in np.argwhere(want != got)[0]) if want.shape == got.shape else None
