@@ -1,1 +1,1 @@
-"""."""
+"""Readers of trained networks, and writers of exchange files."""

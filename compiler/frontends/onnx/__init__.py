@@ -1,1 +1,8 @@
-"""."""
+"""Reads ONNX models into graphs; see :func:`load_onnx`."""
+
+from __future__ import annotations
+
+from .inputs import InputRule
+from .load import load_onnx
+
+__all__ = ["InputRule", "load_onnx"]

@@ -1,0 +1,223 @@
+"""From an ONNX model to a graph: the entry point of this frontend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from neuroloom.compiler.errors import InputError, UnsupportedError
+from neuroloom.compiler.ir import Affine, Graph, Range
+from onnx import ModelProto
+
+from . import floats, ops
+from .importer import Importer, NarrowInput, Scope
+from .inputs import Batch, InputRule, Resolved, declared, find_batch, resolve
+from .reader import Source, read_model, tensor_array
+from .tensors import Const, Opaque, Sym, Tensor
+
+__all__ = ["load_onnx", "ops"]
+
+
+def load_onnx(
+    source: Source,
+    *,
+    batch_axis: Mapping[str, int] | int | str | None = None,
+    input_rules: Mapping[str, InputRule] | None = None,
+    calibrate: Mapping[str, np.ndarray] | np.ndarray | None = None,
+    name: str = "",
+    expand: Iterable[tuple[str, str]] = (),
+) -> Graph:
+    """Import an ONNX model as an unoptimised graph in which every source node can be probed.
+
+    ``source`` is a path, the file's bytes, or a ModelProto. ``batch_axis``: None when every input's first dimension is
+    symbolic; else an axis, an axis per input, or "none" for a model that is a single sample. ``input_rules`` says which
+    integers stand for float inputs (and bounds of integer ones), ``calibrate`` gives samples to find that rule from, by input
+    name, or one array for a model with one input. ``expand`` names (domain, operator) pairs that are to be imported through the
+    function in the file even where this importer knows the operator.
+
+    The graph's values are named after the source nodes; ``records["sources"]`` maps the source names whose value is called
+    differently (nodes that change nothing share their input's value). ``records`` also keep the opset, producer, batch axes,
+    calibration, and every remark about how a node was read.
+
+    Raises InputError for a broken file or option, UnsupportedError for a model that cannot be carried exactly.
+    """
+    model, folder, label = read_model(source)
+    reader = _Reader(model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name)
+    narrow: dict[str, Range] = {}
+    while True:
+        try:
+            return reader.graph(narrow)
+        except NarrowInput as e:
+            if narrow.get(e.name) == e.bounds:
+                raise UnsupportedError(f"{e}, but it is not; give bounds for that input") from None
+            low, high = narrow.get(e.name, e.bounds)
+            narrow[e.name] = max(low, e.bounds[0]), min(high, e.bounds[1])
+            reader.narrowed.append(f"{e}, so the input is bounded to it")
+
+
+class _Reader:
+    """A parsed model with everything that does not change when bounds of inputs are narrowed."""
+
+    def __init__(
+        self,
+        model: ModelProto,
+        folder: Path | None,
+        label: str,
+        batch_axis: Mapping[str, int] | int | str | None,
+        rules: dict[str, InputRule],
+        calibrate: Mapping[str, np.ndarray] | np.ndarray | None,
+        expand: frozenset[tuple[str, str]],
+        name: str,
+    ) -> None:
+        self.model, self.folder, self.label = model, folder, label
+        self.rules, self.expand = rules, expand
+        self.name = name or model.graph.name or "model"
+        self.narrowed: list[str] = []
+        self.constants: dict[str, Tensor] = {
+            t.name: Const(tensor_array(t, folder, "initializer")) for t in model.graph.initializer
+        }
+        if model.graph.sparse_initializer:
+            raise UnsupportedError("sparse initializers are not supported; store them as dense tensors")
+        self.inputs: dict[str, tuple[np.dtype, list[int | str | None]]] = {}
+        for info in model.graph.input:
+            if info.name in self.constants:
+                continue  # older files list every initializer as an input
+            dtype, dims = declared(info, "input")
+            if dims is None:
+                raise UnsupportedError(f"input {info.name!r} must have a shape; export the model with one")
+            if info.name in self.inputs:
+                raise InputError(f"input {info.name!r} must be declared once")
+            self.inputs[info.name] = (dtype, dims)
+        if not self.inputs:
+            raise UnsupportedError(f"{label} must have an input; all of it is constant")
+        self.batch: Batch = find_batch({n: d for n, (_, d) in self.inputs.items()}, batch_axis)
+        self.data = self._calibration(calibrate)
+        for given, what in ((self.rules, "rule"), (self.data, "calibration data")):
+            for key in given:
+                if key not in self.inputs:
+                    raise InputError(f"{what} must name one of the inputs {', '.join(self.inputs)}, not {key!r}")
+
+    def _calibration(self, given: Mapping[str, np.ndarray] | np.ndarray | None) -> dict[str, np.ndarray]:
+        if given is None:
+            return {}
+        if isinstance(given, Mapping):
+            return {k: np.asarray(v) for k, v in given.items()}
+        if len(self.inputs) != 1:
+            raise InputError(
+                f"calibration data must be given by input name, because there are {len(self.inputs)} inputs"
+            )
+        return {next(iter(self.inputs)): np.asarray(given)}
+
+    def graph(self, narrow: Mapping[str, Range]) -> Graph:
+        """Import with ``narrow`` bounds for some inputs."""
+        records: dict[str, Any] = {}
+        importer = Importer(
+            self.name,
+            self.model.functions,
+            batch=any(a is not None for a in self.batch.axes.values()),
+            batch_size=self.batch.size,
+            expand=self.expand,
+            folder=self.folder,
+        )
+        opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in self.model.opset_import}
+        scope = Scope(dict(self.constants), opsets)
+        for key, (dtype, dims) in self.inputs.items():
+            resolved = resolve(
+                key,
+                dtype,
+                dims,
+                self.batch.axes[key],
+                self.rules.get(key),
+                self.data.get(key),
+                narrow.get(key),
+                records,
+            )
+            scope.tensors[key] = _input(importer, resolved)
+        outputs = [declared(o, "output") + (o.name,) for o in self.model.graph.output]
+        if not outputs:
+            raise InputError(f"{self.label} must have an output")
+        importer.run(self.model.graph.node, scope, [n for _, _, n in outputs])
+        places = {n: a for n, a in self.batch.axes.items() if a}
+        for dtype, dims, output in outputs:
+            sym = self._shown(importer, scope.tensors[output], output, dtype, dims)
+            importer.builder.output(output, sym.name, _rule(importer, sym, output))
+            if sym.batch:
+                places[output] = sym.batch
+        graph = importer.builder.finish()
+        records |= {"source": "onnx", "opset": opsets.get("", 0)}
+        if self.model.producer_name:
+            records["producer"] = f"{self.model.producer_name} {self.model.producer_version}".strip()
+        if places:
+            records["batch_axes"] = places
+        if not importer.batch:
+            records["batch"] = "none"
+        if importer.notes or self.narrowed:
+            records["notes"] = self.narrowed + importer.notes
+        if importer.sources:
+            records["sources"] = importer.sources
+        graph.records.update(records)
+        return graph
+
+    def _shown(
+        self, importer: Importer, tensor: Tensor, name: str, dtype: np.dtype, dims: list[int | str | None] | None
+    ) -> Sym:
+        where = f"output {name!r}"
+        if isinstance(tensor, Opaque):
+            raise UnsupportedError(f"{where}: {tensor.reason}")
+        if isinstance(tensor, Const):
+            if importer.batch or tensor.symbolic:
+                raise UnsupportedError(f"{where} does not depend on any input, so it has no batch axis; drop it")
+            importer.source = name
+            if tensor.array.dtype.kind == "f" or tensor.array.dtype.kind not in "bui":
+                raise UnsupportedError(f"{where} is a constant {tensor.array.dtype}; drop it")
+            data = tensor.array
+            tensor = Sym(importer.constant(data, part="value"), data.dtype, data.shape, None)
+        if tensor.order_of:
+            raise UnsupportedError(
+                f"{where} comes from {tensor.order_of}, which has no exact integer form; show its input, or the ArgMax of it"
+            )
+        if importer.batch and tensor.batch is None:
+            raise UnsupportedError(f"{where} has no batch axis; every output must be computed per sample")
+        if tensor.dtype != dtype:
+            raise InputError(f"{where} must have its declared element type {dtype}, but the nodes give {tensor.dtype}")
+        shape = tensor.full_shape(self.batch.size)
+        if dims is not None and (
+            len(dims) != len(shape)
+            or any(isinstance(d, int) and isinstance(s, int) and d != s for d, s in zip(dims, shape, strict=True))
+        ):
+            text = ", ".join("?" if d is None else str(d) for d in dims)
+            raise InputError(f"{where} must have its declared shape [{text}], but the nodes give {shape}")
+        return tensor
+
+
+def _input(importer: Importer, r: Resolved) -> Sym:
+    name = importer.builder.input(r.name, r.type, r.shape, affine=r.affine, bounds=r.bounds, source=r.name)
+    return Sym(name, r.dtype, r.shape, r.batch, r.steps, origin=r.name if r.dtype.kind == "u" else None)
+
+
+def _rule(importer: Importer, sym: Sym, name: str) -> Affine:
+    """What the output's integers mean: the exact rule, without the float type's rounding."""
+    if not sym.is_float:
+        return Affine()
+    scale, offset = floats.affine(sym.steps)
+    if scale.ndim == 0 and offset.ndim == 0:
+        if scale.item() == 0:
+            raise UnsupportedError(
+                f"output {name!r} is the constant {offset.item()}, because it is multiplied by 0; drop it"
+            )
+        return Affine.of(scale.item(), offset.item())
+    scales, offsets = (np.broadcast_to(v, sym.shape) for v in (scale, offset))
+    for axis, size in enumerate(sym.shape):
+        pick = tuple(slice(None) if i == axis else slice(0, 1) for i in range(len(sym.shape)))
+        if (scales == scales[pick]).all() and (offsets == offsets[pick]).all():
+            s, o = scales[pick].reshape(size).tolist(), offsets[pick].reshape(size).tolist()
+            if 0 in s:
+                raise UnsupportedError(
+                    f"output {name!r} has constant elements, because they are multiplied by 0; drop them"
+                )
+            return Affine.of(s, o, axis)
+    raise UnsupportedError(
+        f"output {name!r} has a scale or offset that differs along several axes; use one per channel, or show it before that"
+    )

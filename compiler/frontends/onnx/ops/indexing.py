@@ -1,0 +1,259 @@
+"""Gathering, padding, pooling, and moves that are tables of indices."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from neuroloom.compiler.frontends.onnx import build, floats
+from neuroloom.compiler.frontends.onnx.registry import Call, operator
+from neuroloom.compiler.frontends.onnx.tensors import Const, Opaque, Sym, Tensor
+from neuroloom.compiler.frontends.onnx.windows import extreme, window_pixels
+from neuroloom.compiler.ir import smallest_type
+
+
+def _checked(call: Call, indices: np.ndarray, size: int) -> np.ndarray:
+    """Constant indices counted from 0; negative ones count from the end."""
+    if indices.dtype == object or indices.dtype.kind not in "ui":
+        call.bad(f"indices must be integers, not {indices.dtype}")
+    indices = indices.astype(np.int64)
+    bad = (indices < -size) | (indices >= size)
+    if bad.any():
+        at = [int(i) for i in np.argwhere(bad)[0]]
+        call.bad(f"index {int(indices[tuple(at)])} at {at} must be in {-size}..{size - 1}")
+    return np.where(indices < 0, indices + size, indices)
+
+
+@operator("Gather")
+def gather(call: Call) -> Sym:
+    """numpy.take: constant indices into a computed tensor, or computed indices into a constant or a single sample."""
+    data, indices = call.tensor(0), call.tensor(1)
+    if isinstance(indices, Sym):
+        return _computed(call, data, indices)
+    assert isinstance(data, Sym)
+    axis = call.sample_axis(data, call.int("axis", 0), "gathering along")
+    index = _checked(call, call.const(1, "indices"), data.shape[axis])
+    at = call.axis(call.int("axis", 0), data.rank)
+    batch = data.batch if data.batch is None or at > data.batch else data.batch + index.ndim - 1
+    name = call.importer.emit("gather", [data.name], indices=index.astype(np.int32), axis=axis)
+    return build.move(call, data, name, batch, lambda a: np.take(a, index, axis)).with_(origin=None)
+
+
+def _computed(call: Call, data: Const | Sym, indices: Sym) -> Sym:
+    build.need_integers(call, indices, "indices")
+    axis = call.axis(call.int("axis", 0), data.rank)
+    if isinstance(data, Sym):
+        if data.batch is not None:
+            call.refuse("computed indices into a computed tensor would mix samples", "use GatherElements")
+        index = _bounded(call, indices, data.shape[axis])
+        build.check_order_only(call, data)
+        if not floats.uniform(data.steps):
+            call.refuse("the float elements to choose from have different scales", "use one scale for all elements")
+        name = call.importer.emit("take", [data.name, index], axis=axis)
+        return data.with_(name=name, shape=call.importer.value(name).shape, origin=None, data=None)
+    array = build.number_constant(call, data.array)
+    if axis:
+        call.refuse("computed indices into a constant are supported along axis 0 only", "transpose the constant")
+    index = _bounded(call, indices, array.shape[0])
+    if array.ndim > 1 and indices.batch:
+        call.refuse("computed indices into a constant with several axes need the batch axis first")
+    steps: floats.Steps = ()
+    entries = array
+    if array.dtype.kind == "f":
+        entries = build.integer_values(call, array)
+        if not (entries == array).all():
+            call.refuse("a float table indexed by computed indices must hold integers only", "use an integer table")
+        steps = (floats.cast_step(array.dtype),)
+    if array.ndim == 1:
+        type_ = smallest_type((int(entries.min()), int(entries.max())))
+        lo = call.importer.range(index)[0]
+        values = np.asarray(entries, np.int64)
+        if lo < 0:
+            values = np.concatenate([values, values])
+        name = call.importer.emit("table", [index], entries=values, lo=min(lo, 0) and -len(array), type=str(type_))
+    else:
+        name = call.importer.emit("take", [build.constant_value(call, entries), index], axis=0)
+    return Sym(name, array.dtype, call.importer.value(name).shape, indices.batch, steps)
+
+
+def _bounded(call: Call, indices: Sym, size: int) -> str:
+    """The indices, limited to the axis where they are not proven inside; outside it the source has no result anyway."""
+    lo, hi = call.importer.range(indices.name)
+    name = indices.name
+    if lo < 0:
+        call.refuse(f"computed indices in {lo}..{hi} may count from the end", "make them unsigned")
+    if hi >= size:
+        name = call.importer.emit("min", [name, build.constant_value(call, np.array(size - 1))], "limited")
+        call.record(f"computed indices are limited to {size - 1}; the source fails on larger ones")
+    return name
+
+
+@operator("GatherElements")
+def gather_elements(call: Call) -> Sym:
+    """out[i][j] = data[index[i][j]][j] (axis 0): constant indices, or computed ones along the only axis of a sample."""
+    data, indices = call.sym(0), call.tensor(1)
+    axis = call.sample_axis(data, call.int("axis", 0), "gathering along")
+    if indices.rank != data.rank:
+        call.bad(f"indices must have {data.rank} axes like the data, not {indices.rank}")
+    if isinstance(indices, Sym) and indices.data is None:
+        if len(data.shape) != 1 or data.batch != indices.batch:
+            call.refuse("computed indices are supported for one axis per sample only")
+        build.check_order_only(call, data)
+        if not floats.uniform(data.steps):
+            call.refuse("the float elements to choose from have different scales", "use one scale for all elements")
+        name = call.importer.emit("take", [data.name, _bounded(call, indices, data.shape[0])], axis=0)
+        return data.with_(name=name, shape=indices.shape, origin=None, data=None)
+    if isinstance(indices, Sym):
+        assert indices.data is not None
+        index = indices.data
+    else:
+        index = build.sample_constant(call, indices.array, data.rank, data.batch)
+        if data.batch is not None and call.importer.batch_size != indices.array.shape[data.batch]:
+            call.refuse("constant indices have a batch axis of one, so only the first sample would be gathered")
+    index = _checked(call, index, data.shape[axis])
+    if any(a > b for i, (a, b) in enumerate(zip(index.shape, data.shape, strict=True)) if i != axis):
+        call.bad(f"indices must not be larger than the data outside axis {axis}")
+    where = list(np.indices(index.shape))
+    where[axis] = index
+    return build.gathered(call, data, build.flat_index(data)[tuple(where)], data.batch)
+
+
+@operator("GatherND")
+def gather_nd(call: Call) -> Sym:
+    """Elements or slices by constant index tuples; the batch axis through batch_dims."""
+    data = call.sym(0)
+    dims = call.int("batch_dims", 0)
+    array = call.tensor(1)
+    if isinstance(array, Sym) and array.data is None:
+        call.refuse("GatherND is supported for constant indices only", "use Gather or GatherElements")
+    index = array.data if isinstance(array, Sym) else array.array
+    assert index is not None
+    if data.batch is not None:
+        if dims != 1 or data.batch or not isinstance(array, Sym):
+            call.refuse("GatherND must keep the batch axis with batch_dims = 1 and indices repeated over it")
+        dims = 0
+    if dims:
+        call.refuse(f"batch_dims must be 0 in a single sample, not {dims}")
+    depth = index.shape[-1] if index.ndim else 0
+    if not 1 <= depth <= len(data.shape):
+        call.bad(f"index tuples must have 1 to {len(data.shape)} entries, not {depth}")
+    parts = tuple(_checked(call, index[..., i], data.shape[i]) for i in range(depth))
+    return build.gathered(call, data, build.flat_index(data)[parts], data.batch)
+
+
+@operator("Pad")
+def pad(call: Call) -> Sym:
+    """Grow (or crop) axes: a constant, the edge, a reflection, or wrapped around."""
+    x, mode = call.sym(0), call.text("mode", "constant")
+    pads = call.ints_either(1, "pads")
+    if pads is None or any(not isinstance(p, int) for p in pads):
+        call.refuse("pads must be constant integers")
+    axes = call.const_ints(3, "axes") if call.has(3) else list(range(x.rank))
+    if len(pads) != 2 * len(axes):
+        call.bad(f"pads must have {2 * len(axes)} entries, not {len(pads)}")
+    widths = {call.axis(int(a), x.rank): (pads[i], pads[len(axes) + i]) for i, a in enumerate(axes)}
+    if x.batch is not None and widths.pop(x.batch, (0, 0)) != (0, 0):
+        call.refuse("padding the batch axis would add samples")
+    inner = {a - (x.batch is not None and a > x.batch): w for a, w in widths.items()}
+    both = [inner.get(i, (0, 0)) for i in range(len(x.shape))]
+    build.size_guard(call, [d + max(a, 0) + max(b, 0) for d, (a, b) in zip(x.shape, both, strict=True)])
+    index = build.flat_index(x)
+    crop = tuple(slice(max(-a, 0), d - max(-b, 0)) for d, (a, b) in zip(x.shape, both, strict=True))
+    index = index[crop]
+    grow = [(max(a, 0), max(b, 0)) for a, b in both]
+    if mode == "constant":
+        index = np.pad(index, grow, constant_values=-1)
+    elif mode in ("edge", "reflect", "wrap"):
+        try:
+            index = np.pad(index, grow, mode=mode)  # type: ignore[call-overload]
+        except ValueError as e:
+            call.bad(f"pads do not fit: {e}")
+    else:
+        call.bad(f"mode must be constant, edge, reflect or wrap, not {mode!r}")
+    fill = _fill(call, x) if (index < 0).any() else None
+    return build.gathered(call, x, index, x.batch, fill)
+
+
+def _fill(call: Call, x: Sym) -> int:
+    """The integer that stands for the padding value."""
+    value = call.const(2, "the padding value").reshape(-1)[:1] if call.has(2) else np.array([call.float("value", 0.0)])
+    value = build.number_constant(call, value.astype(x.dtype)) if value.size else np.zeros(1, x.dtype)
+    if not x.is_float:
+        return int(value[0])
+    build.check_order_only(call, x)
+    if not floats.uniform(x.steps):
+        call.refuse("padding elements of different scales is not supported", "pad before scaling")
+    lo, hi = call.importer.range(x.name)
+    bounds = (lo, hi) if any(s.kind == "table" for s in x.steps) else (min(lo, -(1 << 24)), max(hi, 1 << 24))
+    q = int(np.clip(floats.first_reaching(x.steps, floats.direction(x.steps), value[0], bounds, False), *bounds))
+    if floats.evaluate(x.steps, np.array(q)) != value[0]:
+        call.refuse(f"the padding value {value[0]} is not one of the values that the input's integers stand for")
+    return q
+
+
+@operator("MaxPool")
+def max_pool(call: Call) -> list[Tensor]:
+    """The largest element of every window, channels first; OR on bits."""
+    x = call.sym(0)
+    build.check_order_only(call, x)
+    if x.batch not in (0, None) or x.rank < 3 or (x.batch is None and x.shape[0] != 1):
+        call.bad("input must be [N, C, D_1, ..., D_n] with the batch axis first")
+    inner = x.shape if x.batch is not None else x.shape[1:]
+    channels, spatial = inner[0], inner[1:]
+    n = len(spatial)
+    kernel = call.ints("kernel_shape") or []
+    strides, pads = call.ints("strides") or [1] * n, call.ints("pads") or [0] * (2 * n)
+    dilations, auto = call.ints("dilations") or [1] * n, call.text("auto_pad", "NOTSET")
+    if len(kernel) != n or len(strides) != n or len(pads) != 2 * n or min([*kernel, *strides]) < 1 or min(pads) < 0:
+        call.bad(f"kernel_shape, strides and pads must have {n}, {n} and {2 * n} entries, at least 1, 1 and 0")
+    if any(d != 1 for d in dilations) or call.int("ceil_mode", 0) or auto not in ("NOTSET", "VALID"):
+        call.refuse("dilations, ceil_mode and auto_pad are not supported", "write the pads out")
+    pads = [0] * (2 * n) if auto == "VALID" else pads
+    if any(p >= k for p, k in zip(pads, [*kernel, *kernel], strict=True)):
+        call.bad(f"pads must be smaller than the kernel {kernel}, not {pads}")
+    if x.is_float and not floats.uniform(x.steps):
+        call.refuse("pooling elements of different scales is not supported", "pool before scaling")
+    falling = x.is_float and int(floats.direction(x.steps)) < 0
+    pixels = window_pixels(spatial, tuple(kernel), tuple(strides), tuple(pads))
+    inside = np.where(pixels < 0, pixels.max(axis=-1, keepdims=True), pixels)  # padding never wins
+    size = math.prod(spatial)
+    index = np.arange(channels).reshape(-1, *[1] * inside.ndim) * size + inside
+    build.size_guard(call, index.shape)
+    shape = (*(() if x.batch is not None else (1,)), channels, *inside.shape[:-1])
+    name = extreme(call, x, index.reshape(-1, index.shape[-1]), "min" if falling else "max", shape)
+    result = Sym(name, x.dtype, shape, x.batch, x.steps)
+    return [result, Opaque(f"{call.where}: the indices of MaxPool are not supported; use its first output only")]
+
+
+def _blocks(call: Call) -> tuple[Sym, tuple[int, int, int], int]:
+    x, block = call.sym(0), call.int("blocksize")
+    inner = x.shape if x.batch is not None else x.shape[1:]
+    if x.batch not in (0, None) or len(inner) != 3 or (x.batch is None and x.shape[0] != 1) or block < 1:
+        call.bad("input must be [N, C, H, W] with the batch axis first, and blocksize at least 1")
+    return x, inner, block
+
+
+@operator("DepthToSpace")
+def depth_to_space(call: Call) -> Sym:
+    """Channels into blocks of pixels, DCR or CRD."""
+    x, (c, h, w), b = _blocks(call)
+    if c % (b * b):
+        call.bad(f"blocksize {b} squared must divide the {c} channels")
+    index = np.arange(c * h * w)
+    if call.text("mode", "DCR") == "DCR":
+        index = index.reshape(b, b, c // (b * b), h, w).transpose(2, 3, 0, 4, 1)
+    else:
+        index = index.reshape(c // (b * b), b, b, h, w).transpose(0, 3, 1, 4, 2)
+    lead = () if x.batch is not None else (1,)
+    return build.gathered(call, x, index.reshape(*lead, c // (b * b), h * b, w * b), x.batch)
+
+
+@operator("SpaceToDepth")
+def space_to_depth(call: Call) -> Sym:
+    """Blocks of pixels into channels."""
+    x, (c, h, w), b = _blocks(call)
+    if h % b or w % b:
+        call.bad(f"blocksize {b} must divide the image of {h} x {w}")
+    index = np.arange(c * h * w).reshape(c, h // b, b, w // b, b).transpose(2, 4, 0, 1, 3)
+    lead = () if x.batch is not None else (1,)
+    return build.gathered(call, x, index.reshape(*lead, c * b * b, h // b, w // b), x.batch)
