@@ -1,0 +1,58 @@
+"""List the boards, or write out one board's facts."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from neuroloom.boards.registry import all_boards, load_board
+
+from .ui import Ui
+
+HELP = "the supported boards"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.add_argument("name", metavar="BOARD", nargs="?", help="show this board's pins, clocks and notes")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Print the table, or one board."""
+    if args.name:
+        board = load_board(args.name)
+        rows = [(k, v) for k, v in _flat(asdict(board))]
+        ui.table(board.title, ("field", "value"), rows)
+        ui.result(asdict(board))
+        return 0
+    boards = all_boards()
+    rows = []
+    for b in boards:
+        speed, r = b.speed("logic"), b.resources
+        rows.append(
+            (
+                b.name,
+                b.title,
+                b.support,
+                f"{r.luts:,} x LUT{r.lut_inputs}",
+                f"{(r.bram_bits + r.spram_bits) / 1024:,.0f}",
+                f"{r.dsps}",
+                f"{speed.plan.logic_hz / 1e6:g}",
+                f"{speed.baud / 1e6:g}",
+            )
+        )
+    ui.table("", ("board", "title", "support", ">logic", ">memory kbit", ">DSP", ">MHz", ">Mbaud"), rows)
+    ui.result([asdict(b) for b in boards])
+    return 0
+
+
+def _flat(data: dict, prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            rows.append((prefix + key, "; ".join(map(str, value))))
+        else:
+            rows.append((prefix + key, str(value)))
+    return rows

@@ -1,0 +1,102 @@
+"""Run the virtual board: RTL, or a bitstream's very logic, behind a serial port of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+from neuroloom.boards.registry import load_board
+from neuroloom.boards.virtual import VirtualBoard
+from neuroloom.compiler.errors import InputError
+from neuroloom.host.flow import board_of, emulate_model
+from neuroloom.host.verify.bitstream import emulate_bitstream
+
+from neuroloom.model import load
+
+from .ui import Ui
+
+HELP = "a virtual board on a serial port"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.add_argument("design", metavar="M.nloom|X.bin", help="a compiled model (RTL), or an iCE40 bitstream")
+    parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
+    parser.add_argument("--link", metavar="PATH", help="make PATH a link to the serial port while it exists")
+    parser.add_argument(
+        "--then", metavar="COMMAND", help="run COMMAND, with {port} replaced, and stop with its exit code"
+    )
+    parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
+    parser.add_argument("--seed", type=int, default=1, help="random content of memories and registers (default 1)")
+    parser.add_argument("--pace", action="store_true", help="no faster than the real board")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Start, print the port, and stay until interrupted."""
+    with ui.status("preparing the virtual board") as say:
+        board = _board(args, say)
+        port = board.start()
+    if board.cached:
+        ui.note("simulation found in the cache")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    link = Path(args.link) if args.link else None
+    try:
+        if link:
+            _make_link(link, port)
+        if args.then:
+            return _then(args.then, port)
+        ui.say(f"serial port {port}" + (f" (also {link})" if link else ""))
+        ui.result({"port": port})
+        ui.note("stop with Ctrl-C")
+        while board.running and not stop.wait(0.2):
+            pass
+        return 0
+    finally:
+        if link and link.is_symlink():
+            link.unlink()
+        facts = board.stop()
+        if facts:
+            ui.note(f"{facts.cycles:,} cycles, {facts.cycles_per_second:,.0f} cycles/s")
+
+
+def _board(args: argparse.Namespace, say: object) -> VirtualBoard:
+    progress = say if callable(say) else None
+    path = Path(args.design)
+    if path.suffix == ".bin":
+        if not args.board:
+            raise InputError("--board must be given with a bitstream")
+        return emulate_bitstream(path, load_board(args.board), seed=args.seed, pace=args.pace, progress=progress)
+    model = load(path)
+    board = board_of(model.graph, args.board)
+    return emulate_model(
+        model.graph,
+        board.name,
+        register_interval=args.register_interval,
+        seed=args.seed,
+        pace=args.pace,
+        progress=progress,
+    )
+
+
+def _make_link(link: Path, port: str) -> None:
+    if link.exists() and not link.is_symlink():
+        raise InputError(f"--link must not be an existing file: {link}")
+    link.unlink(missing_ok=True)
+    os.symlink(port, link)
+
+
+def _then(command: str, port: str) -> int:
+    """Run a command line without a shell; its exit code is ours."""
+    words = [word.replace("{port}", port) for word in shlex.split(command)]
+    if not words:
+        raise InputError("--then must hold a command")
+    try:
+        return subprocess.run(words, check=False).returncode
+    except OSError as e:
+        raise InputError(f"--then: {words[0]}: {e.strerror}") from e

@@ -1,0 +1,93 @@
+"""Write one self-contained HTML page: the network drawn, layers, accuracy, resources, timing, verification."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from neuroloom.compiler.errors import InputError, UnsupportedError
+from neuroloom.compiler.ir.file import write_atomically
+from neuroloom.host.accuracy import class_output, score, source_classes
+from neuroloom.host.arrays import read_array, read_inputs
+from neuroloom.host.flow import board_of, build_model, schedule_model
+from neuroloom.host.report import Facts, render
+
+from neuroloom.model import Model
+
+from .cmd_build import build_facts
+from .common import add_inputs, add_model, load_inputs, open_model
+from .ui import Ui
+
+HELP = "one HTML page about a network"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    add_model(parser)
+    add_inputs(parser, required=False)
+    parser.add_argument("--labels", metavar="Y", help="class numbers (default: y of the inputs' .npz)")
+    parser.add_argument("--source", metavar="MODEL.onnx", help="also show the source's accuracy, by onnxruntime")
+    parser.add_argument("--board", metavar="B", help="build for this board (or take the cached build) and show it")
+    parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
+    parser.add_argument("--verified", metavar="V.json", help="results of 'neuroloom verify -o V.json'")
+    parser.add_argument("-o", "--output", metavar="R.html", help="default: the model's name with .html")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Collect, render, write."""
+    model = open_model(args, ui)
+    facts = Facts(model.graph)
+    if args.inputs:
+        _samples(args, model, facts)
+    elif args.labels:
+        raise InputError("--labels must come with the samples, -i X")
+    try:
+        board = board_of(model.graph, args.board) if args.board or model.graph.records.get("board") else None
+        plan = schedule_model(model.graph, board=board, register_interval=args.register_interval)
+        facts.schedule = {"latency_cycles": plan.latency}
+    except UnsupportedError as e:
+        ui.note(f"no pipeline: {e}")
+    if args.board:
+        target = board_of(model.graph, args.board)
+        with ui.status(f"building for {target.title}") as say:
+            result = build_model(model.graph, target.name, register_interval=args.register_interval, progress=say)
+        facts.build = build_facts(
+            result, schedule_model(model.graph, board=target, register_interval=args.register_interval).latency
+        )
+        facts.board_title = target.title
+    if args.verified:
+        facts.rungs = _verified(args.verified, model)
+    target_path = Path(args.output or Path(args.model).with_suffix(".html").name)
+    write_atomically(target_path, render(facts).encode())
+    ui.say(f"{target_path}")
+    ui.result({"file": str(target_path), "accuracy": {k: s.to_json() for k, s in facts.scores.items()}})
+    return 0
+
+
+def _samples(args: argparse.Namespace, model: Model, facts: Facts) -> None:
+    arrays = load_inputs(args, model)
+    facts.inputs, facts.outputs = arrays, model.outputs(arrays)
+    count = len(next(iter(arrays.values())))
+    if not args.labels and not args.inputs.endswith(".npz"):
+        return
+    facts.labels = read_array(args.labels or args.inputs)[:count]
+    name = class_output(model.graph)
+    facts.scores["graph"] = score(model.graph, facts.outputs[name], facts.labels, name)
+    if args.source:
+        raw = read_inputs(args.inputs, [i.source or i.name for i in model.graph.inputs])
+        facts.scores["source (onnxruntime)"] = source_classes(args.source, model.graph, raw, facts.labels, name)
+
+
+def _verified(path: str, model: Model) -> list[dict[str, Any]]:
+    try:
+        data = json.loads(Path(path).read_text())
+        rungs, seen = data["rungs"], data["hash"]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{path} must be a file written by 'neuroloom verify -o': {e}") from e
+    if seen != model.hash.hex():
+        raise InputError(
+            f"{path} must be about this model ({model.hash.hex()[:12]}), not {seen[:12]}; run verify again"
+        )
+    return rungs

@@ -1,0 +1,81 @@
+"""Send samples to a board and print or save its answers; the virtual board answers likewise."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+from neuroloom.host.accuracy import class_output, classes_of
+from neuroloom.host.arrays import read_array, write_outputs
+from neuroloom.host.device import connect
+from neuroloom.host.flow import run_model
+
+from .common import add_inputs, add_model, load_inputs, open_model
+from .ports import add_port, port_options
+from .ui import Ui
+
+HELP = "answers from a board"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    add_model(parser)
+    add_inputs(parser)
+    add_port(parser)
+    parser.add_argument("-o", "--output", metavar="Y", help=".npz by output name, or .npy for a single output")
+    parser.add_argument("--labels", metavar="Y", help="class numbers to compare with")
+    parser.add_argument(
+        "--check", action="store_true", help="compare every answer with the simulator's; exit code 1 on a difference"
+    )
+    parser.add_argument("--dequantize", action="store_true", help="give the reals that the integers mean")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Run and print."""
+    model = open_model(args, ui)
+    arrays = load_inputs(args, model)
+    with connect(args.port, **port_options(args)) as device:
+        identity = device.identify()
+        ui.note(f"{identity.board}: {identity.engine} engine, model {identity.model_hash.hex()[:16]}…")
+        start = time.perf_counter()
+        with ui.progress(f"running on {identity.board}") as update:
+            outputs = run_model(model.graph, device, arrays, progress=update)
+        seconds = time.perf_counter() - start
+        repeats = device.repeats
+    count = len(next(iter(outputs.values())))
+    ui.note(f"{count:,} samples in {seconds:.2f} s ({count / seconds:,.0f}/s), {repeats} frames repeated")
+    code, facts = 0, {"samples": count, "seconds": seconds, "repeats": repeats, "board": identity.board}
+    if args.labels:
+        name = class_output(model.graph)
+        labels = read_array(args.labels)[:count]
+        correct = int((classes_of(outputs[name]) == labels).sum())
+        ui.say(f"accuracy {100 * correct / count:.2f} % ({correct}/{count})")
+        facts |= {"correct": correct}
+    if args.check:
+        code, facts["differences"] = _compare(outputs, model.outputs(arrays), ui)
+    shown = outputs
+    if args.dequantize:
+        given = model.dequantize(outputs)
+        shown = given if isinstance(given, dict) else {next(iter(outputs)): given}
+    if args.output:
+        write_outputs(args.output, shown)
+    elif not args.labels and not args.check:
+        for name, array in shown.items():
+            ui.say(f"{name} {list(array.shape)}\n{np.array2string(array, threshold=200, edgeitems=4)}")
+    ui.result({**facts, "outputs": {} if args.output else shown})
+    return code
+
+
+def _compare(board: dict[str, np.ndarray], simulated: dict[str, np.ndarray], ui: Ui) -> tuple[int, int]:
+    """Exit code and number of different integers."""
+    total = 0
+    for name, want in simulated.items():
+        differ = np.argwhere(board[name] != want)
+        total += len(differ)
+        if len(differ):
+            first = tuple(int(i) for i in differ[0])
+            ui.say(f"output {name} differs first at {list(first)}: board {board[name][first]}, simulator {want[first]}")
+    count = sum(w.size for w in simulated.values())
+    ui.say(f"{count:,} integers compared with the simulator, {total or 'no'} differences")
+    return int(total > 0), total

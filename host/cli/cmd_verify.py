@@ -1,0 +1,85 @@
+"""Compare every rung of the ladder with the graph, bit for bit, and the RTL cycle for cycle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from neuroloom.compiler.errors import InputError, MismatchError
+from neuroloom.compiler.ir.file import write_atomically
+from neuroloom.host.verify.ladder import HARDWARE_LIMIT, RUNGS, climb
+from neuroloom.host.verify.result import RungResult
+
+from .common import add_inputs, add_model, load_inputs, open_model, random_inputs
+from .ports import add_port, port_options
+from .ui import Ui
+
+HELP = "bit-exactness, rung by rung"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    add_model(parser)
+    add_inputs(parser, required=False)
+    add_port(parser, required=False)
+    parser.add_argument("--to", choices=tuple(RUNGS), default="rtl", help="highest rung (default rtl)")
+    parser.add_argument("--board", metavar="B", help="target of netlist and bitstream (default: the one compiled for)")
+    parser.add_argument("--image", metavar="X.bin", help="verify this bitstream instead of a fresh build")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", default=HARDWARE_LIMIT, help="samples per hardware simulation"
+    )
+    parser.add_argument("--random", type=int, metavar="N", default=1000, help="random samples when no inputs are given")
+    parser.add_argument("--seed", type=int, default=1, help="random samples, gaps and memory contents (default 1)")
+    parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
+    parser.add_argument("--skip-missing", action="store_true", help="name a rung whose tool is absent and go on")
+    parser.add_argument("-o", "--output", metavar="V.json", help="write the results, for 'report --verified'")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Climb, print each rung as it is done; exit code 1 at the first difference."""
+    for name in ("samples", "random"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} must be at least 1, not {getattr(args, name)}")
+    model = open_model(args, ui)
+    if args.inputs:
+        arrays = load_inputs(args, model)
+    else:
+        arrays = random_inputs(model, args.random, args.seed)
+        ui.note(f"no inputs given: {args.random} random samples, seed {args.seed}")
+    results: list[RungResult] = []
+    try:
+        with ui.status("verifying") as say:
+            climb(
+                model.graph,
+                arrays,
+                to=args.to,
+                board=args.board,
+                register_interval=args.register_interval,
+                seed=args.seed,
+                limit=args.samples,
+                port=args.port,
+                image=Path(args.image) if args.image else None,
+                port_options=port_options(args),
+                skip_missing=args.skip_missing,
+                progress=say,
+                on_rung=results.append,
+            )
+    except MismatchError as e:
+        results.append(RungResult(_failed(results, args.to), False, 0, 0, str(e), 0.0))
+    for r in results:
+        mark = "equal" if r.ok else "skipped" if r.detail.startswith("skipped") else "DIFFERS"
+        size = f"{r.samples:,} samples" + (f", {r.cycles:,} cycles" if r.cycles else "")
+        ui.say(f"{r.name:10} {mark:8} {size if r.ok else '':32} {r.detail}{f'  ({r.seconds:.1f} s)' if r.ok else ''}")
+    data = {"hash": model.hash.hex(), "seed": args.seed, "rungs": [asdict(r) for r in results]}
+    if args.output:
+        write_atomically(Path(args.output), json.dumps(data, indent=1, default=str).encode())
+    ui.result(data)
+    return 0 if all(r.ok or r.detail.startswith("skipped") for r in results) else 1
+
+
+def _failed(done: list[RungResult], goal: str) -> str:
+    """Name of the rung after the last one done."""
+    names = [goal] if goal == "board" else list(RUNGS)
+    return names[len(done)]

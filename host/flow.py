@@ -1,0 +1,105 @@
+"""From a graph to a board and back: schedule, build, emulate, run. The one place that picks an engine for a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from neuroloom.boards.board import Board
+from neuroloom.boards.build import BuildResult, build
+from neuroloom.boards.registry import load_board
+from neuroloom.boards.virtual import VirtualBoard, emulate
+from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.ir.file import graph_hash
+from neuroloom.compiler.wire import pack_samples, unpack_answers
+from neuroloom.rtl.link.protocol import Identity
+from neuroloom.rtl.logic.adapter import LogicAdapter
+from neuroloom.rtl.logic.engine import LogicEngine, Plan, plan, write_plan
+from neuroloom.sim.inputs import prepare
+
+from .device import Device
+
+Say = Callable[[str], None]
+
+REGISTER_INTERVAL = {"ice40": 2, "ecp5": 2, "gowin": 2, "xilinx7": 2}
+"""LUT levels between pipeline registers by FPGA family, chosen so that the boards' clocks are met with room to spare."""
+
+
+def board_of(graph: Graph, name: str | None) -> Board:
+    """The board named, or the one the graph was compiled for; raises InputError when neither says."""
+    chosen = name or graph.records.get("board")
+    if not chosen:
+        raise InputError("a board must be named with --board, because the model was compiled without one")
+    return load_board(chosen)
+
+
+def schedule_model(graph: Graph, *, board: Board | None = None, register_interval: int | None = None) -> Plan:
+    """Schedule the graph as a spatial pipeline; raises UnsupportedError for what only other engines can run."""
+    if register_interval is None:
+        register_interval = REGISTER_INTERVAL[board.family] if board else min(REGISTER_INTERVAL.values())
+    lut_size = board.resources.lut_inputs if board else 4
+    return plan(graph, register_interval, lut_size=lut_size)
+
+
+def core_verilog(graph: Graph, *, board: Board | None = None, register_interval: int | None = None) -> str:
+    """The network as one Verilog module with documented stream ports, for someone else's design."""
+    return write_plan(schedule_model(graph, board=board, register_interval=register_interval))
+
+
+def identity_of(graph: Graph, adapter: LogicAdapter, board: Board) -> Identity:
+    """What a device built from this graph says about itself."""
+    clock = board.speed("logic").plan.logic_hz
+    return Identity("logic", board.name, graph_hash(graph), adapter.bytes_in, adapter.bytes_out, clock)
+
+
+def _engine(graph: Graph, board: Board, register_interval: int | None) -> tuple[Callable[[], LogicAdapter], Identity]:
+    ready = schedule_model(graph, board=board, register_interval=register_interval)
+    identity = identity_of(graph, LogicAdapter(LogicEngine(ready)), board)
+    return lambda: LogicAdapter(LogicEngine(ready)), identity
+
+
+def build_model(
+    graph: Graph,
+    board: str | None = None,
+    *,
+    register_interval: int | None = None,
+    seeds: Sequence[int] = (1, 2, 3),
+    out_dir: Path | str | None = None,
+    progress: Say | None = None,
+    use_cache: bool = True,
+) -> BuildResult:
+    """Build the bitstream of a graph; raises DoesNotFitError, MissingToolError or UnsupportedError."""
+    target = board_of(graph, board)
+    factory, identity = _engine(graph, target, register_interval)
+    folder = Path(out_dir) if out_dir is not None else None
+    return build(factory, identity, target, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
+
+
+def emulate_model(
+    graph: Graph, board: str | None = None, *, register_interval: int | None = None, **options: Any
+) -> VirtualBoard:
+    """The virtual board that runs the graph's RTL; not started yet."""
+    target = board_of(graph, board)
+    factory, identity = _engine(graph, target, register_interval)
+    return emulate(factory, identity, target, **options)
+
+
+def run_model(
+    graph: Graph,
+    device: Device,
+    inputs: Mapping[str, np.ndarray] | np.ndarray,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Send samples to a device and return its answers by output name, int64[N, ...].
+
+    Raises InputError for samples that do not fit the graph and DeviceError when the device runs another network, or the
+    line fails beyond repair.
+    """
+    arrays = prepare(graph, inputs)
+    device.check_model(graph_hash(graph), repr(graph.name))
+    answers = device.run_bytes(pack_samples(graph, arrays), progress)
+    return unpack_answers(graph, answers)

@@ -1,0 +1,279 @@
+"""Puts the report together: what is known becomes a section, what is not is left out and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+from neuroloom.compiler.ir import Graph, ranges
+from neuroloom.compiler.ir.file import graph_hash
+from neuroloom.host.accuracy import Score, confusion
+from neuroloom.host.cli.summary import graph_facts, layer_gains, node_bits, node_luts
+
+from . import svg
+
+
+@dataclass
+class Facts:
+    """Everything a report may show; what is None is left out.
+
+    ``build`` is :func:`neuroloom.host.cli.cmd_build.build_facts`'s dict, ``rungs`` the list that ``verify -o`` writes.
+    """
+
+    graph: Graph
+    inputs: dict[str, np.ndarray] | None = None
+    outputs: dict[str, np.ndarray] | None = None
+    labels: np.ndarray | None = None
+    scores: dict[str, Score] = field(default_factory=dict)
+    build: dict[str, Any] | None = None
+    board_title: str = ""
+    schedule: dict[str, Any] | None = None
+    rungs: list[dict[str, Any]] | None = None
+
+
+Section = Callable[[Facts], str]
+
+STYLE = """
+:root{font:16px/1.5 system-ui,sans-serif;color:#1d2430;background:#f6f7f9}
+body{max-width:1060px;margin:0 auto;padding:28px}
+h1{margin:0 0 4px;font-size:30px}h2{margin:36px 0 10px;font-size:21px}
+.sub{color:#5a6472;word-break:break-all;font-size:13px}
+.tiles{display:flex;flex-wrap:wrap;gap:14px;margin-top:18px}
+.tile{background:#fff;border:1px solid #dde2e8;border-radius:10px;padding:12px 18px;min-width:120px}
+.tile b{display:block;font-size:24px}.tile span{color:#5a6472;font-size:13px}
+.card{background:#fff;border:1px solid #dde2e8;border-radius:10px;padding:16px;overflow-x:auto}
+svg{max-width:100%;height:auto}.scroll svg{max-width:none}
+table{border-collapse:collapse;width:100%;font-size:14px}
+th{text-align:left;color:#5a6472;font-weight:600}td,th{padding:5px 12px 5px 0;border-bottom:1px solid #edf0f3;vertical-align:top}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+.ok{color:#2f7d4f;font-weight:600}.no{color:#b8404f;font-weight:600}.skip{color:#a0742a;font-weight:600}
+.row{display:flex;flex-wrap:wrap;gap:18px;align-items:flex-start}
+code{font-family:ui-monospace,monospace;font-size:13px}
+"""
+
+
+def render(facts: Facts) -> str:
+    """The page as HTML text; the same facts give the same bytes."""
+    body = "".join(section(facts) for section in SECTIONS)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(facts.graph.name)} · neuroloom</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    """Columns whose heading starts with > are right-aligned; cells are HTML already."""
+    classes = [' class="n"' if h.startswith(">") else "" for h in head]
+    top = "".join(f"<th{c}>{escape(h.lstrip('>'))}</th>" for c, h in zip(classes, head, strict=True))
+    lines = "".join(
+        "<tr>" + "".join(f"<td{c}>{x}</td>" for c, x in zip(classes, row, strict=True)) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _heading(f: Facts) -> str:
+    facts = graph_facts(f.graph)
+    tiles = []
+    if f.scores:
+        s = f.scores["graph"]
+        tiles.append((f"{100 * s.accuracy:.2f} %", f"accuracy, {s.correct:,} of {s.count:,}"))
+    tiles.append((f"{facts['luts']:,}", f"lookup tables, {facts['levels']} levels"))
+    if f.schedule:
+        tiles.append((f"{f.schedule['latency_cycles']}", "cycles latency, 1 inference per clock"))
+    if f.build:
+        used, available = f.build["used"].get("luts", 0), f.build["available"].get("luts", 1)
+        worst = min(s["fmax_hz"] for s in f.build["seeds"]) / 1e6
+        tiles.append((f"{100 * used / available:.0f} %", f"of the logic of {escape(f.build['board'])}"))
+        tiles.append((f"{worst:.0f} MHz", f"slowest seed; the clock is {f.build['clock_hz'] / 1e6:g} MHz"))
+        tiles.append((f"{f.build['latency_ns']:,.0f} ns", "from sample to answer in the core"))
+    if f.rungs:
+        passed = [r["name"] for r in f.rungs if r["ok"]]
+        tiles.append((f"{len(passed)}/{len(f.rungs)}", f"rungs equal, up to {passed[-1] if passed else 'none'}"))
+    shown = "".join(f'<div class="tile"><b>{b}</b><span>{t}</span></div>' for b, t in tiles)
+    source = f.graph.records.get("source", {})
+    origin = f"from {escape(str(source.get('file', '')))} · " if isinstance(source, dict) and source.get("file") else ""
+    return (
+        f'<h1>{escape(f.graph.name)}</h1><div class="sub">{origin}SHA-256 of the graph <code>{graph_hash(f.graph).hex()}</code></div>'
+        f'<div class="tiles">{shown}</div>'
+    )
+
+
+def _network(f: Facts) -> str:
+    return f'<h2>Network</h2><div class="card scroll">{svg.network(f.graph)}</div>'
+
+
+def _layers(f: Facts) -> str:
+    bounds = ranges(f.graph)
+    gains = layer_gains(f.graph)
+    first = {layer: b for g in reversed(gains) for layer, (b, _) in g["layers"].items()}
+    rows = []
+    for item in f.graph.inputs:
+        lo, hi = bounds[item.name]
+        rows.append(
+            [
+                f"<code>%{escape(item.name)}</code>",
+                "input",
+                _type(item.value),
+                f"{lo}..{hi}",
+                "",
+                "",
+                "",
+                escape(item.source),
+            ]
+        )
+    for node in f.graph.walk():
+        for value in node.outputs:
+            lo, hi = bounds[value.name]
+            luts, bits = node_luts(node), node_bits(node)
+            rows.append(
+                [
+                    f"<code>%{escape(value.name)}</code>",
+                    node.op,
+                    _type(value),
+                    f"{lo}..{hi}",
+                    f"{first[node.source]:,}" if luts and node.source in first else "",
+                    f"{luts:,}" if luts else "",
+                    f"{bits:,}" if bits else "",
+                    escape(node.source),
+                ]
+            )
+    head = ["value", "operation", "type", "proven range", ">gates in source", ">LUTs", ">constant bits", "source node"]
+    out = f'<h2>Layers</h2><div class="card">{_table(head, rows)}</div>'
+    if gains:
+        table = [
+            [
+                escape(g["pass"]),
+                f"{g['before']:,}",
+                f"{g['after']:,}",
+                f"{100 * (1 - g['after'] / max(g['before'], 1)):.1f} %",
+            ]
+            for g in gains
+        ]
+        out += (
+            f'<h2>Optimiser</h2><div class="card">{_table(["pass", ">gates before", ">after", ">saved"], table)}</div>'
+        )
+    return out
+
+
+def _type(value: Any) -> str:
+    return f"{value.type}[{'×'.join(map(str, value.shape))}]"
+
+
+def _accuracy(f: Facts) -> str:
+    if not f.scores or f.labels is None:
+        return ""
+    rows = [[escape(k), f"{100 * s.accuracy:.2f} %", f"{s.correct:,} / {s.count:,}"] for k, s in f.scores.items()]
+    matrix = confusion(f.scores["graph"].classes, f.labels)
+    out = f'<h2>Accuracy</h2><div class="card row"><div>{_table(["rung", ">accuracy", ">correct"], rows)}'
+    margins = _margins(f)
+    if margins is not None:
+        out += f"<p>{svg.histogram(margins, 'lead of the answer over the runner-up')}</p>"
+    out += f"</div><div>{svg.heatmap(matrix) if len(matrix) <= 100 else ''}<div class='sub'>rows: true class, columns: answer</div></div></div>"
+    return out + _mistakes(f)
+
+
+def _margins(f: Facts) -> np.ndarray | None:
+    """Difference of the two best scores, where the graph shows scores."""
+    values = f.graph.values()
+    for out in f.graph.outputs:
+        if f.outputs is not None and values[out.value].size > 1 and len(values[out.value].shape) == 1:
+            top = np.sort(f.outputs[out.name], axis=1)
+            return top[:, -1] - top[:, -2]
+    return None
+
+
+def _mistakes(f: Facts) -> str:
+    """Thumbnails of wrong answers, when the one input is a square grey image."""
+    if f.inputs is None or f.labels is None or len(f.graph.inputs) != 1:
+        return ""
+    item = f.graph.inputs[0]
+    side = round(item.value.size**0.5)
+    if side * side != item.value.size or side < 4:
+        return ""
+    classes = f.scores["graph"].classes
+    images = next(iter(f.inputs.values())).reshape(len(classes), side, side)
+    lo, hi = item.range
+    wrong = np.flatnonzero(classes != f.labels)[:24]
+    tiles = "".join(
+        f"<div>{svg.thumbnail(images[i].astype(int) - lo, hi - lo, f'{f.labels[i]} → {classes[i]}')}</div>"
+        for i in wrong
+    )
+    return f'<h2>Mistakes</h2><div class="card row">{tiles or "none"}</div>'
+
+
+def _hardware(f: Facts) -> str:
+    if not f.build:
+        return ""
+    b = f.build
+    rows = [
+        (k, v, b["available"].get(k) or 0, f"{v:,} of {b['available'].get(k, 0):,}")
+        for k, v in b["used"].items()
+        if b["available"].get(k)
+    ]
+    clock = b["clock_hz"]
+    fastest = max(max(s["fmax_hz"] for s in b["seeds"]), clock)
+    seeds = [
+        [
+            str(s["seed"]),
+            f"{s['fmax_hz'] / 1e6:.1f} MHz",
+            f'<span class="{"ok" if s["met"] else "no"}">{"met" if s["met"] else "not met"}</span>',
+            f"{s['seconds']:.0f} s",
+        ]
+        for s in b["seeds"]
+    ]
+    tools = [[escape(k), escape(str(v))] for k, v in b["tools"].items()]
+    return (
+        f'<h2>Hardware: {escape(f.board_title or b["board"])}</h2><div class="card">{svg.bars(rows)}'
+        f"<p>Of these the link shell takes {b['shell_luts']:,} LUTs. The core answers {b['latency_cycles']} cycles after a sample "
+        f"({b['latency_ns']:,.0f} ns at {clock / 1e6:g} MHz), one sample per clock: {clock / 1e6:g} million inferences per second. "
+        f"Fastest seed {fastest / 1e6:.1f} MHz.</p>"
+        f"{_table(['place-and-route seed', '>Fmax', f'{clock / 1e6:g} MHz', '>took'], seeds)}"
+        f"<p></p>{_table(['tool', 'version'], tools)}</div>"
+    )
+
+
+def _verification(f: Facts) -> str:
+    if f.rungs is None:
+        return '<h2>Verification</h2><div class="card">not run; add it with <code>neuroloom verify … -o v.json</code> and <code>--verified v.json</code></div>'
+    rows = []
+    for r in f.rungs:
+        skipped = r["detail"].startswith("skipped")
+        mark = (
+            '<span class="ok">equal</span>'
+            if r["ok"]
+            else '<span class="skip">skipped</span>'
+            if skipped
+            else '<span class="no">differs</span>'
+        )
+        rows.append(
+            [
+                escape(r["name"]),
+                mark,
+                f"{r['samples']:,}",
+                f"{r['cycles']:,}" if r["cycles"] else "",
+                escape(r["detail"]),
+            ]
+        )
+    head = ["rung", "against the graph", ">samples", ">cycles", "what ran"]
+    return f'<h2>Verification</h2><div class="card">{_table(head, rows)}</div>'
+
+
+def _records(f: Facts) -> str:
+    kept = {k: v for k, v in f.graph.records.items() if k not in ("passes", "layers")}
+    rows = [[escape(k), f"<code>{escape(str(v))}</code>"] for k, v in kept.items()]
+    meaning = [
+        [
+            escape(o.name),
+            f"real = {o.affine.scale[0]} · q + {o.affine.offset[0]}" + (" …" if len(o.affine.scale) > 1 else ""),
+        ]
+        for o in f.graph.outputs
+    ]
+    return f'<h2>Record</h2><div class="card">{_table(["output", "meaning"], meaning)}<p></p>{_table(["record", "value"], rows)}</div>'
+
+
+SECTIONS: tuple[Section, ...] = (_heading, _network, _accuracy, _verification, _hardware, _layers, _records)
+"""The page from top to bottom."""

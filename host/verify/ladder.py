@@ -1,0 +1,175 @@
+"""The verification ladder: every rung is compared with the graph on the same samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from neuroloom.boards.board import Board
+from neuroloom.compiler.errors import InputError, MissingToolError, UnsupportedError
+from neuroloom.compiler.ir import Graph, verify
+from neuroloom.host.flow import REGISTER_INTERVAL, board_of
+from neuroloom.sim import reference
+from neuroloom.sim.fast import Engine
+
+from . import bitstream, netlist, rtl
+from .bitstream import compare
+from .result import RungResult, vectors_of
+
+
+@dataclass(frozen=True)
+class Context:
+    """What rungs share: the graph, the samples as the graph's integers, the target and how to report progress."""
+
+    graph: Graph
+    arrays: dict[str, np.ndarray]
+    board: Board | None
+    register_interval: int
+    seed: int
+    limit: int | None
+    port: str | None
+    image: Path | None
+    port_options: Mapping[str, Any]
+    progress: Callable[[str], None] | None
+
+    def need_board(self, rung: str) -> Board:
+        """The board, which this rung cannot do without."""
+        if self.board is None:
+            raise InputError(f"the {rung} rung must be given a board with --board")
+        return self.board
+
+
+def _graph(c: Context) -> RungResult:
+    """The interpreter runs the verified graph; chunked execution must not change a bit."""
+    start = time.monotonic()
+    verify(c.graph)
+    count = len(next(iter(c.arrays.values())))
+    sample = {k: v[: min(count, 256)] for k, v in c.arrays.items()}
+    compare(reference.run(c.graph, sample), reference.run(c.graph, sample, chunk=7), "the chunked interpreter")
+    return RungResult(
+        "graph", True, count, 0, "verified; the reference interpreter is the definition", time.monotonic() - start
+    )
+
+
+def _fast(c: Context) -> RungResult:
+    start = time.monotonic()
+    count = len(next(iter(c.arrays.values())))
+    try:
+        engine = Engine(c.graph)
+    except UnsupportedError as e:
+        return RungResult("fast", True, 0, 0, f"not used for this graph: {e}", time.monotonic() - start)
+    compare(reference.run(c.graph, c.arrays), engine.run(c.arrays), "the bit-packed engine")
+    detail = f"{engine.program.gates:,} three-input gates per sample"
+    return RungResult("fast", True, count, 0, detail, time.monotonic() - start)
+
+
+def _rtl(c: Context) -> RungResult:
+    lut_size = c.board.resources.lut_inputs if c.board else 4
+    return rtl.check(
+        c.graph, c.arrays, register_interval=c.register_interval, lut_size=lut_size, seed=c.seed, limit=c.limit
+    )
+
+
+def _netlist(c: Context) -> RungResult:
+    return netlist.check(
+        c.graph,
+        c.arrays,
+        family=c.need_board("netlist").family,
+        register_interval=c.register_interval,
+        lut_size=c.need_board("netlist").resources.lut_inputs,
+        seed=c.seed,
+        limit=c.limit,
+    )
+
+
+def _bitstream(c: Context) -> RungResult:
+    return bitstream.check(
+        c.graph,
+        c.arrays,
+        board=c.need_board("bitstream"),
+        seed=c.seed,
+        limit=c.limit,
+        register_interval=c.register_interval,
+        image=c.image,
+        progress=c.progress,
+    )
+
+
+def _board(c: Context) -> RungResult:
+    from neuroloom.host.device import connect
+    from neuroloom.host.flow import run_model
+
+    if not c.port:
+        raise InputError("the board rung must be given its serial port with --port")
+    start = time.monotonic()
+    arrays = vectors_of(c.graph, c.arrays, c.limit)
+    with connect(c.port, **c.port_options) as device:
+        name = device.identify().board
+        got = run_model(c.graph, device, arrays)
+    compare(reference.run(c.graph, arrays), got, f"board {name}")
+    count = len(next(iter(arrays.values())))
+    return RungResult("board", True, count, 0, f"{name} on {c.port}", time.monotonic() - start)
+
+
+RUNGS: dict[str, Callable[[Context], RungResult]] = {
+    "graph": _graph,
+    "fast": _fast,
+    "rtl": _rtl,
+    "netlist": _netlist,
+    "bitstream": _bitstream,
+    "board": _board,
+}
+"""Rungs from the bottom up."""
+
+HARDWARE_LIMIT = 2000
+"""Samples that rungs with a hardware simulator take unless told otherwise."""
+
+
+def climb(
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray] | np.ndarray,
+    *,
+    to: str = "rtl",
+    board: str | None = None,
+    register_interval: int | None = None,
+    seed: int = 1,
+    limit: int | None = HARDWARE_LIMIT,
+    port: str | None = None,
+    image: Path | None = None,
+    port_options: Mapping[str, Any] | None = None,
+    skip_missing: bool = False,
+    progress: Callable[[str], None] | None = None,
+    on_rung: Callable[[RungResult], None] | None = None,
+) -> list[RungResult]:
+    """Climb from ``graph`` to the rung ``to``; raises MismatchError with the first difference.
+
+    ``limit`` bounds the samples of the rungs that simulate hardware (graph and fast take all). The bitstream rung is left out
+    for boards without an unpacker, and the board rung is run only as the goal. With ``skip_missing`` a rung whose tool is
+    absent is reported (``ok`` False, the install command in ``detail``) instead of raising MissingToolError.
+    """
+    if to not in RUNGS:
+        raise InputError(f"--to must be one of {', '.join(RUNGS)}, not {to!r}")
+    target = board_of(graph, board) if board or graph.records.get("board") else None
+    if register_interval is None:
+        register_interval = REGISTER_INTERVAL[target.family if target else "ice40"]
+    arrays = vectors_of(graph, inputs)
+    context = Context(graph, arrays, target, register_interval, seed, limit, port, image, port_options or {}, progress)
+    names = [to] if to == "board" else list(RUNGS)[: list(RUNGS).index(to) + 1]
+    results = []
+    for name in names:
+        if progress:
+            progress(f"verifying: {name}")
+        try:
+            result = RUNGS[name](context)
+        except MissingToolError as e:
+            if not skip_missing:
+                raise
+            result = RungResult(name, False, 0, 0, f"skipped: {e}", 0.0)
+        results.append(result)
+        if on_rung:
+            on_rung(result)
+    return results
