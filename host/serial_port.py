@@ -11,12 +11,11 @@ import time
 import serial
 from neuroloom.compiler.errors import DeviceError, InputError
 
-try:
-    from termios import error as _TerminalError  # not an OSError
-except ImportError:  # Windows
-    _TerminalError = OSError
+_PORT_ERRORS: tuple[type[Exception], ...] = (serial.SerialException, OSError, TypeError, ValueError)
+if os.name == "posix":
+    import termios
 
-_PORT_ERRORS = (serial.SerialException, OSError, TypeError, ValueError, _TerminalError)
+    _PORT_ERRORS += (termios.error,)
 """What pyserial lets through when a port goes away (TypeError: its descriptor is None after close)."""
 
 WRITE_TIMEOUT_S = 10.0

@@ -64,7 +64,9 @@ class UartReceiver(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rx = Signal(init=1)
+        last = Signal(init=1)
         m.submodules.synchronise = FFSynchronizer(self.rx, rx, init=1)
+        m.d.sync += last.eq(rx)
 
         timer = Signal(range(self._divisor))
         bits = Signal(range(10))
@@ -75,9 +77,11 @@ class UartReceiver(wiring.Component):
         m.d.sync += [self.o.valid.eq(0), self.error.eq(0)]
         with m.FSM(name="receive"):
             with m.State("IDLE"):
-                # The first sample falls half a bit after the low level was seen, so it tells noise from a start bit.
+                # The first sample falls half a bit after the edge was seen, and tells noise from a start bit. Waiting for an
+                # edge, not a level, makes a break one error; and it may come in the very next cycle after the stop bit's
+                # sample, which a fast sender's does.
                 m.d.sync += [timer.eq(self._divisor // 2 - 1), bits.eq(0)]
-                with m.If(~rx):
+                with m.If(last & ~rx):
                     m.next = "BITS"
             with m.State("BITS"):
                 m.d.sync += timer.eq(timer - 1)
@@ -85,16 +89,12 @@ class UartReceiver(wiring.Component):
                     m.d.sync += [timer.eq(self._divisor - 1), bits.eq(bits + 1)]
                     with m.If(bits == 9):
                         m.d.sync += [self.o.valid.eq(rx), self.error.eq(~rx)]
-                        m.next = "STOP"
+                        m.next = "IDLE"
                     with m.Elif(bits == 0):
                         with m.If(rx):
                             m.next = "IDLE"
                     with m.Else():
                         m.d.sync += shift.eq(Cat(shift[1:], rx))
-            with m.State("STOP"):
-                # After a missing stop bit, wait for the line to rise: a break is one error, not many.
-                with m.If(rx):
-                    m.next = "IDLE"
         return m
 
 
