@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from neuroloom.compiler.frontends.export import evaluate, export
+from neuroloom.compiler.frontends.onnx import InputRule, load_onnx
+from neuroloom.sim.reference import run as run_graph
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +39,47 @@ def torch(require_tool) -> Any:
     import torch
 
     return torch
+
+
+@pytest.fixture
+def agree(torch, run_ort) -> Callable[[Any, Any], onnx.ModelProto]:
+    """Return ``agree(module, sample)``: export the module and compare every reading on the sample; return the model.
+
+    torch in eval mode, stock onnxruntime, the plain numpy reading, and the graph that the importer makes of the file. Float
+    samples hold multiples of 1/255.
+    """
+
+    def check(module: Any, sample: Any) -> onnx.ModelProto:
+        module.eval()
+        model = export(module, sample, check=False)
+        with torch.no_grad():
+            want = module(sample).numpy()
+        is_bits = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.BOOL
+        x = sample.numpy().astype(np.bool_) if is_bits else sample.numpy()
+        got = run_ort(model, {"input": x})["output"]
+        assert got.shape == want.shape
+        np.testing.assert_array_equal(got.astype(want.dtype), want)
+        np.testing.assert_array_equal(evaluate(model, {"input": x})["output"], got)
+        _agree_with_graph(model, x, got)
+        return model
+
+    return check
+
+
+def _agree_with_graph(model: onnx.ModelProto, x: np.ndarray, got: np.ndarray) -> None:
+    is_float = x.dtype.kind == "f"
+    graph = load_onnx(model, input_rules={"input": InputRule("u8", "1/255")} if is_float else None)
+    integers = np.rint(x * 255).astype(np.int64) if is_float else x.astype(np.int64)
+    out = run_graph(graph, {"input": integers})["output"]
+    if got.dtype == np.bool_:
+        np.testing.assert_array_equal(out, got)
+        return
+    # Scores: the graph counts, the file divides and adds in float32; each count must stand for one score.
+    (output,) = graph.outputs
+    np.testing.assert_allclose(output.affine.dequantize(out), got, rtol=1e-5)
+    pairs = {(int(q), float(y)) for q, y in zip(out.flat, got.flat, strict=True)}
+    assert len(pairs) == len({q for q, _ in pairs}) == len({y for _, y in pairs})
+    np.testing.assert_array_equal(out.argmax(-1), got.argmax(-1))
 
 
 def _stand_ins() -> SimpleNamespace:
