@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from examples.training.hardened import OrPool, Trees
+from examples.training.kernels import max_backward, max_forward
 from examples.training.layers import LookUp, draw_candidates, initial_tables, rounded
 
 
@@ -107,12 +108,35 @@ class TreeConvolution(nn.Module):
         )
 
 
+class _Maximum(torch.autograd.Function):
+    """The maximum over groups of wires ``indices`` [M, P]; ties share the gradient."""
+
+    @staticmethod
+    def forward(ctx, x, indices):  # type: ignore[override]
+        out = torch.empty((len(indices), x.shape[1]))
+        max_forward(x.detach().numpy(), indices, out.numpy())
+        ctx.save_for_backward(x, out)
+        ctx.indices = indices
+        return out
+
+    @staticmethod
+    def backward(ctx, gout):  # type: ignore[override]
+        x, out = ctx.saved_tensors
+        gx = torch.zeros_like(x)
+        max_backward(x.numpy(), ctx.indices, out.numpy(), gout.contiguous().numpy(), gx.numpy())
+        return gx, None
+
+
 class Pool(nn.Module):
-    """OR over ``size`` x ``size`` windows that do not overlap: the maximum, as a smooth function."""
+    """OR over ``size`` x ``size`` windows that do not overlap, trained as their maximum."""
 
     def __init__(self, image_shape: tuple[int, int, int], size: int = 2) -> None:
         super().__init__()
         self.image_shape, self.size = image_shape, size
+        height, width, channels = self.output_shape
+        wires = np.arange(np.prod(image_shape), dtype=np.int32).reshape(image_shape)
+        wires = wires[: height * size, : width * size].reshape(height, size, width, size, channels)
+        self._indices = np.ascontiguousarray(wires.transpose(0, 2, 4, 1, 3).reshape(-1, size * size))
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -124,10 +148,7 @@ class Pool(nn.Module):
         return int(np.prod(self.output_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width, channels = self.image_shape
-        h, w, _ = self.output_shape
-        image = x.view(height, width, channels, -1)[: h * self.size, : w * self.size]
-        return image.reshape(h, self.size, w, self.size, channels, -1).amax((1, 3)).reshape(h * w * channels, -1)
+        return _Maximum.apply(x, self._indices)
 
     def freeze(self) -> OrPool:
         return OrPool(self.image_shape, (self.size, self.size))

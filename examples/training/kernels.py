@@ -119,3 +119,35 @@ def lut_backward(k: int) -> Any:
     input ``j`` would receive, sum over the batch of ``dL/dx_j * x[candidate]`` (C may be 0).
     """
     return _compile(_backward_source(k), "backward")
+
+
+@numba.njit(fastmath=True, nogil=True)
+def max_forward(x: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
+    """``out[m]`` becomes the maximum of the rows ``x[indices[m]]``; [W, B], [M, P], [M, B]."""
+    for m in range(indices.shape[0]):
+        o = out[m]
+        o[:] = x[indices[m, 0]]
+        for p in range(1, indices.shape[1]):
+            row = x[indices[m, p]]
+            for b in range(x.shape[1]):
+                o[b] = max(o[b], row[b])
+
+
+@numba.njit(fastmath=True, nogil=True)
+def max_backward(x: np.ndarray, indices: np.ndarray, out: np.ndarray, gout: np.ndarray, gx: np.ndarray) -> None:
+    """Adds to ``gx`` [W, B] the gradient of :func:`max_forward`, in equal shares to all rows that are the maximum."""
+    n = x.shape[1]
+    ties = np.empty(n, np.float32)
+    for m in range(indices.shape[0]):
+        ties[:] = 0
+        o, g = out[m], gout[m]
+        for p in range(indices.shape[1]):
+            row = x[indices[m, p]]
+            for b in range(n):
+                ties[b] += np.float32(1.0) if row[b] == o[b] else np.float32(0.0)
+        for b in range(n):
+            ties[b] = g[b] / ties[b]
+        for p in range(indices.shape[1]):
+            row, to = x[indices[m, p]], gx[indices[m, p]]
+            for b in range(n):
+                to[b] += ties[b] if row[b] == o[b] else np.float32(0.0)

@@ -1,0 +1,59 @@
+"""The committed MNIST networks are those the README describes, on all 10,000 test images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+CORRECT = {"gates48k": 9829}
+"""Test images right, of 10,000, by network."""
+
+
+@pytest.fixture(scope="module")
+def test_part():
+    from examples.mnist_logic import data
+
+    path = Path(os.environ.get("NEUROLOOM_MNIST", data.DEFAULT_PATH))
+    if not path.exists():
+        pytest.skip(f"MNIST is not at {path}; name the file in NEUROLOOM_MNIST")
+    return data.load(path).test
+
+
+def model(name: str) -> Path:
+    return HERE / f"mnist_{name}.onnx"
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_committed_file_is_small(name: str) -> None:
+    assert model(name).stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_numpy_accuracy_is_the_one_stated(name: str, test_part) -> None:
+    from examples.training.onnx_file import read
+
+    assert read(model(name)).correct(test_part.images, test_part.labels) == CORRECT[name]
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_onnxruntime_gives_the_same_scores(name: str, test_part, onnx_scores) -> None:
+    from examples.training.onnx_file import read
+
+    network = read(model(name))
+    images = test_part.images[::50]
+    counts = network.scores(images)
+    scores, labels = onnx_scores(model(name), images)
+    assert np.array_equal(scores, counts.astype(np.float32) / np.float32(network.layers[-1].tau))
+    assert np.array_equal(labels, counts.argmax(1))
+
+
+def test_gates48k_has_48000_gates() -> None:
+    from examples.training.hardened import Tables
+    from examples.training.onnx_file import read
+
+    shapes = [layer.tables.shape for layer in read(model("gates48k")).layers if isinstance(layer, Tables)]
+    assert shapes == [(8000, 4)] * 6
