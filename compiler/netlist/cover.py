@@ -20,7 +20,7 @@ LIMIT = 8
 ENUMERATIONS = 2
 """How often cuts are enumerated; from the second on with the cover before as the estimate of what is read how often."""
 
-ROUNDS = 2
+ROUNDS = 1
 """Rounds of exact area after each enumeration."""
 
 

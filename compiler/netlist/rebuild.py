@@ -127,6 +127,7 @@ class _Rebuild:
         return replace(net.graph.copy(), nodes=self.out)
 
     def keep(self, node: Node) -> None:
+        """Append ``node``, whose bits are leaves."""
         self.out.append(node)
         for value in node.outputs:
             if value.type.is_bit:
@@ -217,7 +218,7 @@ class _Rebuild:
         total, value = self.net.sums[node.name], node.outputs[0]
         if not len(total.groups):
             data = _frozen(total.bias.reshape(value.shape))
-            self.out.append(Node("const", (), (value,), {"data": data, "type": str(value.type)}, (), node.source))
+            self.keep(Node("const", (), (value,), {"data": data, "type": str(value.type)}, (), node.source))
             return
         signals = self.carrier[total.literals]
         inputs, indices = self.read(signals, np.ones(len(signals), bool))
@@ -232,10 +233,10 @@ class _Rebuild:
             attrs["bias"] = _frozen(total.bias)
         if "shape" in node.attrs:
             attrs["shape"] = node.attrs["shape"]
-        self.out.append(replace(node, inputs=inputs, attrs=attrs))
+        self.keep(replace(node, inputs=inputs, attrs=attrs))
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")  # keeps tensors without axes as they are
     array.flags.writeable = False
     return array

@@ -11,6 +11,8 @@ import numpy as np
 from neuroloom.compiler.ir import BIT, Graph, Node, Region, Type, Value, ranges
 from neuroloom.compiler.ir.types import Range
 
+from .narrow import narrow
+
 WIRE = 0b10
 """Table of a one-input lut that passes its input on."""
 
@@ -44,7 +46,7 @@ class Rewriter:
         nodes = self._block(self.graph.nodes, lowerings)
         if not self._changed:
             return self.graph, False
-        return replace(self.graph.copy(), nodes=nodes), True
+        return narrow(replace(self.graph.copy(), nodes=nodes), self.graph), True
 
     def _block(self, nodes: Sequence[Node], lowerings: Mapping[str, Callable[[Node, Rewriter], bool]]) -> list[Node]:
         outer, memo = self._out, dict(self._bits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from neuroloom.compiler.ir import Graph, Node
+from neuroloom.compiler.ir import BIT, Graph, Node
 from neuroloom.compiler.netlist.rewrite import MOVES, Rewriter, move_indices
 
 from .manager import Options, PassResult, register
@@ -13,6 +13,11 @@ def _move(node: Node, rewriter: Rewriter) -> bool:
     if not rewriter.all_bits(node.inputs):
         return False
     indices = move_indices(node, [rewriter.values[i] for i in node.inputs])
+    constants = [rewriter.constant(i) for i in node.inputs]
+    if all(c is not None for c in constants):
+        data = np.concatenate([c.reshape(-1) for c in constants if c is not None])[indices]
+        rewriter.emit("const", [], {"data": data, "type": str(BIT)}, node.outputs[0], node.source)
+        return True
     rewriter.wires(node.inputs, indices, node.outputs[0], node.source)
     return True
 
