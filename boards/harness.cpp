@@ -209,9 +209,11 @@ public:
     }
 
     int run() {
+        reset(options_.reset_cycles);
+        // A bitstream holds its own reset after configuration; a real board is past it before anyone opens its port.
+        simulate(1024 + unsigned(options_.clock_hz * kStartSeconds));
         std::printf("port %s\n", terminal_.path().c_str());
         std::fflush(stdout);
-        reset(options_.reset_cycles);
         while (!stop_requested && !context_.gotFinish()) {
             if (!read_commands()) break;
             const bool open = terminal_.open();
@@ -232,6 +234,7 @@ private:
     static constexpr unsigned kChunk = 4096;               // cycles between looks at the terminal
     static constexpr std::size_t kQueue = 8192;            // bytes taken from the host ahead of the line
     static constexpr std::size_t kOverrun = 1 << 20;       // bytes kept for a host that does not read
+    static constexpr double kStartSeconds = 50e-6;         // more than the start-up reset of rtl/clocking.py
     static constexpr int kIdleMs = 10;                     // nobody has the port open: leave the processor alone
 
     void simulate(unsigned cycles) {

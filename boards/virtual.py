@@ -17,11 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from neuroloom.boards import cache, emit, toolchain
-from neuroloom.boards.board import Board
-from neuroloom.boards.build import make_top
+from neuroloom.boards import cache, toolchain
 from neuroloom.compiler.errors import DeviceError, InputError
-from neuroloom.rtl.link.protocol import Identity
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 VERILATOR_FLAGS = (
@@ -293,26 +290,3 @@ def _statistics(line: str) -> Statistics:
     return Statistics(
         **{name: float(value) if name == "seconds" else int(value) for name, value in fields.items()}  # type: ignore[arg-type]
     )
-
-
-def emulate(
-    engine_factory: Callable[[], Any],
-    identity: Identity,
-    board: Board,
-    *,
-    extra_files: Mapping[str, str] | None = None,
-    seed: int = 1,
-    pace: bool = False,
-    on_leds: Callable[[int], None] | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> VirtualBoard:
-    """The virtual board that runs ``engine_factory()`` behind the link shell as ``board`` would; not started yet.
-
-    Arguments as for :func:`neuroloom.boards.build.build`; the RTL is the board's without its PLL.
-    """
-    if progress is not None:
-        progress("elaborating")
-    engine = engine_factory()
-    top, own = make_top(engine, identity, board, simulation=True)
-    files = {"top.v": emit.to_verilog(top), **getattr(engine, "extra_files", {}), **(extra_files or {})}
-    return VirtualBoard(files, "top", own.clock_hz, own.baud, seed=seed, pace=pace, on_leds=on_leds, progress=progress)

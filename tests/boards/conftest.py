@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Module
+import serial
+from amaranth.hdl import Instance, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
+from neuroloom.boards.build import BuildResult, build
+from neuroloom.boards.registry import load_board
 from neuroloom.rtl.link.protocol import Identity
 
 
@@ -33,6 +36,37 @@ class LoopbackEngine(wiring.Component):
             fifo.r_en.eq(self.o.ready),
         ]
         return m
+
+
+class InvertingEngine(wiring.Component):
+    """An engine whose inside is Verilog text: every byte comes back with its bits inverted."""
+
+    extra_files = {"invert.v": "module invert(input [7:0] a, output [7:0] y); assign y = ~a; endmodule\n"}
+
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.invert = Instance("invert", i_a=self.i.payload, o_y=self.o.payload)
+        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
+        return m
+
+
+@pytest.fixture(scope="session")
+def inverting() -> Callable[[], InvertingEngine]:
+    return InvertingEngine
+
+
+@pytest.fixture(scope="session")
+def small_build(
+    identity: Identity, private_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[BuildResult, list[str], Path]:
+    """(result, what progress said, output folder) of one real iCEBreaker build with one seed."""
+    out = tmp_path_factory.mktemp("out")
+    said: list[str] = []
+    result = build(InvertingEngine, identity, load_board("icebreaker"), seeds=(1,), out_dir=out, progress=said.append)
+    return result, said, out
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +118,19 @@ class Frames:
                 body += b"\0"
         assert zlib.crc32(bytes(body[:-4])) == struct.unpack("<I", body[-4:])[0]
         return body[0], body[1], body[2], bytes(body[4:-4])
+
+    @classmethod
+    def ask(
+        cls, port: serial.Serial, command: int, sequence: int, argument: int = 0, payload: bytes = b""
+    ) -> tuple[int, int, int, bytes]:
+        """Send one request and decode the next frame that comes back."""
+        port.write(cls.encode(command, sequence, argument, payload))
+        line = b""
+        while not line:
+            line = port.read_until(b"\0")
+            assert line, "the virtual board did not answer"
+            line = line.rstrip(b"\0")
+        return cls.decode(line)
 
 
 @pytest.fixture(scope="session")

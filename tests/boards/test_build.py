@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.hdl import Instance, Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 from neuroloom.boards import build as build_module
 from neuroloom.boards import emit, toolchain
 from neuroloom.boards.build import build, fitting_boards, make_top
@@ -20,29 +17,6 @@ from neuroloom.boards.flows import FLOWS, shortfalls
 from neuroloom.boards.registry import all_boards, load_board
 from neuroloom.compiler.errors import DoesNotFitError, InputError
 from neuroloom.rtl.link.protocol import Identity
-
-
-class StoredVerilog(wiring.Component):
-    """An engine whose inside is Verilog text: every byte comes back with its bits inverted."""
-
-    extra_files = {"invert.v": "module invert(input [7:0] a, output [7:0] y); assign y = ~a; endmodule\n"}
-
-    def __init__(self) -> None:
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.invert = Instance("invert", i_a=self.i.payload, o_y=self.o.payload)
-        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
-        return m
-
-
-@pytest.fixture(scope="module")
-def small_build(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[str], Path]:
-    out = tmp_path_factory.mktemp("out")
-    said: list[str] = []
-    result = build(StoredVerilog, identity, load_board("icebreaker"), seeds=(1,), out_dir=out, progress=said.append)
-    return result, said, out
 
 
 def test_build_leaves_a_bitstream_and_an_honest_record(small_build: tuple[Any, list[str], Path]) -> None:
@@ -64,19 +38,25 @@ def test_build_leaves_a_bitstream_and_an_honest_record(small_build: tuple[Any, l
 
 
 def test_second_build_is_a_hit_that_says_so(
-    small_build: tuple[Any, list[str], Path], identity: Identity, monkeypatch: pytest.MonkeyPatch
+    small_build: tuple[Any, list[str], Path],
+    identity: Identity,
+    inverting: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, _, _ = small_build
     monkeypatch.setattr(toolchain, "run", lambda *args, **kwargs: pytest.fail("a tool ran"))
     said: list[str] = []
-    again = build(StoredVerilog, identity, load_board("icebreaker"), seeds=(1,), progress=said.append)
+    again = build(inverting, identity, load_board("icebreaker"), seeds=(1,), progress=said.append)
     assert again.cached and said == ["elaborating", "cached"]
     assert again.bitstream.read_bytes() == first.bitstream.read_bytes()
     assert (again.key, again.seeds, again.design_sha256) == (first.key, first.seeds, first.design_sha256)
 
 
 def test_other_seeds_or_identity_are_other_builds(
-    small_build: tuple[Any, list[str], Path], identity: Identity, monkeypatch: pytest.MonkeyPatch
+    small_build: tuple[Any, list[str], Path],
+    identity: Identity,
+    inverting: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Ran(Exception):
         pass
@@ -87,18 +67,20 @@ def test_other_seeds_or_identity_are_other_builds(
     monkeypatch.setattr(toolchain, "run", ran)
     board = load_board("icebreaker")
     with pytest.raises(Ran):
-        build(StoredVerilog, identity, board, seeds=(2,))
+        build(inverting, identity, board, seeds=(2,))
     other = Identity("loopback", "any", bytes(32), bytes_in=1, bytes_out=1, clock_hz=1)
     with pytest.raises(Ran):
-        build(StoredVerilog, other, board, seeds=(1,))
+        build(inverting, other, board, seeds=(1,))
     assert not list((Path(build_module.cache.cache_root()) / "build").glob("work-*"))
 
 
-def test_too_large_says_by_how_much_and_what_would_fit(identity: Identity, tmp_path: Path) -> None:
+def test_too_large_says_by_how_much_and_what_would_fit(
+    identity: Identity, inverting: Callable[[], Any], tmp_path: Path
+) -> None:
     board = load_board("icebreaker")
     tiny = replace(board, name="tiny", resources=replace(board.resources, ffs=200, bram_bits=4096))
     with pytest.raises(DoesNotFitError) as caught:
-        build(StoredVerilog, identity, tiny, seeds=(1,), out_dir=tmp_path / "out")
+        build(inverting, identity, tiny, seeds=(1,), out_dir=tmp_path / "out")
     assert re.fullmatch(
         r"The design is too large for tiny: it needs \d+ flip-flops of 200 \(\d+%\) and \d+ block RAM bits of 4096 "
         r"\(\d+%\); it would fit icebreaker",

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import serial
 from neuroloom.boards import virtual
+from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
-from neuroloom.boards.virtual import VirtualBoard, emulate
+from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.rtl.link.protocol import Identity
 
@@ -26,16 +27,6 @@ module echo(input clk, input rst, input rx, output tx, output [1:0] leds);
     assign tx = line; assign leds = seen;
 endmodule
 """
-
-
-def ask(port: serial.Serial, frames: Any, command: int, sequence: int, argument: int = 0, payload: bytes = b"") -> Any:
-    port.write(frames.encode(command, sequence, argument, payload))
-    line = b""
-    while not line:
-        line = port.read_until(b"\0")
-        assert line, "the virtual board did not answer"
-        line = line.rstrip(b"\0")
-    return frames.decode(line)
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +47,19 @@ def open_port(board: VirtualBoard) -> serial.Serial:
 
 def test_ping_identify_and_run_over_the_port(board: VirtualBoard, frames: Any, identity: Identity) -> None:
     with open_port(board) as port:
-        assert ask(port, frames, frames.SYNC, 5, payload=b"nonce") == (0x81, 5, 0, b"nonce")
+        assert frames.ask(port, frames.SYNC, 5, payload=b"nonce") == (0x81, 5, 0, b"nonce")
         payload = bytes(range(256)) * 3
-        assert ask(port, frames, frames.PING, 6, payload=payload) == (0x82, 6, 0, payload)
-        answer = Identity.from_bytes(ask(port, frames, frames.IDENTIFY, 7)[3])
+        assert frames.ask(port, frames.PING, 6, payload=payload) == (0x82, 6, 0, payload)
+        answer = Identity.from_bytes(frames.ask(port, frames.IDENTIFY, 7)[3])
         assert (answer.board, answer.clock_hz, answer.baud) == ("icebreaker", 24_000_000, 3_000_000)
         assert answer.model_hash == identity.model_hash
-        assert ask(port, frames, frames.RUN, 8, len(payload), payload) == (0x90, 8, 0, payload)
+        assert frames.ask(port, frames.RUN, 8, len(payload), payload) == (0x90, 8, 0, payload)
 
 
 def test_port_may_be_closed_and_opened_again(board: VirtualBoard, frames: Any) -> None:
     for sequence in (20, 40, 60):
         with open_port(board) as port:
-            assert ask(port, frames, frames.SYNC, sequence, payload=b"x")[1] == sequence
+            assert frames.ask(port, frames.SYNC, sequence, payload=b"x")[1] == sequence
 
 
 def test_garbage_is_survived(board: VirtualBoard, frames: Any) -> None:
@@ -80,13 +71,13 @@ def test_garbage_is_survived(board: VirtualBoard, frames: Any) -> None:
         while port.read(4096) and time.monotonic() < deadline:
             pass  # answers to broken frames
         port.timeout = 20
-        assert ask(port, frames, frames.SYNC, 9, payload=b"after")[3] == b"after"
+        assert frames.ask(port, frames.SYNC, 9, payload=b"after")[3] == b"after"
 
 
 def test_counters_and_speed(board: VirtualBoard, frames: Any) -> None:
     before = board.statistics()
     with open_port(board) as port:
-        ask(port, frames, frames.SYNC, 1, payload=b"abc")
+        frames.ask(port, frames.SYNC, 1, payload=b"abc")
     after = board.statistics()
     assert after.sent - before.sent == len(frames.encode(frames.SYNC, 1, 0, b"abc"))
     assert after.received > before.received and after.framing_errors == before.framing_errors == 0
@@ -95,10 +86,10 @@ def test_counters_and_speed(board: VirtualBoard, frames: Any) -> None:
 
 def test_reset_makes_the_device_forget_its_session(board: VirtualBoard, frames: Any) -> None:
     with open_port(board) as port:
-        ask(port, frames, frames.SYNC, 1)
+        frames.ask(port, frames.SYNC, 1)
         board.reset()
-        assert ask(port, frames, frames.PING, 2)[2] == 0x42  # NOT_SYNCED
-        assert ask(port, frames, frames.SYNC, 3)[2] == 0
+        assert frames.ask(port, frames.PING, 2)[2] == 0x42  # NOT_SYNCED
+        assert frames.ask(port, frames.SYNC, 3)[2] == 0
 
 
 def test_unread_output_of_a_closed_port_is_lost_as_on_a_real_one(echo: VirtualBoard) -> None:

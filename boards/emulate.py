@@ -1,0 +1,116 @@
+"""Virtual boards of real ones: from an engine's RTL, or from a bitstream file exactly as it would be flashed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from neuroloom.boards import emit
+from neuroloom.boards.board import Board, Speed
+from neuroloom.boards.build import make_top
+from neuroloom.boards.flows import FLOWS
+from neuroloom.boards.ice40.pads import identifier
+from neuroloom.boards.ice40.unpack import Unpacked, unpack
+from neuroloom.boards.virtual import VirtualBoard
+from neuroloom.compiler.errors import InputError, UnsupportedError
+from neuroloom.rtl.link.protocol import Identity
+
+
+def emulate(
+    engine_factory: Callable[[], Any],
+    identity: Identity,
+    board: Board,
+    *,
+    extra_files: Mapping[str, str] | None = None,
+    seed: int = 1,
+    pace: bool = False,
+    on_leds: Callable[[int], None] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> VirtualBoard:
+    """The virtual board that runs ``engine_factory()`` behind the link shell as ``board`` would; not started yet.
+
+    Arguments as for :func:`neuroloom.boards.build.build`; the RTL is the board's without its PLL.
+    """
+    if progress is not None:
+        progress("elaborating")
+    engine = engine_factory()
+    top, own = make_top(engine, identity, board, simulation=True)
+    files = {"top.v": emit.to_verilog(top), **getattr(engine, "extra_files", {}), **(extra_files or {})}
+    return VirtualBoard(files, "top", own.clock_hz, own.baud, seed=seed, pace=pace, on_leds=on_leds, progress=progress)
+
+
+def emulate_bitstream(
+    image: Path,
+    board: Board,
+    *,
+    seed: int = 1,
+    pace: bool = False,
+    on_leds: Callable[[int], None] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> VirtualBoard:
+    """The virtual board that runs the logic read back from the packed bitstream ``image``; not started yet.
+
+    The clock is the board's oscillator times the ratio that the bitstream's own PLL is set to, the line rate the one
+    ``board`` has at that clock. Raises InputError for a file that is no bitstream of this board, UnsupportedError for
+    families that cannot be read back, MissingToolError without IceStorm's tables.
+    """
+    if board.family != "ice40":
+        raise UnsupportedError(
+            f"Bitstream must be for an iCE40 board to be read back, not for {board.name} ({board.family}); "
+            "emulate the model instead"
+        )
+    if progress is not None:
+        progress("reading the bitstream back")
+    if not image.is_file():
+        raise InputError(f"Bitstream must be a file, not {str(image)!r}; build one first")
+    unpacked = unpack(image, package=board.package, pcf=FLOWS[board.family].constraints(board, "logic"), module="chip")
+    speed = _speed(unpacked, board, image)
+    files = {"chip.v": unpacked.verilog, "board.v": _wrapper(unpacked, board, image, seed)}
+    return VirtualBoard(
+        *(files, "board", speed.plan.logic_hz, speed.baud),
+        seed=seed,
+        pace=pace,
+        on_leds=on_leds,
+        progress=progress,
+    )
+
+
+def _speed(unpacked: Unpacked, board: Board, image: Path) -> Speed:
+    """The board's speed whose clock the bitstream's PLL makes."""
+    ratios = {ratio for pll in unpacked.plls for ratio in pll.ratio.values()} or {Fraction(1)}
+    for speed in board.speeds.values():
+        if ratios == {Fraction(speed.plan.logic_hz, speed.plan.input_hz)}:
+            return speed
+    made = ", ".join(f"{float(ratio) * board.speed().plan.input_hz / 1e6:.3f} MHz" for ratio in sorted(ratios))
+    raise InputError(
+        f"Bitstream {image.name} must run at a clock of {board.name}, not at {made}; was it built for another board?"
+    )
+
+
+def _wrapper(unpacked: Unpacked, board: Board, image: Path, seed: int) -> str:
+    """A module with the ports of the simulated top around the chip's pins."""
+    wanted = {"clk": "input", "rx": "input", "tx": "output"}
+    for name, direction in wanted.items():
+        port = unpacked.ports.get(name)
+        if port is None or port.direction != direction:
+            pin = {"clk": board.clock, "rx": board.uart_rx, "tx": board.uart_tx}[name].pins[0]
+            raise InputError(
+                f"Bitstream {image.name} must have {name} as {direction} on pin {pin} of {board.name}, and does not; "
+                "was it built for another board?"
+            )
+    connections = [f".{name}({name})" for name in wanted]
+    lights = []
+    for index in range(len(board.leds.pins)):
+        name = f"leds[{index}]" if len(board.leds.pins) > 1 else "leds"
+        port = unpacked.ports.get(name)
+        if port is not None and port.direction == "output":
+            connections.append(f".{identifier(name)}(leds[{index}])")
+        else:
+            lights.append(f"  assign leds[{index}] = 1'b0;\n")
+    width = len(board.leds.pins)
+    return (
+        f"module board(input clk, input rx, output tx, output [{width - 1}:0] leds);\n{''.join(lights)}"
+        f"  chip #(.SEED(32'd{seed % (1 << 32)})) chip ({', '.join(connections)});\nendmodule\n"
+    )
