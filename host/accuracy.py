@@ -69,6 +69,9 @@ def confusion(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return matrix
 
 
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
 def run_source(path: str | os.PathLike[str], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The ONNX source's outputs from onnxruntime, in parts of 256 samples (its table operators need much memory)."""
     try:
@@ -84,18 +87,17 @@ def run_source(path: str | os.PathLike[str], inputs: Mapping[str, np.ndarray]) -
     except Exception as e:
         raise InputError(f"onnxruntime cannot run {path}: {str(e).splitlines()[0]}") from e
     names = [o.name for o in session.get_outputs()]
-    kinds = {
-        "tensor(uint8)": np.uint8,
-        "tensor(bool)": np.bool_,
-        "tensor(float)": np.float32,
-        "tensor(double)": np.float64,
+    kinds = {f"tensor({t})": np.dtype(t) for t in _INTEGERS}
+    kinds |= {
+        "tensor(bool)": np.dtype(bool),
+        "tensor(float)": np.dtype("float32"),
+        "tensor(double)": np.dtype("float64"),
     }
-    kinds |= {f"tensor({t})": np.dtype(t) for t in ("int8", "int16", "int32", "int64", "uint16", "uint32", "uint64")}
     feeds = {}
     for item in session.get_inputs():
         if item.name not in inputs:
             raise InputError(f"{path} needs an input {item.name!r}, given are {', '.join(inputs)}")
-        array = np.asarray(inputs[item.name]).astype(kinds[item.type])
+        array: np.ndarray = np.asarray(inputs[item.name]).astype(kinds[item.type])
         tail = item.shape[1:]
         if array.ndim != len(item.shape) and all(isinstance(s, int) for s in tail):
             array = array.reshape(len(array), *tail)
@@ -113,6 +115,5 @@ def source_classes(path: str | os.PathLike[str], graph: Graph, inputs: Any, labe
     named = dict(inputs) if isinstance(inputs, Mapping) else {first.source or first.name: inputs}
     named = {k: v[: len(labels)] for k, v in named.items()}
     outputs = run_source(path, named)
-    array = outputs.get(name, next(iter(outputs.values())))
-    classes = classes_of(array)
+    classes = classes_of(outputs.get(name, next(iter(outputs.values()))))
     return Score(classes, int((classes == labels).sum()))

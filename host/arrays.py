@@ -36,6 +36,12 @@ def read_inputs(path: str | os.PathLike[str], names: list[str]) -> dict[str, np.
     return {n: data[n] for n in names}
 
 
+def read_calibration(path: str | os.PathLike[str]) -> dict[str, np.ndarray] | np.ndarray:
+    """Calibration samples: an .npz by input name, or one array (an .npy, or ``x`` of an .npz) for a single input."""
+    data = _load(Path(path))
+    return data["x"] if isinstance(data, dict) and "x" in data else data
+
+
 def read_array(path: str | os.PathLike[str], name: str = "y") -> np.ndarray:
     """Read one array: an .npy, or the array ``name`` (or the only one) of an .npz."""
     data = _load(Path(path))
@@ -100,7 +106,7 @@ def write_outputs(path: str | os.PathLike[str], outputs: Mapping[str, np.ndarray
             if where.suffix == ".npy":
                 np.save(temporary, next(iter(outputs.values())))
             else:
-                np.savez_compressed(temporary, **outputs)
+                np.savez_compressed(temporary, allow_pickle=False, **dict(outputs))
             os.replace(temporary, where)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

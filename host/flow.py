@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from neuroloom.boards.board import Board
 from neuroloom.boards.build import BuildResult, build
+from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
-from neuroloom.boards.virtual import VirtualBoard, emulate
+from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.file import graph_hash

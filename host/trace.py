@@ -36,7 +36,8 @@ def _vcd(graph: Graph, values: Mapping[str, np.ndarray]) -> str:
     known = graph.values()
     text = io.StringIO()
     text.write("$comment neuroloom $end\n$timescale 1 us $end\n")
-    columns, codes = [], []
+    columns: list[np.ndarray] = []
+    codes: list[tuple[str, int]] = []
     for name, array in values.items():
         value = known[name]
         rows = array.reshape(-1, value.size)

@@ -44,7 +44,7 @@ def compile(
     :func:`neuroloom.compiler.frontends.onnx.load_onnx` (``batch_axis``, ``input_rules``, ``calibrate``). Raises InputError or
     UnsupportedError with one sentence naming the node, the reason and what to do.
     """
-    from neuroloom.compiler.frontends import load_source
+    from neuroloom.compiler.frontends.source import load_source
     from neuroloom.compiler.pipeline import compile_graph
 
     graph = load_source(source, **frontend)

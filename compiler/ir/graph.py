@@ -11,8 +11,9 @@ import numpy as np
 from .affine import IDENTITY, Affine
 from .types import Range, Type
 
-Attr = int | str | bool | tuple | np.ndarray
-"""An attribute: a scalar, a (nested) tuple of scalars, or an integer tensor."""
+Attr = Any
+"""An attribute: a scalar, a (nested) tuple of scalars, or an integer tensor. Which one is the operation registry's business,
+checked when a node is verified, so readers need no casts."""
 
 
 @dataclass(frozen=True, slots=True)

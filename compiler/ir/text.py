@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import GraphError
@@ -136,7 +137,7 @@ class _Reader:
             self.at += 1
         return graph
 
-    def json(self, text: str, kind: type) -> object:
+    def json(self, text: str, kind: type) -> Any:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
@@ -173,7 +174,7 @@ class _Reader:
     def block(self, depth: int, ends: tuple[str, ...]) -> list[Node]:
         if depth > MAX_DEPTH:
             raise self.fail(f"at most {MAX_DEPTH} regions deep")
-        nodes = []
+        nodes: list[Node] = []
         while self.at < len(self.lines):
             text = self.line().strip()
             if text.startswith(ends):
@@ -191,7 +192,7 @@ class _Reader:
         names = re.findall(f"%({NAME})", match[1] or "")
         inputs = tuple(re.findall(f"%({NAME})", match[3]))
         attrs, rest = self.attrs(text[match.end() :])
-        regions = []
+        regions: list[Region] = []
         if rest == " {":
             rest = self.regions(regions, depth)
         types, source = self.tail(rest)

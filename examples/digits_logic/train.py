@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ def network(seed: int) -> LogicNetwork:
     """The untrained network: 64 x 3 thresholds, 800 and 300 tables of four inputs, 30 wires per class."""
     generator = np.random.default_rng(seed)
     levels = np.tile(16 * (np.arange(3) + 0.5) / 3, (64, 1))
-    options = {"generator": generator, "copy_strength": 1.0}
+    options: dict[str, Any] = {"generator": generator, "copy_strength": 1.0}
     return LogicNetwork(
         Thermometer(levels, width=1.5),
         Lut(64 * 3, 800, 4, candidates=16, **options),

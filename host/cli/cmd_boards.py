@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         ui.result(asdict(board))
         return 0
     boards = all_boards()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for b in boards:
         speed, r = b.speed("logic"), b.resources
         rows.append(

@@ -10,11 +10,11 @@ import subprocess
 import threading
 from pathlib import Path
 
+from neuroloom.boards.emulate import emulate_bitstream
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 from neuroloom.host.flow import board_of, emulate_model
-from neuroloom.host.verify.bitstream import emulate_bitstream
 
 from neuroloom.model import load
 

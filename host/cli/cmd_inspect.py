@@ -98,4 +98,4 @@ def cycle_facts(graph: Graph, interval: int | None) -> dict[str, object]:
         schedule = schedule_model(graph, register_interval=interval)
     except UnsupportedError as e:
         return {"reason": str(e)}
-    return {"latency_cycles": schedule.latency, "register_interval": schedule.register_interval, "cycles_per_sample": 1}
+    return {"latency_cycles": schedule.latency, "register_interval": schedule.schedule.interval, "cycles_per_sample": 1}

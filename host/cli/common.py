@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import InputError
-from neuroloom.host.arrays import read_inputs
+from neuroloom.host.arrays import read_calibration, read_inputs
 
 from neuroloom.model import Model, compile, load
 
@@ -32,6 +34,9 @@ def add_frontend(parser: argparse.ArgumentParser) -> None:
         "--input-scale", metavar="[INPUT=]RATIONAL", action="append", help="real value of one step, e.g. 1/255"
     )
     group.add_argument("--input-offset", metavar="[INPUT=]RATIONAL", action="append", help="real value of 0, e.g. -1/2")
+    group.add_argument(
+        "--input-bounds", metavar="[INPUT=]LO..HI", action="append", help="integers that really occur, e.g. 0..16"
+    )
     group.add_argument("--calibrate", metavar="DATA.npz", help="inputs from which the integer grid is derived")
 
 
@@ -56,26 +61,42 @@ def frontend_options(args: argparse.Namespace) -> dict[str, Any]:
         except ValueError:
             raise InputError(f"--batch-axis must be an axis number or 'none', not {args.batch_axis[0]!r}") from None
         options["batch_axis"] = read[""] if set(read) == {""} else read
-    rules = {key: _pairs(getattr(args, f"input_{key}"), f"--input-{key}") for key in ("type", "scale", "offset")}
+    rules = {key: _pairs(getattr(args, f"input_{key}"), f"--input-{key}") for key in RULE_OPTIONS}
     if any(rules.values()):
         options["input_rules"] = _rules(rules)
     if args.calibrate:
-        data = np.load(args.calibrate, allow_pickle=False) if Path(args.calibrate).suffix == ".npz" else None
-        options["calibrate"] = {k: data[k] for k in data.files} if data else {"x": np.load(args.calibrate)}
+        options["calibrate"] = read_calibration(args.calibrate)
     return options
 
 
+RULE_OPTIONS = ("type", "scale", "offset", "bounds")
+"""The --input-... options that make up an input rule."""
+
+
 def _rules(parts: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Input rules by input name; the name '' stands for the one input of the model."""
     from neuroloom.compiler.frontends.onnx import InputRule
 
-    names = {name for values in parts.values() for name in values}
     rules = {}
-    for name in names:
+    for name in {name for values in parts.values() for name in values}:
         given = {key: values.get(name, values.get("")) for key, values in parts.items()}
-        if given["type"] is None:
-            raise InputError(f"--input-type must be given for input {name or '(all)'} beside its scale or offset")
-        rules[name] = InputRule.parse(given["type"], given["scale"] or "1", given["offset"] or "0")
+        try:
+            scale, offset = (Fraction(given[key] or default) for key, default in (("scale", 1), ("offset", 0)))
+        except (ValueError, ZeroDivisionError):
+            raise InputError(
+                f"--input-scale and --input-offset must be rationals like 1/255, not {given['scale']!r} and {given['offset']!r}"
+            ) from None
+        rules[name] = InputRule(given["type"], scale, offset, _bounds(given["bounds"]))
     return rules
+
+
+def _bounds(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", text)
+    if not match:
+        raise InputError(f"--input-bounds must be LO..HI, not {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def open_model(args: argparse.Namespace, ui: Ui, **compile_options: Any) -> Model:

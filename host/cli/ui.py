@@ -22,8 +22,8 @@ class Ui:
     json: bool = False
     verbose: bool = False
     quiet: bool = False
-    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    out: Console = field(default_factory=lambda: _console(stderr=False))
+    err: Console = field(default_factory=lambda: _console(stderr=True))
 
     def error(self, sentence: str) -> None:
         """One sentence on stderr."""
@@ -83,6 +83,17 @@ class Ui:
         else:
             with self.err.status(escape(text)) as spinner:
                 yield lambda message: spinner.update(escape(message))
+
+
+FILE_WIDTH = 140
+"""Columns when the output is not a terminal: tables in logs and pipes are not squeezed into 80."""
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    return console
 
 
 def _plain(value: Any) -> Any:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from neuroloom.boards.board import Board
-from neuroloom.boards.flows import FLOWS
-from neuroloom.boards.ice40 import Unpacked, read_pcf, unpack
-from neuroloom.boards.virtual import VirtualBoard
-from neuroloom.compiler.errors import InputError, MismatchError
+from neuroloom.boards.emulate import emulate_bitstream
+from neuroloom.compiler.errors import MismatchError
 from neuroloom.compiler.ir import Graph
 from neuroloom.host.device import connect
 from neuroloom.host.flow import build_model, run_model
@@ -22,66 +19,6 @@ from .result import RungResult, vectors_of
 
 TIMEOUT_S = 120.0
 """Longest silence of the simulated chip: it runs some thousand times slower than the real one."""
-
-
-def unpack_for(board: Board, image: bytes | Path) -> Unpacked:
-    """The image as logic with the board's port names; checks that its PLL makes the board's clock.
-
-    Raises InputError when it does not, or the board's family has no unpacker.
-    """
-    if board.family != "ice40":
-        raise InputError(
-            f"only iCE40 bitstreams can be unpacked and run, {board.name} is {board.family}; verify to netlist"
-        )
-    pins = read_pcf(FLOWS[board.family].constraints(board, "logic"))
-    chip = unpack(image, package=board.package, pcf=pins)
-    plan = board.speed("logic").plan
-    ratio = Fraction(plan.logic_hz, plan.input_hz)
-    found = [r for pll in chip.plls for r in pll.ratio.values()] or [Fraction(1)]
-    if ratio not in found:
-        text = ", ".join(f"{float(r * plan.input_hz) / 1e6:g}" for r in found)
-        raise InputError(f"the bitstream's clock must be {plan.logic_hz / 1e6:g} MHz for {board.name}, not {text} MHz")
-    return chip
-
-
-def _wrapper(chip: Unpacked, board: Board) -> str:
-    """A module ``top`` with the virtual board's ports around the unpacked chip; unused pins stay as the board has them."""
-    leds = len(board.leds.pins)
-    connections = []
-    for port in chip.ports.values():
-        known = port.name in ("clk", "rx", "tx") or port.name.startswith("leds[")
-        if port.input:
-            connections.append(f".{port.input}({port.name if port.name in ('clk', 'rx') else _PULLED_UP})")
-        if port.output:
-            connections.append(f".{port.output}({port.name if known else ''})")
-        if port.enable:
-            connections.append(f".{port.enable}()")
-    body = ",\n    ".join(connections)
-    header = f"module top (input clk, input rx, output tx, output [{leds - 1}:0] leds);"
-    return f"{header}\n  {chip.module} chip (\n    {body}\n  );\nendmodule\n"
-
-
-_PULLED_UP = "1'b1"
-"""What an input pin reads that nothing drives."""
-
-
-def emulate_bitstream(
-    image: bytes | Path,
-    board: Board,
-    *,
-    seed: int = 1,
-    pace: bool = False,
-    progress: Callable[[str], None] | None = None,
-) -> VirtualBoard:
-    """A virtual board that runs the logic of a packed image; not started yet."""
-    if isinstance(image, Path) and not image.is_file():
-        raise InputError(f"{image} does not exist; build it with: neuroloom build M.nloom --board {board.name}")
-    if progress:
-        progress("unpacking the bitstream")
-    chip = unpack_for(board, image)
-    speed = board.speed("logic")
-    files = {"chip.v": chip.verilog, "top.v": _wrapper(chip, board)}
-    return VirtualBoard(files, "top", speed.plan.logic_hz, speed.baud, seed=seed, pace=pace, progress=progress)
 
 
 def check(

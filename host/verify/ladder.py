@@ -16,7 +16,7 @@ from neuroloom.host.flow import REGISTER_INTERVAL, board_of
 from neuroloom.sim import reference
 from neuroloom.sim.fast import Engine
 
-from . import bitstream, netlist, rtl
+from . import bitstream, rtl
 from .bitstream import compare
 from .result import RungResult, vectors_of
 
@@ -75,6 +75,8 @@ def _rtl(c: Context) -> RungResult:
 
 
 def _netlist(c: Context) -> RungResult:
+    from . import netlist
+
     return netlist.check(
         c.graph,
         c.arrays,

@@ -77,14 +77,14 @@ def _common_width(context: Context, node: Node, names: slice = slice(None)) -> i
     return max(t.width + (not t.signed) for t in context.types(node)[names])
 
 
-def constant(value: np.ndarray, width: int) -> np.ndarray:
+def constant(value: np.ndarray | int, width: int) -> np.ndarray:
     """Literals of constant integers."""
     return (np.asarray(value, np.int64)[..., None] >> np.arange(width)) & 1
 
 
 def add_bits(net: Netlist, a: np.ndarray, b: np.ndarray, carry: int = FALSE) -> np.ndarray:
     """a + b + carry modulo 2**width."""
-    c: np.ndarray | int = np.int64(carry)
+    c: np.ndarray = np.asarray(carry)
     out = []
     for i in range(a.shape[-1]):
         x, y = a[..., i], b[..., i]
@@ -252,7 +252,8 @@ def bitwise(c: Context, node: Node, inputs: Sequence[np.ndarray]) -> np.ndarray:
 
 @blaster("add")
 def add(c: Context, node: Node, inputs: Sequence[np.ndarray]) -> np.ndarray:
-    return add_bits(c.net, *_wide(c, node, inputs, node.outputs[0].type.width))
+    a, b = _wide(c, node, inputs, node.outputs[0].type.width)
+    return add_bits(c.net, a, b)
 
 
 @blaster("sub")
@@ -347,14 +348,14 @@ def requantize(c: Context, node: Node, inputs: Sequence[np.ndarray]) -> np.ndarr
 def _round(net: Netlist, x: np.ndarray, down: int, rounding: str) -> np.ndarray:
     """x / 2**down of two's-complement literals, rounded: add what rounding adds, then floor."""
     sign, odd = x[..., -1], x[..., down]
-    half = constant(np.int64(1 << (down - 1)), x.shape[-1])
+    half = constant((1 << (down - 1)), x.shape[-1])
     addend = np.broadcast_to(np.full(x.shape[-1], FALSE, np.int64), x.shape).copy()
     if rounding == "half_up":
         addend = np.broadcast_to(half, x.shape)
     elif rounding == "half_even":  # half - 1 + (is the floor odd)
         addend = add_bits(
             net,
-            np.broadcast_to(constant(np.int64((1 << (down - 1)) - 1), x.shape[-1]), x.shape).copy(),
+            np.broadcast_to(constant(((1 << (down - 1)) - 1), x.shape[-1]), x.shape).copy(),
             np.concatenate([odd[..., None], addend[..., 1:]], axis=-1),
         )
     elif rounding == "toward_zero":  # a negative number gets 2**down - 1
@@ -368,7 +369,7 @@ def _bound(net: Netlist, x: np.ndarray, type_: Type, overflow: str) -> np.ndarra
     x = extend(x, True, width)
     if overflow == "saturate":
         for limit, above in ((type_.hi, True), (type_.lo, False)):
-            bound = np.broadcast_to(constant(np.int64(limit), width), x.shape)
+            bound = np.broadcast_to(constant((limit), width), x.shape)
             beyond = less(net, bound, x, or_equal=False) if above else less(net, x, bound, or_equal=False)
             x = mux(net, beyond, bound, x)
     return x[..., : type_.width]

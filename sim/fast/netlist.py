@@ -84,7 +84,7 @@ def _fold_equal(table: np.ndarray, wires: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def live_levels(fanins, first, roots):  # type: ignore[no-untyped-def]
+def live_levels(fanins, first, roots):
     """Level of every gate (1 above its deepest input), 0 for gates that no root needs."""
     count = fanins.shape[0]
     needed = np.zeros(first + count, np.bool_)
@@ -105,7 +105,7 @@ def live_levels(fanins, first, roots):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def allocate(fanins, starts, first, roots):  # type: ignore[no-untyped-def]
+def allocate(fanins, starts, first, roots):
     """Give every wire a row of the machine's memory, reusing rows of dead wires from the next level on.
 
     Gates must be in order of execution; ``starts`` are the first gates of each level, then the count. Inputs and the

@@ -51,11 +51,11 @@ def _expression(builder: ir.IRBuilder, table: int, inputs: list[ir.Value]) -> ir
 
 
 @intrinsic
-def run_gates(typingctx, kind, memory, dst, a, b, c, start, stop):  # type: ignore[no-untyped-def]
+def run_gates(typingctx, kind, memory, dst, a, b, c, start, stop):
     """memory[dst[i]] = f_kind(memory[a[i]], memory[b[i]], memory[c[i]]) for start <= i < stop, rows of 8 words."""
     signature = types.void(kind, memory, dst, a, b, c, start, stop)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         arrays = [
             context.make_array(ty)(context, builder, value=arg).data
             for ty, arg in zip(sig.args[1:6], args[1:6], strict=True)
@@ -87,11 +87,11 @@ def run_gates(typingctx, kind, memory, dst, a, b, c, start, stop):  # type: igno
 
 
 @intrinsic
-def ge_mask(typingctx, x, x_at, thresholds, t_at):  # type: ignore[no-untyped-def]
+def ge_mask(typingctx, x, x_at, thresholds, t_at):
     """uint64 whose bit i is x[x_at+i] >= thresholds[t_at+i], for 64 bytes of each array."""
     signature = types.uint64(x, x_at, thresholds, t_at)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         vector = ir.VectorType(ir.IntType(8), 64)
 
         def load(number: int) -> ir.Value:
@@ -105,7 +105,7 @@ def ge_mask(typingctx, x, x_at, thresholds, t_at):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def transpose64(m):  # type: ignore[no-untyped-def]
+def transpose64(m):
     """Transpose WORDS matrices of 64x64 bits in place: bit j of m[i, w] becomes bit i of m[j, w] (Hacker's Delight 7-3)."""
     width = 32
     mask = np.uint64(0x00000000FFFFFFFF)
@@ -123,14 +123,14 @@ def transpose64(m):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def run_block(memory, kinds, run_starts, dst, a, b, c):  # type: ignore[no-untyped-def]
+def run_block(memory, kinds, run_starts, dst, a, b, c):
     """Execute all runs on the rows of ``memory``."""
     for r in range(len(kinds)):
         run_gates(kinds[r], memory, dst, a, b, c, run_starts[r], run_starts[r + 1])
 
 
 @njit(cache=True, nogil=True)
-def encode_bytes(memory, x, thresholds, rows, scratch):  # type: ignore[no-untyped-def]
+def encode_bytes(memory, x, thresholds, rows, scratch):
     """Fill input rows from up to 512 samples x uint8[n, F], F >= 64.
 
     Plane p compares all elements with ``thresholds[p]`` uint8[F] (x >= threshold); ``rows[p, f]`` is the memory row of that
@@ -155,7 +155,7 @@ def encode_bytes(memory, x, thresholds, rows, scratch):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def decode(memory, rows, inverted, signed, out):  # type: ignore[no-untyped-def]
+def decode(memory, rows, inverted, signed, out):
     """Write one integer element of up to 512 samples: bit j from memory row ``rows[j]``, two's complement if signed."""
     count = out.shape[0]
     bits = len(rows)

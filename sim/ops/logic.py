@@ -35,7 +35,8 @@ def lut_conv(node: Node, x: np.ndarray) -> np.ndarray:
     channels = x.shape[-1] // groups
     for position in itertools.product(*map(range, out.shape[1:-1])):
         corner = [p * s for p, s in zip(position, strides, strict=True)]
-        window = padded[(slice(None), *(slice(c, c + size) for c, size in zip(corner, kernel, strict=True)))]
+        inside = tuple(slice(c, c + size) for c, size in zip(corner, kernel, strict=True))
+        window = padded[(slice(None), *inside)]
         for m in range(kernels):
             group = m // (kernels // groups)
             seen = window[..., group * channels : (group + 1) * channels].reshape(len(x), -1)

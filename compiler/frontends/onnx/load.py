@@ -33,7 +33,7 @@ def load_onnx(
 
     ``source`` is a path, the file's bytes, or a ModelProto. ``batch_axis``: None when every input's first dimension is
     symbolic; else an axis, an axis per input, or "none" for a model that is a single sample. ``input_rules`` says which
-    integers stand for float inputs (and bounds of integer ones), ``calibrate`` gives samples to find that rule from, by input
+    integers stand for float inputs (and bounds of integer ones; the name "" means every input not named), ``calibrate`` gives samples to find that rule from, by input
     name, or one array for a model with one input. ``expand`` names (domain, operator) pairs that are to be imported through the
     function in the file even where this importer knows the operator.
 
@@ -93,6 +93,9 @@ class _Reader:
         if not self.inputs:
             raise UnsupportedError(f"{label} must have an input; all of it is constant")
         self.batch: Batch = find_batch({n: d for n, (_, d) in self.inputs.items()}, batch_axis)
+        if "" in self.rules:
+            everywhere = self.rules.pop("")
+            self.rules = {**{name: everywhere for name in self.inputs}, **self.rules}
         self.data = self._calibration(calibrate)
         for given, what in ((self.rules, "rule"), (self.data, "calibration data")):
             for key in given:

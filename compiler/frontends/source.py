@@ -1,0 +1,41 @@
+"""Which frontend reads which file: one entry per file ending."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir import Graph
+
+FRONTENDS = {
+    ".onnx": ("neuroloom.compiler.frontends.onnx", "load_onnx"),
+}
+"""File ending → (module, function); the module is imported only when such a file comes."""
+
+
+def load_source(source: str | os.PathLike[str] | Any, **options: Any) -> Graph:
+    """Read a network from a file by its ending, or from an ``onnx.ModelProto``; ``options`` go to the frontend.
+
+    The file's name and SHA-256 are kept in ``records["source"]``. Raises InputError for an unknown ending.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return _frontend(".onnx")(source, **options)
+    path = Path(source)
+    if path.suffix not in FRONTENDS:
+        raise InputError(f"{path} must end in {' or '.join(FRONTENDS)}; export the network to one of these")
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}") from e
+    graph = _frontend(path.suffix)(path, **options)
+    graph.records["source"] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
+    return graph
+
+
+def _frontend(suffix: str) -> Any:
+    module, function = FRONTENDS[suffix]
+    return getattr(importlib.import_module(module), function)

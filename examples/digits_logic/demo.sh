@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The demo: a trained logic-gate network from ONNX to a board's serial port, the same bits at every stage.
+# Run it with `make demo`. BIN holds the commands, OUT takes the results, BOARD names the board.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+bin=${BIN:-.venv/bin} out=${OUT:-build/demo} board=${BOARD:-icebreaker}
+mkdir -p "$out"
+nl="$bin/neuroloom"
+
+step() { printf '\n\033[1m== %s\033[0m\n' "$1"; shift; printf '$ %s\n' "$*"; "$@"; }
+
+step "Real images: scikit-learn's digits, the test part that training never saw" \
+    "$bin/python" "$here/images.py" "$out/digits.npz"
+
+step "Compile: ONNX -> exact integer graph, optimised for 4-input lookup tables" \
+    "$nl" compile "$here/digits_logic.onnx" --board "$board" --input-bounds 0..16 -o "$out/digits.nloom"
+
+step "Inspect: layers, types, proven ranges, predicted cycles" \
+    "$nl" inspect "$out/digits.nloom"
+
+step "Accuracy: the ONNX source in onnxruntime, and the graph" \
+    "$nl" eval "$out/digits.nloom" -i "$out/digits.npz" --source "$here/digits_logic.onnx"
+
+step "Build: a real bitstream, three place-and-route seeds" \
+    "$nl" build "$out/digits.nloom" --board "$board" -o "$out/$board"
+
+step "Verify: every rung equal to the graph, down to the bitstream file" \
+    "$nl" verify "$out/digits.nloom" -i "$out/digits.npz" --board "$board" --to bitstream --samples 40 \
+    --skip-missing -o "$out/verified.json"
+
+step "Run: the virtual board answers on a serial port, as a real one would" \
+    "$nl" emulate "$out/digits.nloom" --board "$board" \
+    --then "$nl run $out/digits.nloom --port {port} -i $out/digits.npz --labels $out/digits.npz --check"
+
+step "Report: one page" \
+    "$nl" report "$out/digits.nloom" -i "$out/digits.npz" --source "$here/digits_logic.onnx" --board "$board" \
+    --verified "$out/verified.json" -o "$out/report.html"
+
+printf '\nOpen %s in a browser.\n' "$out/report.html"
+printf 'With a board on your desk: %s flash %s/%s/%s.bin --board %s, then the same run with --port /dev/ttyUSB1\n' \
+    "$nl" "$out" "$board" "$board" "$board"
