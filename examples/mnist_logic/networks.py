@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from examples.training.loop import Schedule
 from examples.training.network import LogicNetwork
 
 PIXELS = 28 * 28
-RATES = {"rate": 0.1, "wiring_rate": 0.02, "hard_from": 0.0}
+RATES: dict[str, Any] = {"rate": 0.1, "wiring_rate": 0.02, "hard_from": 0.0}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def _levels(*thresholds: int) -> Thermometer:
 
 def small(seed: int) -> LogicNetwork:
     """1,600 and 600 tables of four inputs behind the top bit of each pixel, which costs no logic at all."""
-    options = {"generator": np.random.default_rng(seed), "copy_strength": 1.0}
+    options: dict[str, Any] = {"generator": np.random.default_rng(seed), "copy_strength": 1.0}
     return LogicNetwork(
         _levels(128),
         Lut(PIXELS, 1600, 4, candidates=16, **options),
@@ -43,7 +44,7 @@ def small(seed: int) -> LogicNetwork:
 
 def gates48k(seed: int) -> LogicNetwork:
     """Six layers of 8,000 two-input gates; only the first layer's wiring is learned."""
-    options = {"generator": np.random.default_rng(seed), "copy_strength": 1.0}
+    options: dict[str, Any] = {"generator": np.random.default_rng(seed), "copy_strength": 1.0}
     first = Lut(PIXELS * 3, 8000, 2, candidates=8, **options)
     return LogicNetwork(
         _levels(64, 128, 192),
@@ -55,7 +56,7 @@ def gates48k(seed: int) -> LogicNetwork:
 
 def conv(seed: int) -> LogicNetwork:
     """Two convolutions of logic trees (16 leaves' inputs each), OR pooling, two layers of tables."""
-    options = {"generator": np.random.default_rng(seed), "copy_strength": 1.0}
+    options: dict[str, Any] = {"generator": np.random.default_rng(seed), "copy_strength": 1.0}
     first = TreeConvolution((28, 28, 3), 32, 5, stride=2, candidates=4, **options)
     second = TreeConvolution(first.output_shape, 64, 3, candidates=4, **options)
     pool = Pool(second.output_shape)

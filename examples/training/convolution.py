@@ -112,7 +112,7 @@ class _Maximum(torch.autograd.Function):
     """The maximum over groups of wires ``indices`` [M, P]; ties share the gradient."""
 
     @staticmethod
-    def forward(ctx, x, indices):  # type: ignore[override]
+    def forward(ctx, x, indices):
         out = torch.empty((len(indices), x.shape[1]))
         max_forward(x.detach().numpy(), indices, out.numpy())
         ctx.save_for_backward(x, out)
@@ -120,7 +120,7 @@ class _Maximum(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, gout):  # type: ignore[override]
+    def backward(ctx, gout):
         x, out = ctx.saved_tensors
         gx = torch.zeros_like(x)
         max_backward(x.numpy(), ctx.indices, out.numpy(), gout.contiguous().numpy(), gx.numpy())

@@ -28,7 +28,7 @@ class LookUp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, tables, forward_tables, logits, indices, table_of, candidates):  # type: ignore[override]
+    def forward(ctx, x, tables, forward_tables, logits, indices, table_of, candidates):
         k = indices.shape[1]
         out = torch.empty((indices.shape[0], x.shape[1]))
         lut_forward(k)(x.detach().numpy(), indices, table_of, forward_tables.numpy(), out.numpy())
@@ -37,7 +37,7 @@ class LookUp(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, gout):  # type: ignore[override]
+    def backward(ctx, gout):
         x, tables, logits = ctx.saved_tensors
         indices, table_of, candidates = ctx.wiring
         learned = logits is not None

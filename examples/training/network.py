@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,14 +27,16 @@ class LogicNetwork(nn.Module):
 
     def set_hard(self, hard: bool) -> None:
         """Forward passes compute the Boolean network (True) or the interpolating one (False)."""
-        for layer in self.layers:
-            if hasattr(layer, "hard"):
-                layer.hard = hard
+        for layer in self._with_modes():
+            layer.hard = hard
+
+    def _with_modes(self) -> list[Any]:
+        return [layer for layer in self.layers if hasattr(layer, "hard")]
 
     @torch.no_grad()
     def hard_correct(self, x: np.ndarray, y: np.ndarray, chunk: int = 1024) -> int:
         """Number of samples classified correctly by the Boolean network."""
-        modes = [(layer, layer.hard) for layer in self.layers if hasattr(layer, "hard")]
+        modes = [(layer, layer.hard) for layer in self._with_modes()]
         was_training = self.training
         self.set_hard(True)
         self.eval()
@@ -47,7 +51,8 @@ class LogicNetwork(nn.Module):
 
     def freeze(self) -> Hardened:
         """The network as integers."""
-        *body, head = self.layers
+        layers: list[Any] = list(self.layers)
+        *body, head = layers
         if not isinstance(head, GroupSum):
             raise TypeError(f"the last layer must be a GroupSum, not {type(head).__name__}")
         return Hardened((*(layer.freeze() for layer in body), Sum(head.groups, head.tau)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -74,27 +76,27 @@ def read(path: Path) -> Hardened:
     return Hardened(tuple(layers))
 
 
-def _read_thermometer(shape, attributes, thresholds):  # type: ignore[no-untyped-def]
+def _read_thermometer(shape, attributes, thresholds):
     return Encoder(thresholds + (1 - attributes["inclusive"])), (thresholds.size,)
 
 
-def _read_tables(shape, attributes, indices, tables):  # type: ignore[no-untyped-def]
+def _read_tables(shape, attributes, indices, tables):
     return Tables(indices.astype(np.int64), tables.astype(np.uint8)), (len(indices),)
 
 
-def _read_trees(shape, attributes, indices, tables):  # type: ignore[no-untyped-def]
+def _read_trees(shape, attributes, indices, tables):
     kernel, strides, pads = (tuple(attributes[name]) for name in ("kernel_shape", "strides", "pads"))
     size = tuple((shape[i] + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i in range(2))
     layer = Trees(indices.astype(np.int64), tables.astype(np.uint8), shape, kernel, strides, pads)
     return layer, (*size, len(indices))
 
 
-def _read_pool(shape, attributes):  # type: ignore[no-untyped-def]
+def _read_pool(shape, attributes):
     kernel = tuple(attributes["kernel_shape"])
     return OrPool(shape, kernel), (shape[0] // kernel[0], shape[1] // kernel[1], shape[2])
 
 
-_READERS = {
+_READERS: dict[str, Callable[..., tuple[Any, tuple[int, ...]]]] = {
     "Thermometer": _read_thermometer,
     "LookupTable": _read_tables,
     "LookupTableConv": _read_trees,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -88,7 +90,7 @@ def tiny(seed: int):
     from examples.training.layers import GroupSum, Lut, Thermometer
     from examples.training.network import LogicNetwork
 
-    options = {"generator": np.random.default_rng(seed), "noise": 3.0}
+    options: dict[str, Any] = {"generator": np.random.default_rng(seed), "noise": 3.0}
     first = TreeConvolution((8, 8, 2), 5, 3, stride=2, pad=1, candidates=3, **options)
     second = TreeConvolution(first.output_shape, 6, 2, rank=2, depth=3, **options)
     pool = Pool(second.output_shape)
