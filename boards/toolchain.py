@@ -354,6 +354,6 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 def last_lines(output: str, limit: int = 3) -> str:
     """The last lines that say something: errors first, else the tail."""
     useful = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in useful if re.search(r"\berror\b|traceback|abort", line, re.IGNORECASE)]
+    errors = [line for line in useful if re.search(r"^(%?error|fatal)\b|\berror:|^.*wasm trap|^\w*Error\b", line, re.I)]
     chosen = errors[-limit:] if errors else useful[-limit:]
     return " | ".join(chosen) if chosen else "it printed nothing"

@@ -1,0 +1,193 @@
+"""The steps of a build in its workspace: synthesis, the shell's own size, place and route by seed, packing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from neuroloom.boards import emit, toolchain
+from neuroloom.boards.board import Board
+from neuroloom.boards.flows import FLOWS, Flow, pack_only_arguments, place_arguments, shortfalls
+from neuroloom.boards.registry import all_boards
+from neuroloom.compiler.errors import DoesNotFitError
+
+SYNTH_TIMEOUT_S = 3600
+PACK_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """Place and route with one seed: the fastest clock in hertz, whether it reaches the board's, wall time in seconds."""
+
+    seed: int
+    fmax_hz: float
+    met: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Resources by our names (luts, ffs, brams, sprams, dsps), as far as the family's placer reports them."""
+
+    used: Mapping[str, int]
+    available: Mapping[str, int]
+
+
+@dataclass
+class Job:
+    """One build: its folder, where its logs go, the board and engine kind, and how to report and to stop."""
+
+    work: Path
+    logs: Path
+    board: Board
+    engine: str
+    say: Callable[[str], None]
+    place_timeout_s: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def flow(self) -> Flow:
+        """The board family's flow."""
+        return FLOWS[self.board.family]
+
+    def run(self, tool: str, args: Sequence[str], log: str, timeout_s: float, *, check: bool = True) -> str:
+        """Run one tool in the workspace; returns its output. ``log`` is the log's name."""
+        path = self.logs / f"{log}.log"
+        done = toolchain.run(tool, args, cwd=self.work, timeout=timeout_s, log=path, check=check, cancel=self.stop)
+        return done.output
+
+
+def synthesise(job: Job, extra_files: Sequence[str]) -> Mapping[str, int]:
+    """top.il to cells: leaves top.v, netlist.json and netlist.v, returns cell counts by type.
+
+    Raises DoesNotFitError when the cells alone are more than the board has.
+    """
+    script = ["read_rtlil top.il", "design -save rtl", emit.VERILOG_SCRIPT.format(file="top.v").rstrip()]
+    script += ["design -load rtl"]
+    script += [f"read_verilog {'-sv ' if name.endswith('.sv') else ''}{name}" for name in extra_files]
+    script += [job.flow.synth(job.board), "write_json netlist.json", "write_verilog -noattr netlist.v"]
+    cells = _yosys(job, "synth", script)
+    check_fit(job.flow.count(cells), job.board)
+    return cells
+
+
+def _yosys(job: Job, stem: str, script: Sequence[str]) -> Mapping[str, int]:
+    """Run a script and return the cell counts of what it leaves."""
+    text = "\n".join([*script, f"tee -q -o {stem}.stat.json stat -json"]) + "\n"
+    (job.work / f"{stem}.ys").write_text(text, encoding="utf-8")
+    job.run("yosys", ["-s", f"{stem}.ys"], stem, SYNTH_TIMEOUT_S)
+    counts = json.loads((job.work / f"{stem}.stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
+    return {str(kind): int(count) for kind, count in counts.items()}
+
+
+def shell_size(job: Job) -> int:
+    """LUTs of the link shell alone, after packing; its engine ports are left open to the outside."""
+    synth = job.flow.synth(job.board).replace("-top top", "-top shell")
+    cells = _yosys(job, "shell", ["read_rtlil shell.il", synth, "write_json shell.json"])
+    args = pack_only_arguments(job.flow, job.board, "shell.json")
+    output = job.run(job.flow.placer, args, "shell-pack", SYNTH_TIMEOUT_S, check=False)
+    return usage_from_log(output, job.flow).used.get("luts", job.flow.count(cells)["luts"])
+
+
+def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list[tuple[SeedResult, Usage]], int]:
+    """Every seed, and the shell's own size, ``workers`` at once; the first failure or an interrupt stops the others."""
+    limit = max(1, min(len(seeds) + 1, workers or os.cpu_count() or 1))
+    with ThreadPoolExecutor(max_workers=limit) as pool:
+        futures = [pool.submit(_place, job, seed) for seed in seeds]
+        size = pool.submit(shell_size, job)
+        everything: list[Future[Any]] = [*futures, size]
+        try:
+            for future in as_completed(everything):
+                future.result()
+        except BaseException:
+            job.stop.set()
+            for future in everything:
+                future.cancel()
+            raise
+    return [future.result() for future in futures], size.result()
+
+
+_NO_ROOM = re.compile(r"no (more )?bels remaining|unable to (find a )?place|failed to expand region", re.IGNORECASE)
+
+
+def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
+    job.say(f"place and route, seed {seed}")
+    flow, stem = job.flow, f"seed{seed}"
+    args = place_arguments(flow, job.board, job.engine, "netlist.json", stem, seed)
+    tool = toolchain.find(flow.placer)
+    done = toolchain.run(
+        *(tool, args),
+        cwd=job.work,
+        timeout=job.place_timeout_s,
+        log=job.logs / f"{stem}.log",
+        check=False,
+        cancel=job.stop,
+    )
+    usage = usage_from_log(done.output, flow)
+    report = job.work / f"{stem}.report.json"
+    if done.returncode != 0 or not report.is_file():
+        bits = {"bram_bits": "brams", "spram_bits": "sprams"}
+        size = {"bram_bits": flow.bram_block_bits, "spram_bits": 262144}
+        check_fit({**usage.used, **{key: usage.used.get(name, 0) * size[key] for key, name in bits.items()}}, job.board)
+        if _NO_ROOM.search(done.output):
+            share = ", ".join(
+                f"{count} {name} of {usage.available[name]}" for name, count in usage.used.items() if count
+            )
+            raise DoesNotFitError(
+                f"The design leaves no room for place and route on {job.board.name} ({share}); "
+                "make the network smaller or take a larger board"
+            )
+        raise toolchain.ToolFailedError(
+            f"{flow.placer} failed with status {done.returncode}: {toolchain.last_lines(done.output)}; "
+            f"full log: {job.logs / stem}.log"
+        )
+    clocks = json.loads(report.read_text(encoding="utf-8"))["fmax"]
+    if not clocks:
+        raise toolchain.ToolFailedError(f"{flow.placer} reported no clock; the design has no registers to time")
+    # one clock domain; if a tool ever splits it, the slowest part counts
+    fmax_hz = min(clock["achieved"] for clock in clocks.values()) * 1e6
+    target = job.board.speed(job.engine).plan.logic_hz
+    return SeedResult(seed, fmax_hz, fmax_hz >= target, round(done.seconds, 3)), usage
+
+
+def pack(job: Job, seed: int) -> Path:
+    """The bitstream of one placed seed."""
+    stem = f"seed{seed}"
+    job.run(job.flow.packer, job.flow.pack(job.board, stem), "pack", PACK_TIMEOUT_S)
+    return job.work / f"{stem}{job.flow.suffix}"
+
+
+_USAGE = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
+
+
+def usage_from_log(output: str, flow: Flow) -> Usage:
+    """Resources under our names; the last table that nextpnr printed counts."""
+    used: dict[str, int] = {}
+    available: dict[str, int] = {}
+    for kind, count, capacity in _USAGE.findall(output):
+        name = flow.utilisation.get(kind)
+        if name is not None:
+            used[name], available[name] = int(count), int(capacity)
+    return Usage(used, available)
+
+
+def fitting_boards(need: Mapping[str, int]) -> list[str]:
+    """Names of the boards whose resources cover ``need``, smallest first."""
+    return [board.name for board in all_boards() if not shortfalls(need, board.resources)]
+
+
+def check_fit(need: Mapping[str, int], board: Board) -> None:
+    """Raise DoesNotFitError, naming every resource that is short and a board that would do."""
+    over = shortfalls(need, board.resources)
+    if not over:
+        return
+    others = [name for name in fitting_boards(need) if name != board.name]
+    hint = f"it would fit {others[0]}" if others else "no board here is large enough; make the network smaller"
+    raise DoesNotFitError(f"The design is too large for {board.name}: it needs {' and '.join(over)}; {hint}")
