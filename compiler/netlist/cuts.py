@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .tables import HIGH, KEEP, ONE, ZERO
+from .kernels import HIGH, KEEP, ONE, ZERO
 
 
 @njit(inline="always")

@@ -1,6 +1,13 @@
-"""Compiled sweeps over a flat netlist. Signal numbers are a topological order, so one loop forward or backward suffices.
+"""Compiled loops over truth tables and flat netlists.
 
-A *literal* is 2 * signal + inverted; literals 0 and 1 are the constants (signal 0 is constant 0).
+Truth tables: a table of n <= 6 inputs is kept *replicated* in a 64-bit word: its 2**n bits repeat through the whole word, so
+that the word is a function of six inputs that ignores the last 6 - n, and every operation below is the same for all n.
+Input v toggles every 2**v bits.
+
+Netlists: signal numbers are a topological order, so one loop forward or backward suffices. A *literal* is 2 * signal +
+inverted; literals 0 and 1 are the constants (signal 0 is constant 0).
+
+All of it stands in one file because numba's cache notices changes only in the file of the function that it compiled.
 """
 
 from __future__ import annotations
@@ -8,7 +15,113 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .tables import KEEP, ONE, canonical, cofactor, flip, replicate
+LOW = np.array(
+    [
+        0x5555555555555555,
+        0x3333333333333333,
+        0x0F0F0F0F0F0F0F0F,
+        0x00FF00FF00FF00FF,
+        0x0000FFFF0000FFFF,
+        0x00000000FFFFFFFF,
+    ],
+    np.uint64,
+)
+"""LOW[v]: the entries where input v is 0."""
+
+HIGH = ~LOW
+"""HIGH[v]: the entries where input v is 1, which is also the table of input v itself."""
+
+SHIFT = np.array([1, 2, 4, 8, 16, 32], np.uint64)
+"""Distance between an entry with input v at 0 and its partner at 1."""
+
+KEEP = np.array([0x1, 0x3, 0xF, 0xFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF], np.uint64)
+"""KEEP[n]: the 2**n entries of a table of n inputs."""
+
+ONE = np.uint64(1)
+ZERO = np.uint64(0)
+
+
+@njit(inline="always")
+def replicate(table, n):
+    """Fill the word with a table of n inputs."""
+    for v in range(n, 6):
+        table |= table << SHIFT[v]
+    return table
+
+
+@njit(inline="always")
+def flip(table, v):
+    """The table with input v negated."""
+    return ((table & HIGH[v]) >> SHIFT[v]) | ((table & LOW[v]) << SHIFT[v])
+
+
+@njit(inline="always")
+def cofactor(table, v, one):
+    """The table with input v fixed; it no longer depends on v."""
+    if one:
+        half = table & HIGH[v]
+        return half | (half >> SHIFT[v])
+    half = table & LOW[v]
+    return half | (half << SHIFT[v])
+
+
+@njit(inline="always")
+def depends(table, v):
+    """Whether input v matters."""
+    return (((table >> SHIFT[v]) ^ table) & LOW[v]) != ZERO
+
+
+@njit(inline="always")
+def swap(table, v):
+    """The table with inputs v and v + 1 exchanged."""
+    up = table & HIGH[v] & LOW[v + 1]
+    down = table & LOW[v] & HIGH[v + 1]
+    return (table ^ up ^ down) | (up << SHIFT[v]) | (down >> SHIFT[v])
+
+
+@njit(inline="always")
+def join(table, v):
+    """The table with input v + 1 tied to input v; it no longer depends on v + 1."""
+    low = table & LOW[v] & LOW[v + 1]
+    high = (table & HIGH[v] & HIGH[v + 1]) >> SHIFT[v + 1]
+    both = low | high
+    return both | (both << SHIFT[v + 1])
+
+
+@njit
+def remove(signals, n, table, v):
+    """Drop input v of n, which must not matter, from ``signals`` (in place) and from the table, which is returned."""
+    for j in range(v, n - 1):
+        signals[j] = signals[j + 1]
+        table = swap(table, j)
+    return table
+
+
+@njit
+def canonical(signals, n, table):
+    """Sort the inputs ``signals[:n]`` (in place), merge equal ones and drop those that do not matter: returns (n, table)."""
+    for i in range(1, n):
+        j = i
+        while j > 0 and signals[j - 1] > signals[j]:
+            signals[j - 1], signals[j] = signals[j], signals[j - 1]
+            table = swap(table, j - 1)
+            j -= 1
+    i = 1
+    while i < n:  # joins first: an input may matter only where two equal ones differ
+        if signals[i - 1] == signals[i]:
+            table = remove(signals, n, join(table, i - 1), i)
+            n -= 1
+        else:
+            i += 1
+    i = 0
+    while i < n:
+        if depends(table, i):
+            i += 1
+        else:
+            table = remove(signals, n, table, i)
+            n -= 1
+    return n, table
+
 
 FOLD, WIRES, MERGE = 0, 1, 2
 """How far ``sweep`` goes; each includes the ones before."""
@@ -98,3 +211,39 @@ def invert(fanin, count, table, gate, flipped):
         if flipped[s]:
             t = ~t
         table[s] = t & KEEP[n]
+
+
+@njit
+def _cost(table, k):
+    """Estimated lookup tables of k inputs for a replicated table."""
+    support = 0
+    for v in range(6):
+        support += depends(table, v)
+    return 0 if support <= 1 else 1 if support <= k else (2 << (support - k)) - 1
+
+
+@njit(cache=True)
+def split_tables(tables, counts, k):
+    """For tables uint64[M] of counts[M] > k inputs: the input to split at, int64[M], and both cofactors without it, uint64[M,2].
+
+    The input is the one whose cofactors need the fewest tables, the last of equals (the latest signal, so that depth stays low).
+    """
+    where = np.zeros(len(tables), np.int64)
+    halves = np.zeros((len(tables), 2), np.uint64)
+    for m in range(len(tables)):
+        n = int(counts[m])
+        t = replicate(tables[m], n)
+        least = 1 << 40
+        for v in range(n):
+            low, high = cofactor(t, v, False), cofactor(t, v, True)
+            cost = _cost(low, k)
+            if high != low and high != ~low:
+                cost += _cost(high, k)
+            if cost <= least:
+                where[m], least = v, cost
+        for half in range(2):
+            part = cofactor(t, where[m], half == 1)
+            for v in range(where[m], n - 1):
+                part = swap(part, v)
+            halves[m, half] = part & KEEP[n - 1]
+    return where, halves

@@ -7,48 +7,11 @@ from typing import Any
 
 import numpy as np
 from neuroloom.compiler.ir import BIT, Graph, Node, Value
-from numba import njit
 
-from .tables import KEEP, cofactor, depends, replicate, swap
+from .kernels import split_tables
 
 MULTIPLEXER = 0b11001010
 """Table of out = input 2 ? input 1 : input 0."""
-
-
-@njit
-def _cost(table, k):
-    """Estimated lookup tables of k inputs for a replicated table."""
-    support = 0
-    for v in range(6):
-        support += depends(table, v)
-    return 0 if support <= 1 else 1 if support <= k else (2 << (support - k)) - 1
-
-
-@njit(cache=True)
-def split_tables(tables, counts, k):
-    """For tables uint64[M] of counts[M] > k inputs: the input to split at, int64[M], and both cofactors without it, uint64[M,2].
-
-    The input is the one whose cofactors need the fewest tables, the last of equals (the latest signal, so that depth stays low).
-    """
-    where = np.zeros(len(tables), np.int64)
-    halves = np.zeros((len(tables), 2), np.uint64)
-    for m in range(len(tables)):
-        n = int(counts[m])
-        t = replicate(tables[m], n)
-        least = 1 << 40
-        for v in range(n):
-            low, high = cofactor(t, v, False), cofactor(t, v, True)
-            cost = _cost(low, k)
-            if high != low and high != ~low:
-                cost += _cost(high, k)
-            if cost <= least:
-                where[m], least = v, cost
-        for half in range(2):
-            part = cofactor(t, where[m], half == 1)
-            for v in range(where[m], n - 1):
-                part = swap(part, v)
-            halves[m, half] = part & KEEP[n - 1]
-    return where, halves
 
 
 def split_wide(graph: Graph, lut_size: int) -> Graph:
