@@ -5,15 +5,19 @@ Registers and memories without initial content start random under Verilator and 
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from neuroloom.boards import toolchain
+from neuroloom.boards import cache, toolchain
 from neuroloom.compiler.errors import MissingToolError
 
 BUILD_TIMEOUT_S = 1800.0
 RUN_TIMEOUT_S = 1800.0
+
+RUNTIME_OBJECTS = ("verilated.o", "verilated_vpi.o", "verilated_threads.o")
+"""Object files of Verilator's runtime with VPI, the same for every design."""
 
 
 def _cocotb() -> tuple[Path, Path, str]:
@@ -83,12 +87,32 @@ def verilator(
     arguments = [*("--cc", "--exe", "--vpi", "--Mdir", "obj", "--prefix", "Vtop", "-o", "bench"), *flags]
     arguments += ["--no-timing", "--top-module", top, "-LDFLAGS", link, str(main), "ports.vlt", *files]
     toolchain.run(tool, arguments, cwd=folder, timeout=BUILD_TIMEOUT_S, log=folder / "verilator.log")
-    make = ["-C", "obj", "-f", "Vtop.mk", "-j", "2", "OPT_FAST=-O1", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include"]
-    toolchain.run("make", make, cwd=folder, timeout=BUILD_TIMEOUT_S, log=folder / "make.log", env=tool.env)
+    _make(tool, folder)
     program = toolchain.Tool("simulation", (str(folder / "obj" / "bench"),), "", "path", folder)
     full = _environment(top, module, folder, seed, env)
     random = ["+verilator+rand+reset+2", f"+verilator+seed+{1 + seed % 0x7FFFFFFE}"]
     toolchain.run(program, random, cwd=folder, timeout=RUN_TIMEOUT_S, log=folder / "run.log", env=full)
+
+
+def _make(tool: toolchain.Tool, folder: Path) -> None:
+    """Compile the simulation; Verilator's own runtime is compiled once and kept."""
+    compiler = toolchain.find("g++")
+    flags = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1", "CFG_CXXFLAGS_PCH_I=-include"]
+    flags += [f"CXX={compiler.argv[0]}", f"LINK={compiler.argv[0]}"]
+    key = cache.digest({"flags": flags, "tools": [tool.identity, compiler.identity], "root": str(tool.path)})
+    kept = cache.lookup("bench-runtime", key)
+    if kept is not None:
+        for name in RUNTIME_OBJECTS:
+            shutil.copyfile(kept / name, folder / "obj" / name)
+    make = ["-C", "obj", "-f", "Vtop.mk", "-j", "2", *flags]
+    toolchain.run("make", make, cwd=folder, timeout=BUILD_TIMEOUT_S, log=folder / "make.log", env=tool.env)
+    if kept is None:
+        with cache.workspace("bench-runtime") as work:
+            result = work / "result"
+            result.mkdir()
+            for name in RUNTIME_OBJECTS:
+                shutil.copyfile(folder / "obj" / name, result / name)
+            cache.publish(result, "bench-runtime", key)
 
 
 def icarus(

@@ -85,7 +85,7 @@ class LogicEngine(wiring.Component):
     schedule predicts. Throughput: one sample per clock. Back-pressure: while an answer waits (``o.valid`` without
     ``o.ready``) the whole pipeline stands still and ``i.ready`` is low; bubbles are kept. ``i.ready`` depends
     combinationally on ``o.ready``, and ``i.payload`` reaches the first registers through up to ``register_interval`` LUT
-    levels. A reset of the ``sync`` domain drops the samples on their way.
+    levels.
 
     Parameters
     ----------
@@ -98,6 +98,8 @@ class LogicEngine(wiring.Component):
         One sample: a field per input with its elements in row-major order, each as wide as its bounds need.
     o : ``Out(stream.Signature(StructLayout))``
         One answer, likewise.
+    reset : ``In(1)``
+        Synchronous: drops the samples on their way, as the domain's reset does.
 
     Attributes
     ----------
@@ -116,6 +118,7 @@ class LogicEngine(wiring.Component):
             {
                 "i": In(stream.Signature(_layout(plan.lowered.inputs))),
                 "o": Out(stream.Signature(_layout(plan.lowered.outputs))),
+                "reset": In(1),
             }
         )
 
@@ -128,7 +131,7 @@ class LogicEngine(wiring.Component):
         m.submodules.core = Instance(
             self.module,
             i_clk=ClockSignal(),
-            i_rst=ResetSignal(allow_reset_less=True),
+            i_rst=ResetSignal(allow_reset_less=True) | self.reset,
             i_i_valid=self.i.valid,
             o_i_ready=self.i.ready,
             i_i_data=self.i.payload.as_value(),
