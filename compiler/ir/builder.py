@@ -140,7 +140,7 @@ class Builder:
 def _plain(value: Any) -> Attr:
     """Attributes as the graph stores them: numpy scalars become Python's, lists tuples, tensors contiguous and read-only."""
     if isinstance(value, np.ndarray):
-        array = np.ascontiguousarray(value)
+        array = np.asarray(value, order="C")  # ascontiguousarray would give a scalar an axis
         if array is value and value.flags.writeable:
             array = value.copy()
         array.flags.writeable = False

@@ -244,6 +244,12 @@ def round_table(scale: Fraction, offset: Fraction, bounds: tuple[int, int], dtyp
     lo, hi = bounds
     if _fits(scale, offset, bounds, np.dtype(np.float64)):  # then float64 is exact and rounds once
         return (np.arange(lo, hi + 1) * float(scale) + float(offset)).astype(dtype)
+    below = scale.denominator * offset.denominator // gcd(scale.denominator, offset.denominator)
+    factor, add = int(scale * below), int(offset * below)
+    limit = 1 << (53 if np.dtype(dtype) == np.float64 else 24)
+    if below <= limit and max(abs(factor * q + add) for q in bounds) <= limit:
+        # both numbers have at most 24 bits, so that rounding the quotient first to 53 and then to 24 bits or fewer is right
+        return ((np.arange(lo, hi + 1) * factor + add) / below).astype(dtype)
     return np.array([_round(scale * q + offset, np.dtype(dtype)) for q in range(lo, hi + 1)], dtype)
 
 

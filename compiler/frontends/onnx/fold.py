@@ -61,7 +61,7 @@ def fold(call: Call) -> list[Tensor] | None:
         )
         feeds = {name: array for name, array in zip(call.node.input, inputs, strict=True) if name}
         with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(function).run(None, feeds)
+            results = ReferenceEvaluator(function).run(None, feeds, attributes={})
     except UnsupportedError:
         raise
     except Exception as e:  # the reference implementation raises whatever numpy does

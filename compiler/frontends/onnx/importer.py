@@ -22,7 +22,8 @@ MAX_FUNCTION_DEPTH = 32
 MAX_ELEMENTS = 1 << 27
 """Largest tensor that an import may create, in elements."""
 MIN_OPSET = 7
-"""Older operator sets broadcast by attribute."""
+"""Operator set from which on :data:`BROADCAST` operators broadcast like numpy; before, attributes said how."""
+BROADCAST = frozenset("Add Sub Mul Div Pow And Or Xor Greater Less Equal Gemm Sum Max Min Clip Slice".split())
 
 
 @dataclass
@@ -234,9 +235,10 @@ class Importer:
             raise InputError(
                 f"node {source!r} ({node.op_type}): the model must import an operator set for ONNX's domain"
             )
-        if not domain and not MIN_OPSET <= version <= defs.onnx_opset_version():
+        low = 1 if node.op_type not in BROADCAST else MIN_OPSET
+        if not domain and not low <= version <= defs.onnx_opset_version():
             raise UnsupportedError(
-                f"node {source!r} ({node.op_type}): operator set {version} is not in {MIN_OPSET}.."
+                f"node {source!r} ({node.op_type}): operator set {version} is not in {low}.."
                 f"{defs.onnx_opset_version()}; convert the model with onnx.version_converter"
             )
         return version

@@ -282,7 +282,7 @@ def _on_grid(values: np.ndarray, dtype: np.dtype) -> InputRule | None:
             candidates.append(round(1 / gap))
     for d in sorted(set(candidates)):
         k = np.rint(values.astype(np.float64) * d)
-        if np.abs(k).max() >= 1 << 16:
+        if np.abs(k).max() >= 1 << 16 or (np.abs(k / d - values) > 1e-3 * np.maximum(np.abs(values), 1e-6)).any():
             continue
         bounds = int(k.min()), int(k.max())
         exact = floats.round_table(Fraction(1, d), Fraction(0), bounds, dtype)[k.astype(np.int64) - bounds[0]]

@@ -33,9 +33,9 @@ def load_onnx(
 
     ``source`` is a path, the file's bytes, or a ModelProto. ``batch_axis``: None when every input's first dimension is
     symbolic; else an axis, an axis per input, or "none" for a model that is a single sample. ``input_rules`` says which
-    integers stand for float inputs (and bounds of integer ones; the name "" means every input not named), ``calibrate`` gives samples to find that rule from, by input
-    name, or one array for a model with one input. ``expand`` names (domain, operator) pairs that are to be imported through the
-    function in the file even where this importer knows the operator.
+    integers stand for float inputs (and bounds of integer ones; the name "" means every input not named), ``calibrate`` gives
+    samples to find that rule from, by input name, or one array for a model with one input. ``expand`` names (domain, operator)
+    pairs that are to be imported through the function in the file even where this importer knows the operator.
 
     The graph's values are named after the source nodes; ``records["sources"]`` maps the source names whose value is called
     differently (nodes that change nothing share their input's value). ``records`` also keep the opset, producer, batch axes,

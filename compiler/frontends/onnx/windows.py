@@ -31,14 +31,20 @@ def geometry(call: Call, spatial: tuple[int, ...]) -> tuple[tuple[int, ...], tup
 
 
 def window_pixels(
-    spatial: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], pads: tuple[int, ...]
+    spatial: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    dilations: tuple[int, ...] | None = None,
 ) -> np.ndarray:
     """Flat pixel of every window: int64[O_1, ..., O_n, prod(kernel)], -1 in the padding; row-major everywhere."""
     n = len(spatial)
-    out = conv_shape(spatial, kernel, strides, pads)
+    steps = dilations or (1,) * n
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, steps, strict=True))
+    out = conv_shape(spatial, extent, strides, pads)
     flat = np.zeros((*out, math.prod(kernel)), np.int64)
     inside = np.ones(flat.shape, bool)
-    offsets = np.indices(kernel).reshape(n, -1)
+    offsets = np.indices(kernel).reshape(n, -1) * np.array(steps).reshape(n, 1)
     for axis in range(n):
         corner = np.arange(out[axis]) * strides[axis] - pads[axis]
         place = corner.reshape(-1, *[1] * (n - axis)) + offsets[axis]

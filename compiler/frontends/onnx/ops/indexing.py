@@ -132,13 +132,16 @@ def gather_nd(call: Call) -> Sym:
         if dims != 1 or data.batch or not isinstance(array, Sym):
             call.refuse("GatherND must keep the batch axis with batch_dims = 1 and indices repeated over it")
         dims = 0
-    if dims:
-        call.refuse(f"batch_dims must be 0 in a single sample, not {dims}")
+    if data.shape[:dims] != index.shape[:dims]:
+        call.bad(
+            f"the first {dims} axes of data and indices must agree, not {list(data.shape)} and {list(index.shape)}"
+        )
     depth = index.shape[-1] if index.ndim else 0
-    if not 1 <= depth <= len(data.shape):
-        call.bad(f"index tuples must have 1 to {len(data.shape)} entries, not {depth}")
-    parts = tuple(_checked(call, index[..., i], data.shape[i]) for i in range(depth))
-    return build.gathered(call, data, build.flat_index(data)[parts], data.batch)
+    if not 1 <= depth <= len(data.shape) - dims:
+        call.bad(f"index tuples must have 1 to {len(data.shape) - dims} entries, not {depth}")
+    parts = tuple(_checked(call, index[..., i], data.shape[dims + i]) for i in range(depth))
+    shared = np.indices(index.shape[:-1], sparse=True)[:dims]
+    return build.gathered(call, data, build.flat_index(data)[(*shared, *parts)], data.batch)
 
 
 @operator("Pad")
@@ -178,6 +181,15 @@ def _fill(call: Call, x: Sym) -> int:
     """The integer that stands for the padding value."""
     value = call.const(2, "the padding value").reshape(-1)[:1] if call.has(2) else np.array([call.float("value", 0.0)])
     value = build.number_constant(call, value.astype(x.dtype)) if value.size else np.zeros(1, x.dtype)
+    return _integer_of(call, x, value)
+
+
+def _zero(call: Call, x: Sym) -> int:
+    return _integer_of(call, x, np.zeros(1, x.dtype))
+
+
+def _integer_of(call: Call, x: Sym, value: np.ndarray) -> int:
+    """The integer q of ``x`` that means ``value``."""
     if not x.is_float:
         return int(value[0])
     build.check_order_only(call, x)
@@ -187,8 +199,41 @@ def _fill(call: Call, x: Sym) -> int:
     bounds = (lo, hi) if any(s.kind == "table" for s in x.steps) else (min(lo, -(1 << 24)), max(hi, 1 << 24))
     q = int(np.clip(floats.first_reaching(x.steps, floats.direction(x.steps), value[0], bounds, False), *bounds))
     if floats.evaluate(x.steps, np.array(q)) != value[0]:
-        call.refuse(f"the padding value {value[0]} is not one of the values that the input's integers stand for")
+        call.refuse(f"the filling value {value[0]} is not one of the values that the input's integers stand for")
     return q
+
+
+Four = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+def pool_geometry(call: Call, spatial: tuple[int, ...]) -> Four:
+    """kernel_shape, strides, pads and dilations of a pooling operator, auto_pad and ceil_mode written out as pads."""
+    n = len(spatial)
+    kernel = call.ints("kernel_shape") or []
+    strides, pads = call.ints("strides") or [1] * n, call.ints("pads") or [0] * (2 * n)
+    dilations, auto = call.ints("dilations") or [1] * n, call.text("auto_pad", "NOTSET")
+    entries = [len(kernel), len(strides), len(pads), len(dilations)]
+    if entries != [n, n, 2 * n, n] or min([*kernel, *strides, *dilations]) < 1 or min(pads) < 0:
+        call.bad(
+            f"kernel_shape, strides, pads and dilations must have {n}, {n}, {2 * n} and {n} entries, not {entries}"
+        )
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        total = [max((-(-d // s) - 1) * s + e - d, 0) for d, s, e in zip(spatial, strides, extent, strict=True)]
+        low = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in total]
+        pads = [*low, *(t - a for t, a in zip(total, low, strict=True))]
+    elif auto == "VALID":
+        pads = [0] * (2 * n)
+    elif auto != "NOTSET":
+        call.bad(f"auto_pad must be NOTSET, SAME_UPPER, SAME_LOWER or VALID, not {auto!r}")
+    if any(p >= e for p, e in zip(pads, [*extent, *extent], strict=True)):
+        call.bad(f"pads must be smaller than the window {extent}, not {pads}")
+    if call.int("ceil_mode", 0):
+        for i, (d, e, s) in enumerate(zip(spatial, extent, strides, strict=True)):
+            count = -(-(d + pads[i] + pads[n + i] - e) // s) + 1
+            count -= (count - 1) * s >= d + pads[i]  # a window must start inside the image or its left padding
+            pads[n + i] = max((count - 1) * s + e - d - pads[i], 0)
+    return tuple(kernel), tuple(strides), tuple(pads), tuple(dilations)
 
 
 @operator("MaxPool")
@@ -200,21 +245,13 @@ def max_pool(call: Call) -> list[Tensor]:
         call.bad("input must be [N, C, D_1, ..., D_n] with the batch axis first")
     inner = x.shape if x.batch is not None else x.shape[1:]
     channels, spatial = inner[0], inner[1:]
-    n = len(spatial)
-    kernel = call.ints("kernel_shape") or []
-    strides, pads = call.ints("strides") or [1] * n, call.ints("pads") or [0] * (2 * n)
-    dilations, auto = call.ints("dilations") or [1] * n, call.text("auto_pad", "NOTSET")
-    if len(kernel) != n or len(strides) != n or len(pads) != 2 * n or min([*kernel, *strides]) < 1 or min(pads) < 0:
-        call.bad(f"kernel_shape, strides and pads must have {n}, {n} and {2 * n} entries, at least 1, 1 and 0")
-    if any(d != 1 for d in dilations) or call.int("ceil_mode", 0) or auto not in ("NOTSET", "VALID"):
-        call.refuse("dilations, ceil_mode and auto_pad are not supported", "write the pads out")
-    pads = [0] * (2 * n) if auto == "VALID" else pads
-    if any(p >= k for p, k in zip(pads, [*kernel, *kernel], strict=True)):
-        call.bad(f"pads must be smaller than the kernel {kernel}, not {pads}")
+    kernel, strides, pads, dilations = pool_geometry(call, spatial)
     if x.is_float and not floats.uniform(x.steps):
         call.refuse("pooling elements of different scales is not supported", "pool before scaling")
     falling = x.is_float and int(floats.direction(x.steps)) < 0
-    pixels = window_pixels(spatial, tuple(kernel), tuple(strides), tuple(pads))
+    pixels = window_pixels(spatial, kernel, strides, pads, dilations)
+    if (pixels.max(axis=-1) < 0).any():
+        call.refuse("a window lies in the padding alone, where the source gives its lowest number", "pad less")
     inside = np.where(pixels < 0, pixels.max(axis=-1, keepdims=True), pixels)  # padding never wins
     size = math.prod(spatial)
     index = np.arange(channels).reshape(-1, *[1] * inside.ndim) * size + inside
@@ -228,9 +265,9 @@ def max_pool(call: Call) -> list[Tensor]:
 def _blocks(call: Call) -> tuple[Sym, tuple[int, int, int], int]:
     x, block = call.sym(0), call.int("blocksize")
     inner = x.shape if x.batch is not None else x.shape[1:]
-    if x.batch not in (0, None) or len(inner) != 3 or (x.batch is None and x.shape[0] != 1) or block < 1:
+    if x.batch not in (0, None) or len(inner) != 3 or block < 1:
         call.bad("input must be [N, C, H, W] with the batch axis first, and blocksize at least 1")
-    return x, inner, block
+    return x, inner, block  # type: ignore[return-value]
 
 
 @operator("DepthToSpace")
@@ -244,8 +281,7 @@ def depth_to_space(call: Call) -> Sym:
         index = index.reshape(b, b, c // (b * b), h, w).transpose(2, 3, 0, 4, 1)
     else:
         index = index.reshape(c // (b * b), b, b, h, w).transpose(0, 3, 1, 4, 2)
-    lead = () if x.batch is not None else (1,)
-    return build.gathered(call, x, index.reshape(*lead, c // (b * b), h * b, w * b), x.batch)
+    return _each_image(call, x, index.reshape(c // (b * b), h * b, w * b))
 
 
 @operator("SpaceToDepth")
@@ -254,6 +290,42 @@ def space_to_depth(call: Call) -> Sym:
     x, (c, h, w), b = _blocks(call)
     if h % b or w % b:
         call.bad(f"blocksize {b} must divide the image of {h} x {w}")
-    index = np.arange(c * h * w).reshape(c, h // b, b, w // b, b).transpose(2, 4, 0, 1, 3)
-    lead = () if x.batch is not None else (1,)
-    return build.gathered(call, x, index.reshape(*lead, c * b * b, h // b, w // b), x.batch)
+    order = (2, 4, 0, 1, 3) if call.text("mode", "DCR") == "DCR" else (0, 2, 4, 1, 3)
+    index = np.arange(c * h * w).reshape(c, h // b, b, w // b, b).transpose(order)
+    return _each_image(call, x, index.reshape(c * b * b, h // b, w // b))
+
+
+def _each_image(call: Call, x: Sym, index: np.ndarray) -> Sym:
+    """Move the elements of one image, or of each image of a model that is a single sample."""
+    if x.batch is None:
+        index = np.arange(x.shape[0]).reshape(-1, 1, 1, 1) * index.size + index
+    return build.gathered(call, x, index, x.batch)
+
+
+@operator("Trilu")
+def trilu(call: Call) -> Sym:
+    """The upper or lower triangle of the last two axes; the rest is 0."""
+    x = call.sym(0)
+    k = call.const_ints(1, "k")[0] if call.has(1) else 0
+    if len(x.shape) < 2 or (x.batch is not None and x.batch >= x.rank - 2):
+        call.bad("input must have two axes behind the batch axis")
+    keep = np.triu(np.ones(x.shape[-2:], bool), k) if call.int("upper", 1) else np.tril(np.ones(x.shape[-2:], bool), k)
+    index = np.where(keep, build.flat_index(x), -1)
+    return build.gathered(call, x, index, x.batch, _zero(call, x) if (index < 0).any() else None)
+
+
+@operator("Compress")
+def compress(call: Call) -> Sym:
+    """The elements along an axis where a constant condition is true."""
+    x, keep = call.sym(0), call.const(1, "the condition").astype(bool)
+    if "axis" not in call.attributes:
+        if x.batch is not None:
+            call.refuse("without an axis, Compress would mix samples", "give the axis")
+        index = build.flat_index(x).reshape(-1)[: keep.size]
+        return build.gathered(call, x, index[keep[: index.size]], None)
+    axis = call.sample_axis(x, call.int("axis"), "choosing along")
+    if keep.size > x.shape[axis]:
+        call.bad(f"the condition must have at most {x.shape[axis]} entries, not {keep.size}")
+    where = np.flatnonzero(keep).astype(np.int32)
+    name = call.importer.emit("gather", [x.name], indices=where, axis=axis)
+    return build.move(call, x, name, x.batch, lambda a: np.take(a, where, axis)).with_(origin=None)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build
 from neuroloom.compiler.frontends.onnx.registry import Call, operator
-from neuroloom.compiler.frontends.onnx.tensors import Const, Sym
+from neuroloom.compiler.frontends.onnx.tensors import Sym
 from neuroloom.compiler.ir import BIT, smallest_type
 
 BOOL = np.dtype(np.bool_)
@@ -75,37 +75,55 @@ def bitwise_not(call: Call) -> Sym:
 
 @operator("BitShift")
 def bit_shift(call: Call) -> Sym:
-    """Shift of unsigned integers by constant amounts; left shifts drop what leaves the type."""
-    x, direction = call.sym(0), call.text("direction", "")
-    if x.dtype.kind != "u":
-        call.bad(f"input must be unsigned, not {x.dtype}")
+    """Shift integers by constant or computed amounts: left shifts drop what leaves the type, right shifts copy the sign.
+
+    Amounts outside 0..bits-1 shift everything out, as operator set 28 defines it; older sets leave that open.
+    """
+    x, amount, direction = call.tensor(0), call.tensor(1), call.text("direction", "")
+    if x.dtype.kind not in "ui" or amount.dtype != x.dtype:
+        call.bad(f"inputs must be integers of one type, not {x.dtype} and {amount.dtype}")
     if direction not in ("LEFT", "RIGHT"):
         call.bad(f"direction must be LEFT or RIGHT, not {direction!r}")
-    _, batch, (x, amount) = build.align(call, [x, _constant_amount(call)])  # type: ignore[misc, assignment]
-    assert isinstance(amount, np.ndarray)
+    shape, batch, (p, a) = build.align(call, [x, amount])
+    if not isinstance(p, Sym):
+        call.refuse("a constant shifted by computed amounts is not supported", "use a Gather from a table")
     bits = 8 * x.dtype.itemsize
-    if amount.size and int(amount.max()) >= bits:
-        call.refuse(f"a shift by {int(amount.max())} of a {bits}-bit integer has no defined result")
-    shape = build.broadcast_shape(call, [x.shape, amount.shape])
-    x = build.broadcast_to(call, x, shape, batch)
-    if direction == "LEFT":
-        factor = build.constant_value(call, np.left_shift(1, amount.astype(np.int64)), part="factor")
-        return build.integers(call, call.importer.emit("mul", [x.name, factor]), x.dtype, batch)
-    amounts = np.unique(amount)
-    if len(amounts) == 1:
-        name = call.importer.emit(
-            "requantize",
-            [x.name],
-            type=str(build.dtype_type(x.dtype)),
-            factor=f"1/{1 << int(amounts[0])}",
-            rounding="floor",
-            overflow="saturate",
+    lo, hi = call.importer.range(a.name) if isinstance(a, Sym) else (int(a.min()), int(a.max())) if a.size else (0, 0)
+    if call.version < 28 and (lo < 0 or hi >= bits):
+        call.refuse(f"a shift by {lo if lo < 0 else hi} of a {bits}-bit integer has no defined result")
+    p = build.broadcast_to(call, p, shape, batch)
+    if isinstance(a, np.ndarray) and len(np.unique(a)) == 1:
+        return _shifted(call, p, int(a.reshape(-1)[0]), direction, batch)
+    # one result per amount that can occur, chosen by comparing the amount
+    lengths = range(max(lo, 0), min(hi, bits - 1) + 1) if isinstance(a, Sym) else sorted({int(v) for v in np.unique(a)})
+    amount_name = a.name if isinstance(a, Sym) else build.constant_value(call, a, part="amount")
+    result = _shifted(call, p, -1 if lo < 0 or hi >= bits or not len(lengths) else lengths[-1], direction, batch)
+    for n in lengths:
+        chosen = call.importer.emit(
+            "relation", [amount_name, build.constant_value(call, np.array(n))], "chosen", kind="eq"
         )
-        return Sym(name, x.dtype, x.shape, batch)
-    wide = np.broadcast_to(amount.astype(np.int64), shape)
-    return build.tabulated_each(call, x, lambda q: q >> wide, x.dtype)
+        name = call.importer.emit(
+            "select", [chosen, _shifted(call, p, n, direction, batch).name, result.name], "choice"
+        )
+        result = Sym(name, x.dtype, shape, batch)
+    return result
 
 
-def _constant_amount(call: Call) -> Const | Sym:
-    call.const(1, "the shift amount")
-    return call.tensor(1)
+def _shifted(call: Call, x: Sym, n: int, direction: str, batch: int | None) -> Sym:
+    """All elements shifted by ``n``; an ``n`` outside the type shifts everything out."""
+    bits, emit = 8 * x.dtype.itemsize, call.importer.emit
+    if direction == "LEFT" and not 0 <= n < bits:
+        return Sym(emit("mul", [x.name, build.constant_value(call, np.array(0))], "out"), x.dtype, x.shape, batch)
+    if direction == "LEFT":
+        return build.integers(call, emit("shift", [x.name], "left", amount=n), x.dtype, batch)
+    n = n if 0 <= n < bits else bits
+    name = emit(
+        "requantize",
+        [x.name],
+        "right",
+        type=str(build.dtype_type(x.dtype)),
+        factor=f"1/{1 << n}",
+        rounding="floor",
+        overflow="saturate",
+    )
+    return Sym(name, x.dtype, x.shape, batch)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build, floats
 from neuroloom.compiler.frontends.onnx.registry import Call, operator
-from neuroloom.compiler.frontends.onnx.tensors import Const, Opaque, Sym, Tensor
+from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
+from neuroloom.compiler.ir import BIT
 from onnx import TensorProto, helper
 
 _FLOATS = ("float16", "float32", "float64")
@@ -23,7 +24,10 @@ def dropout(call: Call) -> list[Tensor]:
     if call.has(2) and bool(call.const(2, "training_mode").any()):
         call.refuse("Dropout in training mode is random", "export the model for inference")
     x = call.sym(0)
-    return [x, Opaque(f"{call.where}: the mask of Dropout is not supported; use its first output only")]
+    if len(call.node.output) < 2:
+        return [x]
+    mask = build.constant_value(call, np.ones(x.shape, np.int64), BIT, "mask")
+    return [x, Sym(mask, np.dtype(np.bool_), x.shape, x.batch)]
 
 
 @operator("Cast")
