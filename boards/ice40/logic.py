@@ -98,7 +98,7 @@ def connect(netlist: Netlist) -> None:
         pin, name, table = f"lutff_{index}", f"{x}_{y}_{index}", _truth(bits)
         inputs = [netlist.value(x, y, f"{pin}/in_{k}") for k in range(4)]
         netlist.cells["LUT4"] += 1
-        if netlist.sources[x, y, f"{pin}/lout"] == f"l_{name}":
+        if table not in (0, 0xFFFF):  # even when simplified away: what was resolved before may still name it
             netlist.wire(f"l_{name}", expression(table, inputs))
         if bits[_CARRY]:
             netlist.cells["CARRY"] += 1

@@ -11,6 +11,7 @@ from neuroloom.compiler.errors import InputError
 from . import clocks, dsp, extras, logic, memory, pads
 from .bitstream import parse
 from .fabric import Fabric
+from .loops import sort_wires
 from .netlist import Netlist, Pll, Port
 from .tables import load
 from .writer import write
@@ -36,6 +37,8 @@ class Unpacked:
     package: str
     warmboot: bool
     """Whether the image allows SB_WARMBOOT."""
+    sleeps: bool
+    """Whether the device sends its flash to deep power-down after loading, so that it must be woken (0xAB) first."""
     size: int
     """Bytes of the image up to its wake-up command."""
 
@@ -99,6 +102,7 @@ def unpack(
         translator.connect(netlist)
     netlist.fabric.claim_column_buffers()
     netlist.fabric.finish()
+    sort_wires(netlist)
     comment = f"iCE40 {stream.device} ({package}) bitstream of {stream.size} bytes, unpacked by neuroloom"
     return Unpacked(
         verilog=write(netlist, module, comment),
@@ -109,5 +113,6 @@ def unpack(
         device=stream.device,
         package=package,
         warmboot=stream.warmboot,
+        sleeps=not stream.nosleep,
         size=stream.size,
     )
