@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from neuroloom.compiler.ir import BIT, Builder, Graph, Type
-from neuroloom.compiler.passes.manager import Options
+from neuroloom.compiler.passes.manager import Options, all_passes, run_passes
 from neuroloom.compiler.pipeline import compile_graph
 from neuroloom.sim import reference
 
@@ -291,3 +291,40 @@ def same_answers() -> Callable[..., Graph]:
         return done
 
     return check
+
+
+def _inline(value: object) -> str:
+    return str(value.tolist() if isinstance(value, np.ndarray) else value).replace(" ", "")
+
+
+@pytest.fixture(scope="session")
+def shown() -> Callable[[Graph], list[str]]:
+    """``shown(graph)``: one line per node, tensors written out: the golden form of these tests."""
+
+    def show(graph: Graph) -> list[str]:
+        lines = []
+        for node in graph.nodes:
+            attrs = "".join(f" {k}={_inline(v)}" for k, v in sorted(node.attrs.items()))
+            out = ", ".join(f"%{v.name}" for v in node.outputs)
+            types = ", ".join(f"{v.type}{_inline(list(v.shape))}" for v in node.outputs)
+            lines.append(f"{out} = {node.op}({', '.join(f'%{i}' for i in node.inputs)}){attrs} : {types}")
+        return lines
+
+    return show
+
+
+@pytest.fixture(scope="session")
+def apply() -> Callable[..., Graph]:
+    """``apply(name, graph, **options)``: run one pass, verify, compare all answers with the graph before, return the graph."""
+
+    def run(name: str, graph: Graph, **options: object) -> Graph:
+        chosen = [p for p in all_passes() if p.name == name]
+        assert len(chosen) == 1, f"no pass {name}"
+        done = run_passes(graph, Options(**options), passes=chosen)  # type: ignore[arg-type]
+        inputs = random_inputs(graph, np.random.default_rng(1), 200)
+        before, after = reference.run(graph, inputs), reference.run(done, inputs)
+        for key, expected in before.items():
+            assert (expected == after[key]).all(), f"{key} differs after {name}"
+        return done
+
+    return run
