@@ -128,7 +128,7 @@ def test_merge_equal_and_inverse(b, apply, shown):
     assert shown(done) == [
         "%a.luts = lut(%x) indices=[[0,1],[0,1]] tables=[8,2] : bit[2]",
         # the second is the inverse of the first, which leaves their sum constant
-        "%y = lut(%x, %a.luts) indices=[[2,3],[2,3],[2,4]] tables=[6,9,8] : bit[3]",
+        "%y = lut(%x, %a.luts) indices=[[1,3],[1,3],[1,4]] tables=[6,9,8] : bit[3]",
         "%s = const() data=[1] type=u2 : u2[1]",
     ]
     assert gains(done) == {"a": [4, 2]}
