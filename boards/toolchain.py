@@ -27,6 +27,8 @@ from pathlib import Path
 from neuroloom.boards.toolspecs import TOOLS, ToolSpec
 from neuroloom.compiler.errors import MissingToolError, NeuroloomError
 
+_LAUNCHER = Path(__file__).with_name("wasm_launcher.py")
+
 
 class ToolFailedError(NeuroloomError):
     """An external tool was found and ran, but failed or exceeded its time limit; quotes its last useful lines."""
@@ -182,8 +184,8 @@ def _from_package(entry: ToolSpec) -> Tool | None:
     for point in distribution.entry_points:
         if point.group == "console_scripts" and point.name == entry.script:
             # run through this interpreter: works although the environment's bin folder may not be on PATH
-            code = f"import sys; from {point.module} import {point.attr} as run; sys.exit(run())"
-            return Tool(entry.name, (sys.executable, "-c", code), version, "pypi", Path(sys.executable))
+            argv = (sys.executable, "-P", str(_LAUNCHER), f"{point.module}:{point.attr}")
+            return Tool(entry.name, argv, version, "pypi", Path(sys.executable))
     return None
 
 
@@ -329,6 +331,12 @@ def run(
         raise ToolFailedError(
             f"{found.name} did not finish within {timeout:.0f} s ({last_lines(output)}){where}; "
             "allow more time, or make the design smaller"
+        )
+    if "wasm trap: call stack exhausted" in output and found.origin == "pypi":
+        # the sandbox's stack is fixed; very deep logic makes the tools recurse deeper
+        raise ToolFailedError(
+            f"{found.name} ran out of its sandbox's stack{where}; put more registers into the logic, "
+            f"or install a native {found.name}, which has no such limit"
         )
     if check and process.returncode != 0:
         raise ToolFailedError(f"{found.name} failed with status {process.returncode}: {last_lines(output)}{where}")
