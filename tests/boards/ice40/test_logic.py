@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from neuroloom.boards.ice40 import unpack
+from neuroloom.boards.ice40.bitstream import flip, parse
+from neuroloom.boards.ice40.fabric import Fabric
+from neuroloom.boards.ice40.layout import bit_addresses
+from neuroloom.boards.ice40.tables import load
 
 LOGIC = """
 module top(input clk, input rst, input set, input en, input [7:0] a, input [7:0] b,
@@ -50,9 +55,51 @@ def test_logic(flow, logic, part):
     assert flow.simulate(logic, unpacked, key=f"logic_{part}") > 100_000
     assert unpacked.cells["DFF"] >= 8 + 24 + 8
     assert unpacked.cells["CARRY"] >= 40
+    fabric = Fabric(parse(flow.build("logic", logic, part)), load(unpacked.device))
+    assert any("CarryInSet" in names for names in fabric.options.values())
 
 
 def test_logic_up5k(flow, make_design):
     design = make_design(SMALL, {"rst": 0, "en": 0, "a": 4}, {"sum": 8, "q": 0}, rare=frozenset({"rst"}))
     unpacked = flow.unpack("small", design, "up5k")
     assert flow.simulate(design, unpacked, key="small") > 20_000
+
+
+CASCADE = """
+module top(input clk, input [1:0] a, output y);
+  wire m, n;
+  (* keep, BEL="X5/Y5/lc0" *) SB_LUT4 #(.LUT_INIT(16'h6666)) first (.O(m), .I0(a[0]), .I1(a[1]), .I2(1'b0), .I3(1'b0));
+  (* keep, BEL="X5/Y5/lc1" *) SB_LUT4 #(.LUT_INIT(16'h5555)) second (.O(n), .I0(m), .I1(1'b0), .I2(1'b0), .I3(1'b0));
+  reg q = 0;
+  always @(posedge clk) q <= n;
+  assign y = q;
+endmodule
+"""
+
+
+def test_cascade(flow, make_design):
+    """Place and route does not use the direct wire from one lookup table to the next: rewire a design to it by hand."""
+    design = make_design(CASCADE, {"a": 2}, {"y": 0})
+    image, pcf = flow.build("cascade", design, "up5k"), flow.pcf(design, "up5k")
+    fabric = Fabric(parse(image), load("5k"))
+    tables = fabric.tables
+    out = tables.net(5, 5, "lutff_0/out")
+    inputs = [tables.net(5, 5, f"lutff_1/in_{k}") for k in range(4)]
+    (pin,) = (net for net in inputs if net in fabric.driver)
+    local = fabric.driver[pin]
+    assert fabric.driver[local] == out
+    flips = {
+        place
+        for place, switch in tables.switches((5, 5)).items()
+        if switch.net in (pin, local) and fabric.bits[5, 5][place]
+    }
+    flips.add(tables.functions["logic"]["LC_1"][0][:1] + (50,))  # the cascade bit is in the cell's first row
+    now = fabric.option_bits(5, 5, "LC_1")
+    for index, place in enumerate((4, 14, 15, 5, 6, 16, 17, 7, 3, 13, 12, 2, 1, 11, 10, 0)):
+        if now[place] != (not index >> 2 & 1):  # the table becomes "not input 2"
+            flips.add(tables.functions["logic"]["LC_1"][place])
+    bank, ys, xs = bit_addresses("5k", "logic", 5, 5)
+    rewired = flip(image, [("cram", bank, int(ys[place]), int(xs[place])) for place in flips])
+    unpacked = unpack(rewired, pcf=pcf)
+    assert "l_5_5_0" in unpacked.verilog
+    assert flow.simulate(design, unpacked, key="cascade") > 1000
