@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
-from onnx import helper
+from onnx import AttributeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from .dims import Dim, settle, whole
@@ -46,7 +46,7 @@ def fold(call: Call) -> list[Tensor] | None:
             call.refuse(str(e))
         except (ValueError, IndexError, TypeError) as e:
             call.bad(f"shapes do not fit: {e}")
-        return [Const(settle(r)) for r in (results if isinstance(results, list) else [results])]
+        return [Const(settle(_array(r))) for r in (results if isinstance(results, list) else [results])]
     if call.op not in FOLDED:
         return None
     _guard(call, inputs)
@@ -76,6 +76,15 @@ def fold(call: Call) -> list[Tensor] | None:
     return out
 
 
+def _array(result: Any) -> np.ndarray:
+    """Numpy unpacks single objects; put them back into an array."""
+    if isinstance(result, np.ndarray):
+        return result
+    out = np.empty((), object)
+    out[()] = result
+    return out
+
+
 def _short(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return text[0].rstrip(".") if text else type(error).__name__
@@ -86,13 +95,19 @@ def _constant(call: Call) -> np.ndarray:
     if len(given) != 1:
         call.bad(f"Constant must have one value, not {len(given)}")
     name = given[0]
-    data = call.value(name)
-    if name == "value":
-        return np.asarray(data)
-    dtypes = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
-    if name not in dtypes:
+    kinds = {
+        "value": (AttributeProto.TENSOR, None),
+        "value_int": (AttributeProto.INT, np.int64),
+        "value_ints": (AttributeProto.INTS, np.int64),
+        "value_float": (AttributeProto.FLOAT, np.float32),
+        "value_floats": (AttributeProto.FLOATS, np.float32),
+    }
+    if name not in kinds:
         call.refuse(f"a constant given as {name} is not supported", "store it as a dense tensor")
-    return np.asarray(data, dtypes[name])
+    kind, dtype = kinds[name]
+    if call.attributes[name].type != kind:
+        call.bad(f"attribute {name!r} must be {AttributeProto.AttributeType.Name(kind)}")
+    return np.asarray(call.value(name), dtype)
 
 
 def _guard(call: Call, inputs: Sequence[np.ndarray | None]) -> None:

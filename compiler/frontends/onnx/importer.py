@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,7 +190,8 @@ class Importer:
         try:
             results = self._evaluate(node, source, scope)
         except GraphError as e:
-            raise UnsupportedError(f"node {source!r} ({node.op_type}): {e}") from e
+            reason = re.sub(r"^node %\S+ = \w+( \(from .*?\))?: ", "", str(e))  # the source node is named already
+            raise UnsupportedError(f"node {source!r} ({node.op_type}): {reason}") from e
         except UnsupportedError as e:
             if source in str(e):
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,40 @@ def _checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         )
     if not model.opset_import:
         raise InputError(f"{name} must say which operator sets it uses (opset_import); it is incomplete")
+    for text in _names(model):
+        if not isinstance(text, str):  # protobuf hands out the bytes of a name that is not UTF-8
+            raise InputError(f"{name} must have names in UTF-8, not {text!r}; it is damaged")
     return model
+
+
+def _names(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Every name in the model that this importer reads."""
+    yield from (model.producer_name, model.producer_version, model.graph.name)
+    yield from (o.domain for o in model.opset_import)
+    for item in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        yield item.name
+    for info in (*model.graph.input, *model.graph.output):
+        yield from (d.dim_param for d in info.type.tensor_type.shape.dim)
+    for tensor in model.graph.initializer:
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    yield from _node_names(model.graph.node)
+    for function in model.functions:
+        yield from (function.domain, function.name, function.overload)
+        yield from (*function.input, *function.output, *function.attribute)
+        yield from (o.domain for o in function.opset_import)
+        yield from (a.name for a in function.attribute_proto)
+        yield from _node_names(function.node)
+
+
+def _node_names(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+    for node in nodes:
+        yield from (node.name, node.domain, node.op_type, node.overload)
+        yield from node.input
+        yield from node.output
+        for a in node.attribute:
+            yield from (a.name, a.ref_attr_name)
+            if a.HasField("g"):
+                yield from _node_names(a.g.node)
 
 
 def tensor_array(tensor: TensorProto, folder: Path | None, where: str) -> np.ndarray:

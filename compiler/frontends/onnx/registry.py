@@ -91,7 +91,9 @@ class Call:
             return  # an unknown operator is reported by the importer
         count = len(self.inputs)
         if not schema.min_input <= count <= schema.max_input:
-            self.bad(f"{self.op} must have {schema.min_input} to {schema.max_input} inputs, not {count}")
+            least, most = schema.min_input, schema.max_input
+            wanted = f"{least}" if least == most else f"{least} to {most}" if most < 1 << 20 else f"at least {least}"
+            self.bad(f"{self.op} must have {wanted} inputs, not {count}")
         for number, formal in enumerate(schema.inputs[:count]):
             if formal.option == defs.OpSchema.FormalParameterOption.Single and self.inputs[number] is None:
                 self.bad(f"input {formal.name} must be given")

@@ -50,7 +50,7 @@ def group_sum(call: Call) -> Sym:
         call.bad(f"groups must divide the last axis of {call.shape(x)}, not {groups}")
     tau, beta, offset = call.float("tau", 1.0), call.float("beta", 0.0), call.float("offset", 0.0)
     if not np.isfinite([tau, beta, offset]).all() or tau == 0:
-        call.bad(f"tau, beta and offset must be finite and tau not 0, not {tau}, {beta} and {offset}")
+        call.bad(f"tau must be finite and not 0, beta and offset finite, not {tau}, {beta} and {offset}")
     shape = (*x.shape[:-1], groups)
     grouped = x.with_(shape=(*shape, x.shape[-1] // groups))
     name = x.name
