@@ -1,0 +1,58 @@
+"""Committed place-and-route records belong to the committed networks and to the RTL as it is now."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))  # behind everything else: the benchmarks import each other as bench.<module>
+
+RECORDS = ("place_small", "place_48k")
+
+
+def entries() -> list[dict]:
+    from bench import record
+
+    found = []
+    for name in RECORDS:
+        body = record.read(name)
+        if body is not None:
+            found += [pytest.param(name, e, id=f"{e['network']}-{e['board']}") for e in body["results"]]
+    return found
+
+
+@pytest.mark.parametrize(("name", "entry"), entries())
+def test_record_is_of_the_design_as_it_is(name: str, entry: dict) -> None:
+    from bench import place
+
+    _, core = place.design(entry["network"], entry["board"])
+    assert entry["core_sha256"] == core, (
+        f"bench/records/{name}.json is of another design of {entry['network']}: run python bench/run.py --only {name}"
+    )
+
+
+@pytest.mark.parametrize(("name", "entry"), entries())
+def test_recorded_builds_meet_their_clock_and_fit(name: str, entry: dict) -> None:
+    assert entry["timing_met"] and all(s["met"] for s in entry["seeds"])
+    assert all(entry["used"][k] <= entry["available"][k] for k in entry["used"])
+
+
+def test_every_record_is_shown_in_the_results() -> None:
+    from bench import results
+    from bench.benchmark import everything
+
+    shown = results.PATH.read_text(encoding="utf-8") if results.PATH.exists() else ""
+    assert shown == results.text(everything()), "bench/RESULTS.md must be rendered from the records: run make bench"
+
+
+def test_records_name_no_machine() -> None:
+    import socket
+
+    from bench import record
+
+    for path in record.FOLDER.glob("*.json"):
+        assert socket.gethostname() not in path.read_text(encoding="utf-8")
