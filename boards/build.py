@@ -99,11 +99,11 @@ def build(
     say = progress or (lambda text: None)
     flow = FLOWS[board.family]
     tools = {name: toolchain.find(name) for name in ("yosys", flow.placer, flow.packer)}
-    _check_names(extra_files or {})
+    check_file_names(extra_files or {})
     say("elaborating")
     engine = engine_factory()
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
-    _check_names(files)
+    check_file_names(files)
     top, own = make_top(engine, identity, board)
     sources = {"top.il": emit.to_rtlil(top), "shell.il": emit.to_rtlil(LinkShell(own, baud=own.baud), "shell"), **files}
     design = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
@@ -166,7 +166,8 @@ def build(
 _RESERVED = {"top.il", "shell.il", "top.v", "netlist.v", "netlist.json"}
 
 
-def _check_names(files: Mapping[str, str]) -> None:
+def check_file_names(files: Mapping[str, str]) -> None:
+    """Raise InputError for a name that is no plain Verilog file name or one that a build writes itself."""
     for name in files:
         if not re.fullmatch(r"[A-Za-z0-9_]+\.(v|sv)", name) or name in _RESERVED:
             raise InputError(f"Extra file must be a plain name ending in .v or .sv, not {name!r}")

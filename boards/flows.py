@@ -171,7 +171,7 @@ def _gowin_count(cells: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def _xilinx_synth(board: Board) -> str:
-    return "synth_xilinx -family xc7 -top top"
+    return "synth_xilinx -family xc7 -flatten -top top"
 
 
 def _xilinx_constraints(board: Board, engine: str) -> str:

@@ -180,6 +180,7 @@ def _from_package(entry: ToolSpec) -> Tool | None:
         if not program.is_file():
             return None
         env = {key: value.replace("{root}", str(root)) for key, value in entry.env.items()}
+        _check_libraries(entry, program)
         return Tool(entry.name, (str(program),), version, "pypi", program, env)
     for point in distribution.entry_points:
         if point.group == "console_scripts" and point.name == entry.script:
@@ -187,6 +188,27 @@ def _from_package(entry: ToolSpec) -> Tool | None:
             argv = (sys.executable, "-P", str(_LAUNCHER), f"{point.module}:{point.attr}")
             return Tool(entry.name, argv, version, "pypi", Path(sys.executable))
     return None
+
+
+def _check_libraries(entry: ToolSpec, program: Path) -> None:
+    """A wheel's program may need libraries of the system: find out before it is used, not while."""
+    if not entry.libraries:
+        return
+    done = subprocess.run(
+        [str(program), *entry.version_args],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lacking = re.search(r"loading shared libraries: (\S+):", done.stderr)
+    if lacking is not None:
+        command = entry.libraries.get(lacking.group(1), f"your system's package of {lacking.group(1)}")
+        raise MissingToolError(
+            f"{entry.name} ({entry.purpose}) is installed but cannot start without {lacking.group(1)}: "
+            f"run `{command}`, or set {entry.variable} to another {entry.name}"
+        )
 
 
 def _native_version(entry: ToolSpec, argv: tuple[str, ...], env: Mapping[str, str]) -> str:

