@@ -60,7 +60,10 @@ def _load(where: Path) -> np.ndarray | dict[str, np.ndarray]:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
-            return {name: loaded[name] for name in loaded.files}
+            arrays = {name: loaded[name] for name in loaded.files}
+            if not all(isinstance(a, np.ndarray) for a in arrays.values()):  # numpy hands out other members as bytes
+                raise ValueError("a member is no array")
+            return arrays
     except OSError as e:
         raise InputError(f"{where} cannot be read: {e.strerror or e}") from e
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as e:

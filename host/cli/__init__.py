@@ -1,19 +1,19 @@
-"""The command line: one module per command, listed in :data:`COMMANDS`."""
+"""The command line: one module per command, ``cmd_NAME.py``, listed in :data:`COMMANDS`."""
 
-COMMANDS = (
-    "compile",
-    "inspect",
-    "simulate",
-    "eval",
-    "verify",
-    "build",
-    "emulate",
-    "flash",
-    "run",
-    "ping",
-    "report",
-    "boards",
-    "passes",
-    "doctor",
-)
-"""Commands in the order of ``--help``; ``neuroloom.host.cli.cmd_<name>`` holds each."""
+COMMANDS = {
+    "compile": "ONNX to .nloom",
+    "inspect": "layers, types, proven ranges, sizes, cycles",
+    "simulate": "exact outputs for samples",
+    "eval": "accuracy, confusion matrix, first divergences",
+    "verify": "bit-exactness, rung by rung",
+    "build": "bitstream, resources, Fmax, latency",
+    "emulate": "a virtual board on a serial port",
+    "flash": "write a bitstream to a board by cable",
+    "run": "answers from a board",
+    "ping": "who is on the port",
+    "report": "one HTML page about a network",
+    "boards": "the supported boards",
+    "passes": "the compiler's passes",
+    "doctor": "tools of this machine; a board's first-day check",
+}
+"""Commands in the order of ``--help``, with one line each; their modules are imported only when they run."""

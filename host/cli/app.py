@@ -23,12 +23,12 @@ EXIT_CODES = "exit codes: 0 done, 1 the answer is no, 2 bad input, 3 missing too
 
 
 def load_command(name: str) -> ModuleType:
-    """The module of a command. It has ``HELP``, ``arguments(parser)`` and ``run(args, ui) -> int``."""
+    """The module of a command. It has ``arguments(parser)`` and ``run(args, ui) -> int``."""
     return importlib.import_module(f"neuroloom.host.cli.cmd_{name}")
 
 
-def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
-    """The whole command line's parser."""
+def parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The command line's parser, with the options of the command ``chosen`` only: other modules stay unloaded."""
     from neuroloom import __version__
 
     top = argparse.ArgumentParser(
@@ -38,21 +38,22 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"neuroloom {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in names:
-        module = load_command(name)
-        sub = commands.add_parser(name, help=module.HELP, description=module.__doc__, epilog=EXIT_CODES)
-        sub.add_argument("--json", action="store_true", help="print the result as JSON")
-        sub.add_argument("-v", "--verbose", action="store_true", help="show tracebacks and tool output")
-        sub.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
-        module.arguments(sub)
-        sub.set_defaults(module=module)
+    for name, text in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, epilog=EXIT_CODES)
+        if name == chosen:
+            module = load_command(name)
+            sub.description = module.__doc__
+            sub.add_argument("--json", action="store_true", help="print the result as JSON")
+            sub.add_argument("-v", "--verbose", action="store_true", help="show tracebacks and tool output")
+            sub.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+            module.arguments(sub)
+            sub.set_defaults(module=module)
     return top
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code and never raises for a user's mistake."""
-    named = [a for a in argv[:1] if a in COMMANDS]  # one command's modules are enough to run it
-    args = parser(named or COMMANDS).parse_args(argv)
+    args = parser(argv[0] if argv and argv[0] in COMMANDS else None).parse_args(argv)
     ui = Ui(json=args.json, verbose=args.verbose, quiet=args.quiet)
     try:
         code = args.module.run(args, ui)

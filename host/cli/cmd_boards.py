@@ -9,8 +9,6 @@ from neuroloom.boards.registry import all_boards, load_board
 
 from .ui import Ui
 
-HELP = "the supported boards"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -14,8 +14,6 @@ from neuroloom.host.flow import board_of, build_model, core_verilog, schedule_mo
 from .common import add_model, open_model
 from .ui import Ui
 
-HELP = "bitstream, resources, Fmax, latency"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -18,8 +18,6 @@ from .common import add_frontend, frontend_options
 from .summary import graph_facts, layer_gains
 from .ui import Ui
 
-HELP = "ONNX to .nloom"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -16,8 +16,6 @@ from neuroloom.host.device import Device, connect
 from .ports import add_port, port_options
 from .ui import Ui
 
-HELP = "tools of this machine; a board's first-day check"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

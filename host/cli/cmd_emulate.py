@@ -20,8 +20,6 @@ from neuroloom.model import load
 
 from .ui import Ui
 
-HELP = "a virtual board on a serial port"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -12,8 +12,6 @@ from neuroloom.host.arrays import read_array, read_inputs
 from .common import add_inputs, add_model, load_inputs, open_model
 from .ui import Ui
 
-HELP = "accuracy, confusion matrix, first divergences"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

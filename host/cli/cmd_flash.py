@@ -11,8 +11,6 @@ from neuroloom.compiler.errors import DeviceError, InputError
 
 from .ui import Ui
 
-HELP = "write a bitstream to a board by cable"
-
 TIMEOUT_S = 300.0
 
 

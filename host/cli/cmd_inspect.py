@@ -12,8 +12,6 @@ from .common import add_model, open_model
 from .summary import graph_facts, layer_gains, node_bits, node_luts
 from .ui import Ui
 
-HELP = "layers, types, proven ranges, sizes, cycles"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -8,8 +8,6 @@ from neuroloom.compiler.passes.manager import all_passes
 
 from .ui import Ui
 
-HELP = "the compiler's passes"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """No options of its own."""

@@ -10,8 +10,6 @@ from neuroloom.host.device import connect
 from .ports import add_port, port_options
 from .ui import Ui
 
-HELP = "who is on the port"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -20,8 +20,6 @@ from .cmd_build import build_facts
 from .common import add_inputs, add_model, load_inputs, open_model
 from .ui import Ui
 
-HELP = "one HTML page about a network"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

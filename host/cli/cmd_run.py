@@ -15,8 +15,6 @@ from .common import add_inputs, add_model, load_inputs, open_model
 from .ports import add_port, port_options
 from .ui import Ui
 
-HELP = "answers from a board"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -15,8 +15,6 @@ from neuroloom.model import ENGINES
 from .common import add_inputs, add_model, count_samples, load_inputs, open_model
 from .ui import Ui
 
-HELP = "exact outputs for samples"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

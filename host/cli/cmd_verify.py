@@ -16,8 +16,6 @@ from .common import add_inputs, add_model, load_inputs, open_model, random_input
 from .ports import add_port, port_options
 from .ui import Ui
 
-HELP = "bit-exactness, rung by rung"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""

@@ -13,6 +13,7 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.host.arrays import read_calibration, read_inputs
 
 from neuroloom.model import Model, compile, load
+from neuroloom.sim.inputs import check
 
 from .ui import Ui
 
@@ -123,7 +124,7 @@ def add_inputs(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
 
 
 def load_inputs(args: argparse.Namespace, model: Model) -> dict[str, np.ndarray]:
-    """The samples by input name, cut to ``--limit``."""
+    """The samples by input name, cut to ``--limit``; raises InputError when they do not fit the model."""
     names = [i.name for i in model.graph.inputs]
     data = read_inputs(args.inputs, names)
     arrays = dict(data) if isinstance(data, dict) else {names[0]: data}
@@ -133,6 +134,7 @@ def load_inputs(args: argparse.Namespace, model: Model) -> dict[str, np.ndarray]
         if args.limit < 1:
             raise InputError(f"--limit must be at least 1, not {args.limit}")
         arrays = {k: v[: args.limit] for k, v in arrays.items()}
+    check(model.graph, arrays)
     return arrays
 
 

@@ -96,8 +96,9 @@ def _heading(f: Facts) -> str:
     shown = "".join(f'<div class="tile"><b>{b}</b><span>{t}</span></div>' for b, t in tiles)
     source = f.graph.records.get("source", {})
     origin = f"from {escape(str(source.get('file', '')))} · " if isinstance(source, dict) and source.get("file") else ""
+    digest = f"<code>{graph_hash(f.graph).hex()}</code>"
     return (
-        f'<h1>{escape(f.graph.name)}</h1><div class="sub">{origin}SHA-256 of the graph <code>{graph_hash(f.graph).hex()}</code></div>'
+        f'<h1>{escape(f.graph.name)}</h1><div class="sub">{origin}SHA-256 of the graph {digest}</div>'
         f'<div class="tiles">{shown}</div>'
     )
 
@@ -172,7 +173,8 @@ def _accuracy(f: Facts) -> str:
     margins = _margins(f)
     if margins is not None:
         out += f"<p>{svg.histogram(margins, 'lead of the answer over the runner-up')}</p>"
-    out += f"</div><div>{svg.heatmap(matrix) if len(matrix) <= 100 else ''}<div class='sub'>rows: true class, columns: answer</div></div></div>"
+    drawing = svg.heatmap(matrix) if len(matrix) <= 100 else ""
+    out += f'</div><div>{drawing}<div class="sub">rows: true class, columns: answer</div></div></div>'
     return out + _mistakes(f)
 
 
@@ -238,7 +240,8 @@ def _hardware(f: Facts) -> str:
 
 def _verification(f: Facts) -> str:
     if f.rungs is None:
-        return '<h2>Verification</h2><div class="card">not run; add it with <code>neuroloom verify … -o v.json</code> and <code>--verified v.json</code></div>'
+        how = "<code>neuroloom verify … -o v.json</code> and <code>--verified v.json</code>"
+        return f'<h2>Verification</h2><div class="card">not run; add it with {how}</div>'
     rows = []
     for r in f.rungs:
         skipped = r["detail"].startswith("skipped")
@@ -272,7 +275,8 @@ def _records(f: Facts) -> str:
         ]
         for o in f.graph.outputs
     ]
-    return f'<h2>Record</h2><div class="card">{_table(["output", "meaning"], meaning)}<p></p>{_table(["record", "value"], rows)}</div>'
+    tables = f"{_table(['output', 'meaning'], meaning)}<p></p>{_table(['record', 'value'], rows)}"
+    return f'<h2>Record</h2><div class="card">{tables}</div>'
 
 
 SECTIONS: tuple[Section, ...] = (_heading, _network, _accuracy, _verification, _hardware, _layers, _records)
