@@ -10,8 +10,7 @@ from types import TracebackType
 import numpy as np
 from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.rtl.link.protocol import (
-    COUNTER_FIELDS,
-    MEMTEST_FIELDS,
+    STATUS_FIELDS,
     Command,
     Identity,
     size_of,
@@ -36,17 +35,16 @@ IDENTITY_BYTES = len(Identity("none", "x", bytes(32), 0, 0, 0).to_bytes())
 
 @dataclass(frozen=True)
 class MemtestResult:
-    """Outcome of the memory march: bytes covered, wrong reads, the last one's address and all wrong bits."""
+    """Outcome of the memory march: bytes covered; if one was wrong, its address and its wrong bits."""
 
     tested_bytes: int
-    failures: int
-    address: int
-    difference: int
+    address: int = 0
+    difference: int = 0
 
     @property
     def passed(self) -> bool:
         """Whether every read was right."""
-        return self.failures == 0
+        return self.difference == 0
 
 
 class Device:
@@ -151,15 +149,13 @@ class Device:
     def memtest(self) -> MemtestResult:
         """March over the device's response buffers, with four backgrounds."""
         link = self._begin()
-        failures = address = difference = 0
         for background in MARCH_BACKGROUNDS:
-            data = link.request(Command.MEMTEST, arg=background, expected=size_of(MEMTEST_FIELDS))
-            record = unpack(MEMTEST_FIELDS, data)
-            if record["failures"]:
-                failures += int(record["failures"])
-                address = int(record["address"])
-                difference |= int(record["difference"])
-        return MemtestResult(self.identity.scratch_bytes, failures, address, difference)
+            record = unpack(
+                STATUS_FIELDS, link.request(Command.MEMTEST, arg=background, expected=size_of(STATUS_FIELDS))
+            )
+            if difference := int(record["memory_difference"]):
+                return MemtestResult(self.identity.scratch_bytes, int(record["memory_address"]), difference)
+        return MemtestResult(self.identity.scratch_bytes)
 
     def reset(self) -> None:
         """Put the engine into its power-up state; this also mends a session that the device has lost."""
@@ -170,9 +166,9 @@ class Device:
             self._begin()
 
     def status(self) -> dict[str, int]:
-        """The device's counters since its power-up, by the names of the protocol table."""
-        data = self._begin().request(Command.STATUS, expected=size_of(COUNTER_FIELDS))
-        return {name: int(value) for name, value in unpack(COUNTER_FIELDS, data).items()}
+        """The device's counters since its power-up, by the names of the protocol table's status record."""
+        data = self._begin().request(Command.STATUS, expected=size_of(STATUS_FIELDS))
+        return {name: int(value) for name, value in unpack(STATUS_FIELDS, data).items()}
 
     def run_bytes(self, samples: NDArray[np.uint8], progress: Progress | None = None) -> NDArray[np.uint8]:
         """Run samples through the engine: uint8 (N, bytes_in) → uint8 (N, bytes_out), in order.

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from neuroloom.compiler.errors import InputError
 from neuroloom.rtl.link.protocol import (
-    COUNTER_FIELDS,
     HEADER_BYTES,
-    MEMTEST_FIELDS,
     RESPONSE_BIT,
     SEQUENCE_MODULUS,
+    STATUS_FIELDS,
     Command,
     Identity,
     Status,
@@ -57,7 +56,7 @@ class DeviceModel:
         self._in_session = False
         self._next = 0
         self._kept: dict[int, bytes] = {}
-        self._counters = dict.fromkeys((field.name for field in COUNTER_FIELDS), 0)
+        self._counters = dict.fromkeys((field.name for field in STATUS_FIELDS), 0)
         self.runs = 0
         self._reset_engine()
 
@@ -78,7 +77,7 @@ class DeviceModel:
         return out
 
     def _count(self, name: str) -> None:
-        size = next(field.size for field in COUNTER_FIELDS if field.name == name)
+        size = next(field.size for field in STATUS_FIELDS if field.name == name)
         self._counters[name] = (self._counters[name] + 1) % (1 << 8 * size)
 
     def _respond(self, command: int, sequence: int, status: int, payload: bytes = b"") -> bytes:
@@ -114,10 +113,10 @@ class DeviceModel:
         if command == Command.IDENTIFY:
             return Status.OK, self.identity.to_bytes()
         if command == Command.STATUS:
-            return Status.OK, pack(COUNTER_FIELDS, dict(self._counters))
+            return Status.OK, pack(STATUS_FIELDS, dict(self._counters))
         if command == Command.MEMTEST:
             self._kept.clear()
-            return Status.OK, pack(MEMTEST_FIELDS, {field.name: 0 for field in MEMTEST_FIELDS})
+            return Status.OK, pack(STATUS_FIELDS, dict(self._counters))
         if command == Command.RESET:
             self._reset_engine()
             return Status.OK, b""

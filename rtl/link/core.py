@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.errors import InputError
 
-from .executor import COUNTERS_AT, Executor
+from .executor import Executor
 from .march import MemoryMarch
 from .protocol import (
-    COUNTER_FIELDS,
     CRC_BYTES,
     FRAME_BYTES_MAX,
     FRAME_BYTES_MIN,
     HEADER_BYTES,
-    MEMTEST_FIELDS,
+    STATUS_FIELDS,
     WINDOW_MAX,
     Identity,
     max_payload,
@@ -28,6 +27,32 @@ from .writer import FrameWriter
 
 def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
+
+
+def watchdog_bits(identity: Identity, watchdog_cycles: int | None) -> int:
+    """The watchdog waits ``2 ** bits`` cycles: at least ``watchdog_cycles``, by default one second."""
+    cycles = identity.clock_hz if watchdog_cycles is None else watchdog_cycles
+    return max(1, (cycles - 1).bit_length())
+
+
+def complete(identity: Identity, *, frame_bytes: int, window: int, watchdog_cycles: int | None = None) -> Identity:
+    """The identity with the fields that follow from the link's parameters; raises InputError if those are not allowed."""
+    if not (_power_of_two(frame_bytes) and FRAME_BYTES_MIN <= frame_bytes <= FRAME_BYTES_MAX):
+        raise InputError(
+            f"frame_bytes must be a power of two from {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX}, not {frame_bytes}"
+        )
+    if not (_power_of_two(window) and window <= WINDOW_MAX):
+        raise InputError(f"window must be 1, 2, 4 or 8, not {window}")
+    return identity.with_link(
+        max_payload=max_payload(frame_bytes),
+        window=window,
+        scratch_bytes=frame_bytes * window,
+        watchdog_ms=-(-(1000 << watchdog_bits(identity, watchdog_cycles)) // identity.clock_hz),
+    )
+
+
+def _padded(value: Value, size: int) -> Value:
+    return Cat(value, Const(0, size - len(value)))
 
 
 class LinkCore(wiring.Component):
@@ -44,22 +69,13 @@ class LinkCore(wiring.Component):
     """
 
     def __init__(self, identity: Identity, *, frame_bytes: int, window: int, watchdog_cycles: int | None = None):
-        if not (_power_of_two(frame_bytes) and FRAME_BYTES_MIN <= frame_bytes <= FRAME_BYTES_MAX):
-            raise InputError(
-                f"frame_bytes must be a power of two from {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX}, not {frame_bytes}"
-            )
-        if not (_power_of_two(window) and window <= WINDOW_MAX):
-            raise InputError(f"window must be 1, 2, 4 or 8, not {window}")
-        cycles = identity.clock_hz if watchdog_cycles is None else watchdog_cycles
-        self._watchdog_bits = max(1, (cycles - 1).bit_length())
+        self.identity = complete(identity, frame_bytes=frame_bytes, window=window, watchdog_cycles=watchdog_cycles)
+        self._watchdog_bits = watchdog_bits(identity, watchdog_cycles)
         self._frame_bytes = frame_bytes
         self._window = window
-        self.identity = identity.with_link(
-            max_payload=max_payload(frame_bytes),
-            window=window,
-            scratch_bytes=frame_bytes * window,
-            watchdog_ms=-(-(1 << self._watchdog_bits) * 1000 // identity.clock_hz),
-        )
+        # The buffers need no initial content: nothing is read that was not written before.
+        self.requests = MemoryData(shape=8, depth=frame_bytes * window, init=[])
+        self.responses = MemoryData(shape=8, depth=frame_bytes * window, init=[])
         super().__init__(
             {
                 "line_i": In(stream.Signature(8)),
@@ -86,8 +102,8 @@ class LinkCore(wiring.Component):
         m.submodules.transmitter = transmitter = FrameTransmitter(offset_bits)
         m.submodules.march = march = MemoryMarch(address_bits)
         m.submodules.executor = executor = Executor(identity, offset_bits, self._watchdog_bits)
-        m.submodules.requests = requests = Memory(shape=8, depth=1 << address_bits, init=[])
-        m.submodules.responses = responses = Memory(shape=8, depth=1 << address_bits, init=[])
+        m.submodules.requests = requests = Memory(self.requests)
+        m.submodules.responses = responses = Memory(self.responses)
 
         wiring.connect(m, wiring.flipped(self.line_i), receiver.i)
         wiring.connect(m, transmitter.o, wiring.flipped(self.line_o))
@@ -98,7 +114,7 @@ class LinkCore(wiring.Component):
         # Requests: a ring of `window` buffers; the counters have one bit more than an index, to tell full from empty.
         filled = Signal(slot_bits + 1)
         taken = Signal(slot_bits + 1)
-        ends = [Signal(offset_bits, name=f"end_{slot}") for slot in range(self._window)]
+        ends = [Signal(offset_bits, name=f"end_{slot}", reset_less=True) for slot in range(self._window)]
         request_write, request_read = requests.write_port(), requests.read_port()
         m.d.comb += [
             receiver.line_error.eq(self.line_error),
@@ -119,7 +135,7 @@ class LinkCore(wiring.Component):
 
         # Responses: written by the writer, read by the transmitter; the memory test borrows both ports.
         response_write, response_read = responses.write_port(), responses.read_port()
-        sending_slot = Signal(slot_bits)
+        sending_slot = Signal(slot_bits, reset_less=True)
         m.d.comb += [
             writer.open.eq(executor.open),
             writer.close.eq(executor.close),
@@ -152,7 +168,6 @@ class LinkCore(wiring.Component):
                 response_read.addr.eq(Cat(transmitter.read_at, sending_slot)),
             ]
 
-        # Counters, in the order of COUNTER_FIELDS and MEMTEST_FIELDS.
         events = {
             "frames_ok": receiver.good,
             "frames_bad": receiver.bad,
@@ -160,21 +175,20 @@ class LinkCore(wiring.Component):
             "dropped": receiver.dropped,
             "engine_timeouts": executor.timed_out,
         }
-        counters = {field.name: Signal(8 * field.size, name=field.name) for field in COUNTER_FIELDS}
-        for name, counter in counters.items():
-            with m.If(events[name]):
+        record: dict[str, Value] = {
+            "memory_difference": march.difference,
+            "memory_address": march.at,
+        }
+        sizes = {field.name: 8 * field.size for field in STATUS_FIELDS}
+        for name, event in events.items():
+            record[name] = counter = Signal(sizes[name], name=name)
+            with m.If(event):
                 m.d.sync += counter.eq(counter + 1)
-        m.d.comb += executor.records.eq(
-            Cat(
-                Const(0, 8 * COUNTERS_AT),
-                *(counters[field.name] for field in COUNTER_FIELDS),
-                *(getattr(march, field.name) for field in MEMTEST_FIELDS),
-            )
-        )
+        m.d.comb += executor.record.eq(Cat(_padded(record[name], size) for name, size in sizes.items()))
 
         m.d.comb += [
             self.engine_reset.eq(executor.engine_reset),
-            self.led_link.eq(counters["frames_ok"][2]),
+            self.led_link.eq(record["frames_ok"][2]),
             self.led_busy.eq(executor.busy),
         ]
         with m.If(receiver.bad | executor.timed_out):

@@ -24,6 +24,8 @@ class SerialCrc32(wiring.Component):
         With ``start``: instead of taking a byte, moves the register down by one byte, to read the CRC out of ``crc[:8]``.
     busy : ``Out(1)``
         High for the 8 cycles after ``start``.
+    byte : ``Out(8)``
+        The byte taken last, while ``busy`` is low.
     crc : ``Out(32)``
         The CRC so far: the complement of the usual register, so that it starts with zeros, which every FPGA can.
     """
@@ -36,27 +38,35 @@ class SerialCrc32(wiring.Component):
                 "data": In(8),
                 "drain": In(1),
                 "busy": Out(1),
+                "byte": Out(8),
                 "crc": Out(32),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        data = Signal(8)
+        # Only `left` needs a reset: the others are written before they are looked at. (On iCE40 each reset costs logic.)
         left = Signal(4)
-        draining = Signal()
+        draining = Signal(reset_less=True)
+        byte = Signal(8, reset_less=True)
+        crc = Signal(32, reset_less=True)
         feedback = Signal()
         # The register that the standard describes is ~crc; complementing both sides of its rule leaves the exclusive or
         # of the polynomial as it is and turns the zero that is shifted in, and crc[0], over.
-        m.d.comb += [self.busy.eq(left != 0), feedback.eq(~(self.crc[0] ^ data[0]) & ~draining)]
+        m.d.comb += [
+            self.busy.eq(left != 0),
+            self.byte.eq(byte),
+            self.crc.eq(crc),
+            feedback.eq(~(crc[0] ^ byte[0]) & ~draining),
+        ]
         with m.If(self.busy):
             m.d.sync += [
-                self.crc.eq(Cat(self.crc[1:], Const(1, 1)) ^ (feedback.replicate(32) & CRC_POLYNOMIAL)),
-                data.eq(data >> 1),
+                crc.eq(Cat(crc[1:], Const(1, 1)) ^ (feedback.replicate(32) & CRC_POLYNOMIAL)),
+                byte.eq(byte.rotate_right(1)),
                 left.eq(left - 1),
             ]
         with m.If(self.start):
-            m.d.sync += [data.eq(self.data), draining.eq(self.drain), left.eq(8)]
+            m.d.sync += [byte.eq(self.data), draining.eq(self.drain), left.eq(8)]
         with m.If(self.clear):
-            m.d.sync += [self.crc.eq(0), left.eq(0)]
+            m.d.sync += [crc.eq(0), left.eq(0)]
         return m

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .protocol import (
-    COUNTER_FIELDS,
+    FRAME_RESERVE,
     HEADER_BYTES,
-    MEMTEST_FIELDS,
     NAK_RESERVE,
     RESPONSE_BIT,
+    STATUS_FIELDS,
     Command,
     Identity,
     Status,
     size_of,
 )
 
-IDENTITY_AT = HEADER_BYTES
-COUNTERS_AT = HEADER_BYTES
-MEMTEST_AT = COUNTERS_AT + size_of(COUNTER_FIELDS)
-RECORDS_BYTES = MEMTEST_AT + size_of(MEMTEST_FIELDS)
-"""Where each record begins in the offsets that the body counts through (a payload begins behind its header), and the
-end of the last; 16 bytes in all, so that four address bits select one."""
+BODY_AT = HEADER_BYTES
+"""Offset of a response's first byte behind the header, as in the request."""
+
+
+def _reached(count: Value, end: int) -> Value:
+    """Whether ``count``, which counts up from below, has come to ``end``: all bits of ``end`` are set for the first time."""
+    return Cat(count[bit] for bit in range(end.bit_length()) if end >> bit & 1).all()
 
 
 class Source(enum.Enum, shape=3):  # type: ignore[call-arg]
@@ -33,7 +34,7 @@ class Source(enum.Enum, shape=3):  # type: ignore[call-arg]
     NOTHING = 0
     ECHO = 1
     IDENTITY = 2
-    RECORDS = 3
+    STATUS = 3
     ENGINE = 4
 
 
@@ -68,8 +69,8 @@ class Executor(wiring.Component):
         The engine.
     march_start, march_busy, background
         The memory test.
-    records : ``In(8 * 16)``
-        Counters and memory test record, by offset.
+    record : ``In(8 * size)``
+        The status record.
     repeated, timed_out, synced
         Strobes for the counters: a kept response is sent again; a RUN was given up; a session began.
     busy : ``Out(1)``
@@ -104,7 +105,7 @@ class Executor(wiring.Component):
                 "march_start": Out(1),
                 "march_busy": In(1),
                 "background": Out(8),
-                "records": In(8 * RECORDS_BYTES),
+                "record": In(8 * size_of(STATUS_FIELDS)),
                 "repeated": Out(1),
                 "timed_out": Out(1),
                 "synced": Out(1),
@@ -112,106 +113,113 @@ class Executor(wiring.Component):
             }
         )
 
+    def _too_long(self, length: Value) -> Value:
+        """Whether ``length`` exceeds the largest payload, which is the frame buffer less FRAME_RESERVE, a power of two."""
+        low = (FRAME_RESERVE - 1).bit_length()
+        return length[self._offset_bits :].any() | (length[low : self._offset_bits].all() & length[:low].any())
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         window = self._identity.window
 
-        rom_init = bytes(IDENTITY_AT) + self._identity.to_bytes()
+        rom_init = bytes(BODY_AT) + self._identity.to_bytes()
         m.submodules.rom = rom = Memory(
             shape=8, depth=len(rom_init), init=rom_init, attrs={"rom_block": 1, "rom_style": "block"}
         )
         rom_read = rom.read_port()
 
-        header = Signal(8 * HEADER_BYTES)
+        # A register without a reset is written before it is looked at; on iCE40 each reset of an enabled one costs logic.
+        header = Signal(8 * HEADER_BYTES, reset_less=True)
         command, sequence, arg = header[0:8], header[8:16], header[16:32]
-        next_sequence = Signal(8)
+        next_sequence = Signal(8, reset_less=True)
         in_session = Signal()
         kept = Signal(window)  # which response buffers hold a response that may be asked for again
-        is_nak = Signal()
+        is_nak = Signal(reset_less=True)
+        reason = Signal(2, reset_less=True)
         nak_due = Signal()
-        status = Signal(8)
-        source = Signal(Source)
-        end = Signal(self._offset_bits)
-        expected = Signal(range(self._identity.max_payload + 1))  # engine bytes still to come
-        index = Signal(range(HEADER_BYTES))
-        watchdog = Signal(self._watchdog_bits + 1)
+        source = Signal(Source, reset_less=True)
+        watchdog = Signal(self._watchdog_bits + 1, reset_less=True)
 
-        # The byte at `read_at` is on the read ports from the second cycle on.
-        fresh = Signal()
+        # One offset counts through the request's header, then through header and body of the response. The byte at this
+        # offset is on the read ports from the second cycle on.
+        at = Signal(self._offset_bits, reset_less=True)
+        fresh = Signal(reset_less=True)
         advance = Signal()
         m.d.sync += fresh.eq(1)
         with m.If(advance):
-            m.d.sync += [self.read_at.eq(self.read_at + 1), fresh.eq(0)]
-        m.d.comb += rom_read.addr.eq(self.read_at)
+            m.d.sync += [at.eq(at + 1), fresh.eq(0)]
+        m.d.comb += [self.read_at.eq(at), rom_read.addr.eq(at)]
 
-        buffer = sequence[: self._slot_bits]
+        # Status codes are 0 to 3, and 0x40 to 0x42 for a NAK.
+        status = Cat(reason, Const(0, 4), is_nak, Const(0, 1))
+
+        buffer = Signal(self._slot_bits, reset_less=True)
         behind = Signal(8)
         repetition = Signal()
         m.d.comb += [
-            self.slot.eq(Mux(is_nak, 0, sequence)),
+            self.slot.eq(Mux(is_nak, 0, buffer)),
             self.origin.eq(Mux(is_nak, (1 << self._offset_bits) - NAK_RESERVE, 0)),
-            self.background.eq(arg),
+            self.background.eq(arg[:8]),
             behind.eq(sequence - next_sequence),
             repetition.eq(behind[self._slot_bits :].all() & kept.bit_select(buffer, 1)),
         ]
         with m.If(self.bad_frame):
             m.d.sync += nak_due.eq(1)
 
-        def refuse(reason: Status) -> None:
-            m.d.sync += [is_nak.eq(1), status.eq(reason), source.eq(Source.NOTHING)]
+        def refuse(code: Status) -> None:
+            m.d.sync += [is_nak.eq(1), reason.eq(code & 3), source.eq(Source.NOTHING)]
             m.d.comb += self.frame_done.eq(1)
             m.next = "WAIT"
 
         with m.FSM(name="execute") as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
-                m.d.sync += [self.read_at.eq(0), fresh.eq(0), is_nak.eq(0), status.eq(Status.OK), index.eq(0)]
+                m.d.sync += [at.eq(0), fresh.eq(0), is_nak.eq(0), reason.eq(Status.OK), source.eq(Source.NOTHING)]
                 with m.If(self.frame_valid):
                     m.next = "HEADER"
                 with m.Elif(nak_due):
-                    m.d.sync += [nak_due.eq(0), header.eq(0), is_nak.eq(1), status.eq(Status.BAD_FRAME)]
-                    m.d.sync += source.eq(Source.NOTHING)
+                    m.d.sync += [nak_due.eq(0), header.eq(0), is_nak.eq(1), reason.eq(Status.BAD_FRAME & 3)]
                     m.next = "WAIT"
 
             with m.State("HEADER"):
                 with m.If(fresh):
                     m.d.comb += advance.eq(1)
-                    m.d.sync += [header.eq(Cat(header[8:], self.read_data)), index.eq(index + 1)]
-                    with m.If(index == HEADER_BYTES - 1):
+                    m.d.sync += header.eq(Cat(header[8:], self.read_data))
+                    m.d.sync += buffer.eq(header[16:])  # the sequence number, when the last byte comes
+                    with m.If(at[:2] == HEADER_BYTES - 1):
                         m.next = "DECIDE"
 
             with m.State("DECIDE"):
-                m.d.sync += expected.eq(arg)
                 with m.If(command & RESPONSE_BIT):
                     m.d.comb += self.frame_done.eq(1)
                     m.next = "IDLE"
                 with m.Elif(command == Command.SYNC):
-                    m.d.sync += [source.eq(Source.ECHO), end.eq(self.frame_end)]
+                    m.d.sync += source.eq(Source.ECHO)
                     m.next = "QUIET"
                 with m.Elif(~in_session):
                     refuse(Status.NOT_SYNCED)
                 with m.Elif(behind == 0):
-                    m.d.sync += [next_sequence.eq(next_sequence + 1), source.eq(Source.NOTHING), end.eq(self.frame_end)]
+                    m.d.sync += next_sequence.eq(sequence + 1)
                     m.next = "WAIT"
                     with m.Switch(command):
                         with m.Case(Command.PING):
                             m.d.sync += source.eq(Source.ECHO)
                         with m.Case(Command.IDENTIFY):
-                            m.d.sync += [source.eq(Source.IDENTITY), end.eq(len(rom_init))]
+                            m.d.sync += source.eq(Source.IDENTITY)
                         with m.Case(Command.STATUS):
-                            m.d.sync += [source.eq(Source.RECORDS), end.eq(MEMTEST_AT)]
+                            m.d.sync += source.eq(Source.STATUS)
                         with m.Case(Command.MEMTEST):
-                            m.d.sync += [source.eq(Source.RECORDS), end.eq(RECORDS_BYTES)]
+                            m.d.sync += source.eq(Source.STATUS)
                             m.next = "QUIET"
                         with m.Case(Command.RESET):
                             m.d.sync += self.engine_reset.eq(1)
                         with m.Case(Command.RUN):
-                            with m.If(arg > self._identity.max_payload):
-                                m.d.sync += status.eq(Status.BAD_LENGTH)
+                            with m.If(self._too_long(arg)):
+                                m.d.sync += reason.eq(Status.BAD_LENGTH)
                             with m.Else():
                                 m.d.sync += source.eq(Source.ENGINE)
                         with m.Default():
-                            m.d.sync += status.eq(Status.UNKNOWN_COMMAND)
+                            m.d.sync += reason.eq(Status.UNKNOWN_COMMAND)
                 with m.Elif(repetition):
                     m.d.comb += [self.frame_done.eq(1), self.repeated.eq(1)]
                     m.next = "SEND"
@@ -228,7 +236,6 @@ class Executor(wiring.Component):
                         m.next = "OPEN"
                     with m.Else():
                         m.d.comb += self.march_start.eq(1)
-                        m.d.sync += self.read_at.eq(MEMTEST_AT)
                         m.next = "MARCH"
             with m.State("MARCH"):
                 with m.If(~self.march_busy):
@@ -239,45 +246,54 @@ class Executor(wiring.Component):
                 with m.If(~self.sending | (self.sending_slot != self.slot)):
                     m.next = "OPEN"
             with m.State("OPEN"):
-                m.d.sync += index.eq(0)
+                m.d.sync += at.eq(0)
                 with m.If(self.writer_ready):
                     m.d.comb += self.open.eq(1)
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                words = Array([command | RESPONSE_BIT, sequence, status, next_sequence])
-                m.d.comb += [self.w.valid.eq(1), self.w.payload.eq(words[index])]
-                m.d.sync += watchdog.eq(0)
+                # Four steps turn the request's header once around; its second half is not sent.
+                m.d.comb += [self.w.valid.eq(1), self.w.payload.eq(header[:8]), advance.eq(self.w.ready)]
                 with m.If(self.w.ready):
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(index == HEADER_BYTES - 1):
-                        m.d.sync += self.engine_reset.eq(0)
-                        m.next = "BODY"
+                    m.d.sync += header.eq(header.rotate_right(8))
+                with m.Switch(at[:2]):
+                    with m.Case(0):
+                        m.d.comb += self.w.payload[7].eq(1)  # RESPONSE_BIT
+                    with m.Case(2):
+                        m.d.comb += self.w.payload.eq(status)
+                    with m.Case(3):
+                        m.d.comb += self.w.payload.eq(next_sequence)
+                m.d.sync += watchdog.eq(0)
+                with m.If(self.w.ready & (at[:2] == HEADER_BYTES - 1)):
+                    m.d.sync += self.engine_reset.eq(0)
+                    m.next = "BODY"
 
             with m.State("BODY"):
                 more = Signal()
-                m.d.comb += more.eq(self.read_at != end)
+                m.d.comb += more.eq(at != self.frame_end)
                 with m.Switch(source):
                     with m.Case(Source.ENGINE):
+                        # The engine's bytes are counted down in the request's argument.
+                        wanted = arg != 0
                         m.d.comb += [
                             self.engine_i.valid.eq(fresh & more),
                             self.engine_i.payload.eq(self.read_data),
                             advance.eq(self.engine_i.valid & self.engine_i.ready),
                             self.w.payload.eq(self.engine_o.payload),
-                            self.w.valid.eq(self.engine_o.valid & (expected != 0)),
-                            self.engine_o.ready.eq(self.w.ready & (expected != 0)),
+                            self.w.valid.eq(self.engine_o.valid & wanted),
+                            self.engine_o.ready.eq(self.w.ready & wanted),
                         ]
                         m.d.sync += watchdog.eq(watchdog + 1)
                         with m.If(self.w.valid & self.w.ready):
-                            m.d.sync += expected.eq(expected - 1)
+                            m.d.sync += arg.eq(arg - 1)
                         with m.If(advance | (self.w.valid & self.w.ready)):
                             m.d.sync += watchdog.eq(0)
-                        with m.If(~more & (expected == 0)):
+                        with m.If(~more & ~wanted):
                             m.next = "CLOSE"
                         with m.Elif(watchdog[-1]):
                             m.d.comb += self.timed_out.eq(1)
                             m.d.sync += [
                                 self.engine_reset.eq(1),
-                                status.eq(Status.ENGINE_TIMEOUT),
+                                reason.eq(Status.ENGINE_TIMEOUT),
                                 source.eq(Source.NOTHING),
                             ]
                             m.next = "OPEN"
@@ -287,10 +303,12 @@ class Executor(wiring.Component):
                         m.d.comb += [self.w.valid.eq(fresh & more), advance.eq(self.w.valid & self.w.ready)]
                         with m.Switch(source):
                             with m.Case(Source.IDENTITY):
-                                m.d.comb += self.w.payload.eq(rom_read.data)
-                            with m.Case(Source.RECORDS):
-                                record = self.records.word_select(self.read_at[:4], 8)
-                                m.d.comb += self.w.payload.eq(record)
+                                m.d.comb += [self.w.payload.eq(rom_read.data), more.eq(~_reached(at, len(rom_init)))]
+                            with m.Case(Source.STATUS):
+                                m.d.comb += [
+                                    self.w.payload.eq(self.record.word_select((at - BODY_AT)[:3], 8)),
+                                    more.eq(~_reached(at, BODY_AT + size_of(STATUS_FIELDS))),
+                                ]
                             with m.Default():
                                 m.d.comb += self.w.payload.eq(self.read_data)
                         with m.If(~more):

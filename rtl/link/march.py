@@ -12,7 +12,7 @@ transition, address-decoder and unlinked coupling fault between words; 0 and 1 a
 
 
 class MemoryMarch(wiring.Component):
-    """Runs March C- once; takes ``6 * 2 * 2**address_bits`` cycles.
+    """Runs March C- once, up to the first wrong byte; takes at most ``6 * 2 * 2**address_bits`` cycles.
 
     Members
     -------
@@ -24,8 +24,8 @@ class MemoryMarch(wiring.Component):
         The memory is in use.
     at, read_data, write_en, write_data
         The memory's ports; reading has one cycle of latency.
-    failures, address, difference : ``Out``
-        Wrong reads (stops at 65535), address of the last one, and all bits that were wrong in any of them.
+    difference : ``Out(8)``
+        Not 0 if a read differed, in these bits; its address stays on ``at``.
     """
 
     def __init__(self, address_bits: int):
@@ -39,47 +39,41 @@ class MemoryMarch(wiring.Component):
                 "read_data": In(8),
                 "write_en": Out(1),
                 "write_data": Out(8),
-                "failures": Out(16),
-                "address": Out(16),
                 "difference": Out(8),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step = Signal(self._address_bits)
-        phase = Signal(range(PHASES))
+        step = Signal(self._address_bits, reset_less=True)
+        phase = Signal(range(PHASES), reset_less=True)
+        difference = Signal(8)
         wrong = Signal(8)
         m.d.comb += [
             self.at.eq(Mux(phase >= 3, ~step, step)),
             # Phases alternate: each reads the value that the previous one wrote and writes its complement.
             self.write_data.eq(Mux(phase[0], ~self.background, self.background)),
             wrong.eq(self.read_data ^ ~self.write_data),
+            self.difference.eq(difference),
         ]
         with m.FSM(name="march"):
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += [
-                        step.eq(0),
-                        phase.eq(0),
-                        self.failures.eq(0),
-                        self.address.eq(0),
-                        self.difference.eq(0),
-                    ]
+                    m.d.sync += [step.eq(0), phase.eq(0), difference.eq(0)]
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += self.busy.eq(1)
                 m.next = "CHECK"
             with m.State("CHECK"):
                 m.d.comb += [self.busy.eq(1), self.write_en.eq(phase != PHASES - 1)]
-                m.d.sync += step.eq(step + 1)
                 m.next = "READ"
                 with m.If((phase != 0) & (wrong != 0)):
-                    m.d.sync += [self.address.eq(self.at), self.difference.eq(self.difference | wrong)]
-                    with m.If(self.failures != 0xFFFF):
-                        m.d.sync += self.failures.eq(self.failures + 1)
-                with m.If(step.all()):
-                    m.d.sync += phase.eq(phase + 1)
-                    with m.If(phase == PHASES - 1):
-                        m.next = "IDLE"
+                    m.d.sync += difference.eq(wrong)
+                    m.next = "IDLE"
+                with m.Else():
+                    m.d.sync += step.eq(step + 1)
+                    with m.If(step.all()):
+                        m.d.sync += phase.eq(phase + 1)
+                        with m.If(phase == PHASES - 1):
+                            m.next = "IDLE"
         return m

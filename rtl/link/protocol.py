@@ -137,13 +137,13 @@ COMMANDS = (
     ),
     CommandSpec(Command.PING, "PING", "0", "any bytes", "the same bytes", "link loop-back through both frame buffers"),
     CommandSpec(Command.IDENTIFY, "IDENTIFY", "0", "none", "the identity record", "who are you"),
-    CommandSpec(Command.STATUS, "STATUS", "0", "none", "the counters", "what happened on the line since power-up"),
+    CommandSpec(Command.STATUS, "STATUS", "0", "none", "the status record", "what happened since power-up"),
     CommandSpec(
         Command.MEMTEST,
         "MEMTEST",
         "background byte b",
         "none",
-        "the memory test record",
+        "the status record",
         "March C- with b and its complement over the response buffers; forgets the kept responses",
     ),
     CommandSpec(Command.RESET, "RESET", "0", "none", "none", "resets the engine to its power-up state"),
@@ -181,18 +181,19 @@ IDENTITY_FIELDS = (
     Field("model_hash", 32, "bytes", "SHA-256 of the graph or core that the bitstream was built from"),
 )
 
-COUNTER_FIELDS = (
-    Field("frames_ok", 2, "uint", "frames with a right CRC, modulo 65536"),
-    Field("frames_bad", 2, "uint", "broken, short or too long frames, modulo 65536"),
+STATUS_FIELDS = (
+    Field("frames_ok", 1, "uint", "frames with a right CRC, modulo 256"),
+    Field("frames_bad", 1, "uint", "broken, short or too long frames, modulo 256"),
     Field("repeats", 1, "uint", "kept responses sent again, modulo 256"),
     Field("dropped", 1, "uint", "frames dropped because every buffer was full, modulo 256"),
     Field("engine_timeouts", 1, "uint", "RUNs given up by the watchdog, modulo 256"),
-)
-
-MEMTEST_FIELDS = (
-    Field("failures", 2, "uint", "reads that differed, stops at 65535"),
-    Field("address", 2, "uint", "address of the last such read"),
-    Field("difference", 1, "uint", "bits that were wrong in any of them"),
+    Field(
+        "memory_difference",
+        1,
+        "uint",
+        "wrong bits of the byte at which the last memory test stopped; 0 if all was right",
+    ),
+    Field("memory_address", 2, "uint", "its address"),
 )
 
 ENGINES = {0: "none", 1: "logic", 2: "spiking", 3: "gated", 4: "loopback"}

@@ -9,6 +9,9 @@ from amaranth.lib.wiring import In, Out
 from .crc import SerialCrc32
 from .protocol import CRC_BYTES, CRC_RESIDUE, DELIMITER, HEADER_BYTES
 
+SHORTEST_BITS = (HEADER_BYTES + CRC_BYTES - 1).bit_length()
+"""The shortest frame has 2**3 bytes, so one bit above these says that a frame is long enough."""
+
 
 class FrameReceiver(wiring.Component):
     """Decodes frames into the buffer that is free, and says at each border whether the frame was right.
@@ -62,11 +65,11 @@ class FrameReceiver(wiring.Component):
         m = Module()
         m.submodules.crc = crc = SerialCrc32()
 
-        count = Signal(self._offset_bits)
-        left = Signal(8)  # data bytes left in the COBS block, plus one; 0 before the first block
-        owed = Signal()  # whether the next code byte stands for a zero
-        broken = Signal()
-        homeless = Signal()
+        count = Signal(self._offset_bits, reset_less=True)
+        left = Signal(8, reset_less=True)  # data bytes left in the COBS block, plus one; 0 before the first block
+        owed = Signal(reset_less=True)  # whether the next code byte stands for a zero
+        broken = Signal(reset_less=True)
+        homeless = Signal(reset_less=True)
         emit = Signal()
         complete = Signal()
 
@@ -88,7 +91,7 @@ class FrameReceiver(wiring.Component):
                     m.d.comb += self.dropped.eq(1)
                 with m.Elif(broken | ~complete):
                     m.d.comb += self.bad.eq(1)
-                with m.Elif((crc.crc == CRC_RESIDUE) & (count >= HEADER_BYTES + CRC_BYTES)):
+                with m.Elif((crc.crc == CRC_RESIDUE) & count[SHORTEST_BITS:].any()):
                     m.d.comb += self.good.eq(1)
                 with m.Elif(count != 0):
                     m.d.comb += self.bad.eq(1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .core import LinkCore
+from .core import LinkCore, complete
 from .protocol import Identity
 from .uart import UartReceiver, UartTransmitter, uart_divisor
 
@@ -62,10 +64,12 @@ class LinkShell(wiring.Component):
         watchdog_cycles: int | None = None,
     ):
         self._divisor = uart_divisor(identity.clock_hz, baud)
-        self._core = LinkCore(
-            identity.with_link(baud=baud), frame_bytes=frame_bytes, window=window, watchdog_cycles=watchdog_cycles
-        )
-        self.identity = self._core.identity
+        self._buffers: dict[str, Any] = {
+            "frame_bytes": frame_bytes,
+            "window": window,
+            "watchdog_cycles": watchdog_cycles,
+        }
+        self.identity = complete(identity.with_link(baud=baud), **self._buffers)
         super().__init__(
             {
                 "rx": In(1, init=1),
@@ -81,7 +85,7 @@ class LinkShell(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.core = core = self._core
+        m.submodules.core = core = LinkCore(self.identity, **self._buffers)
         m.submodules.receiver = receiver = UartReceiver(self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self._divisor)
         m.d.comb += [

@@ -46,11 +46,12 @@ class FrameTransmitter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        first = Signal()
-        m.d.comb += self.o.payload.eq(self.read_data)
+        first = Signal(reset_less=True)
+        at = Signal(self._offset_bits, reset_less=True)
+        m.d.comb += [self.o.payload.eq(self.read_data), self.read_at.eq(at)]
         with m.FSM(name="transmit"):
             with m.State("IDLE"):
-                m.d.sync += [self.read_at.eq(self.origin), first.eq(1)]
+                m.d.sync += [at.eq(self.origin), first.eq(1)]
                 with m.If(self.send):
                     m.next = "FETCH"
             with m.State("FETCH"):
@@ -59,7 +60,7 @@ class FrameTransmitter(wiring.Component):
             with m.State("OFFER"):
                 m.d.comb += [self.busy.eq(1), self.o.valid.eq(1)]
                 with m.If(self.o.ready):
-                    m.d.sync += [self.read_at.eq(self.read_at + 1), first.eq(0)]
+                    m.d.sync += [at.eq(at + 1), first.eq(0)]
                     m.next = "FETCH"
                     with m.If((self.read_data == DELIMITER) & ~first):
                         m.next = "IDLE"

@@ -68,9 +68,9 @@ class UartReceiver(wiring.Component):
         m.submodules.synchronise = FFSynchronizer(self.rx, rx, init=1)
         m.d.sync += last.eq(rx)
 
-        timer = Signal(range(self._divisor))
-        bits = Signal(range(10))
-        shift = Signal(8)
+        timer = Signal(range(self._divisor), reset_less=True)
+        bits = Signal(range(10), reset_less=True)
+        shift = Signal(8, reset_less=True)
         tick = timer == 0
         m.d.comb += self.o.payload.eq(shift)
         # `shift` holds its byte until the next start bit's data arrive, so the strobes may be registered.
@@ -122,7 +122,7 @@ class UartTransmitter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        timer = Signal(range(self._divisor))
+        timer = Signal(range(self._divisor), reset_less=True)
         # Start bit, data, stop bit, and a marker above them: when only the marker is left, all bits have had their time.
         shift = Signal(11, init=1)
         tick = timer == 0

@@ -13,7 +13,7 @@ from .protocol import CRC_BYTES, DELIMITER
 class FrameWriter(wiring.Component):
     """Builds ``00 COBS(bytes CRC-32) 00`` in memory. A COBS code byte is written when its block is complete.
 
-    Takes one byte every 10 cycles.
+    Takes one byte every 12 cycles.
 
     Parameters
     ----------
@@ -55,11 +55,10 @@ class FrameWriter(wiring.Component):
         m = Module()
         m.submodules.crc = crc = SerialCrc32()
 
-        at = Signal(self._offset_bits)  # where the next byte goes
-        code_at = Signal(self._offset_bits)  # where the open block's code byte goes
-        run = Signal(8)  # that code: 1 + data bytes in the block
+        at = Signal(self._offset_bits, reset_less=True)  # where the next byte goes
+        code_at = Signal(self._offset_bits, reset_less=True)  # where the open block's code byte goes
+        run = Signal(8, reset_less=True)  # that code: 1 + data bytes in the block
         trailer = Signal(range(CRC_BYTES + 1))  # CRC bytes still to come
-        byte = Signal(8)
 
         def end_block() -> None:
             m.d.comb += [self.write_en.eq(1), self.write_at.eq(code_at), self.write_data.eq(run)]
@@ -67,24 +66,14 @@ class FrameWriter(wiring.Component):
 
         m.d.comb += [
             self.write_at.eq(at),
-            byte.eq(Mux(trailer != 0, crc.crc[:8], self.i.payload)),
-            self.write_data.eq(byte),
-            crc.data.eq(byte),
+            self.write_data.eq(crc.byte),
+            crc.data.eq(Mux(trailer != 0, crc.crc[:8], self.i.payload)),
             crc.drain.eq(trailer != 0),
         ]
 
-        def take_byte() -> None:
-            m.d.comb += crc.start.eq(1)
-            with m.If(byte == 0):
-                end_block()
-            with m.Else():
-                m.d.comb += self.write_en.eq(1)
-                m.d.sync += [at.eq(at + 1), run.eq(run + 1)]
-            m.next = "SHIFT"
-
         with m.FSM(name="write"):
             with m.State("READY"):
-                m.d.comb += [self.ready.eq(1), self.i.ready.eq(1)]
+                m.d.comb += [self.ready.eq(1), self.i.ready.eq(1), crc.start.eq(self.i.valid)]
                 with m.If(self.open):
                     m.d.sync += at.eq(self.origin)
                     m.next = "BORDER"
@@ -92,27 +81,37 @@ class FrameWriter(wiring.Component):
                     m.d.sync += trailer.eq(CRC_BYTES)
                     m.next = "TRAILER"
                 with m.Elif(self.i.valid):
-                    take_byte()
+                    m.next = "SHIFT"
             with m.State("BORDER"):
                 m.d.comb += [self.write_en.eq(1), self.write_data.eq(DELIMITER), crc.clear.eq(1)]
-                m.d.sync += [at.eq(at + 1), trailer.eq(0)]
+                m.d.sync += at.eq(at + 1)
                 m.next = "FIRST"
             with m.State("FIRST"):
                 # Leaves room for the first code byte.
                 m.d.sync += [code_at.eq(at), at.eq(at + 1), run.eq(1)]
                 m.next = "READY"
             with m.State("TRAILER"):
-                take_byte()
+                m.d.comb += crc.start.eq(1)
+                m.next = "SHIFT"
             with m.State("SHIFT"):
+                with m.If(~crc.busy):
+                    m.next = "STORE"
+            with m.State("STORE"):
+                with m.If(crc.byte == 0):
+                    end_block()
+                with m.Else():
+                    m.d.comb += self.write_en.eq(1)
+                    m.d.sync += [at.eq(at + 1), run.eq(run + 1)]
+                m.next = "FULL"
+            with m.State("FULL"):
                 with m.If(run == 0xFF):
                     end_block()
-                with m.Elif(~crc.busy):
-                    m.next = "READY"
-                    with m.If(trailer != 0):
-                        m.d.sync += trailer.eq(trailer - 1)
-                        m.next = "TRAILER"
-                        with m.If(trailer == 1):
-                            m.next = "CODE"
+                m.next = "READY"
+                with m.If(trailer != 0):
+                    m.d.sync += trailer.eq(trailer - 1)
+                    m.next = "TRAILER"
+                    with m.If(trailer == 1):
+                        m.next = "CODE"
             with m.State("CODE"):
                 end_block()
                 # end_block leaves room for another code byte: the border goes there.

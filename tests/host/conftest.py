@@ -131,10 +131,10 @@ class TableModel:
         if command == 3:
             return self.OK, self.identity()
         if command == 4:
-            return self.OK, bytes(7)
+            return self.OK, bytes(8)
         if command == 5:
             self.kept.clear()
-            return self.OK, bytes(5)
+            return self.OK, bytes(8)
         if command == 6:
             self.engine.reset()
             self.half = self.ready = b""

@@ -116,6 +116,11 @@ class Line:
         self.ctx = ctx
         self.bench = bench
         self.received = bytearray()
+        self.stuck = (0, 0)
+
+    def stick(self, address: int, mask: int) -> None:
+        """From now on these bits of a response buffer's byte are zero."""
+        self.stuck = (address, mask)
 
     async def send(self, data: bytes, spacing: int = 12) -> None:
         """Put bytes on the line, `spacing` cycles apart, as a UART does: without waiting for ready."""
@@ -169,7 +174,7 @@ def wire() -> SimpleNamespace:
 def play() -> Callable[..., None]:
     """Return ``play(script, engine="xor", **core)``: run an async script against a simulated core."""
 
-    def run(script: Script, *, engine: str = "xor", spacing_out: int = 1, **core: Any) -> None:
+    def run(script: Script, *, engine: str = "xor", spacing_out: int = 1, sticky: bool = False, **core: Any) -> None:
         core.setdefault("frame_bytes", 256)
         core.setdefault("window", 2)
         core.setdefault("watchdog_cycles", 1024)
@@ -195,7 +200,17 @@ def play() -> Callable[..., None]:
                     for _ in range(spacing_out - 1):
                         await ctx.tick()
 
+        async def hold(ctx: Any) -> None:
+            while True:
+                await ctx.tick()
+                address, mask = lines[0].stuck
+                if mask:
+                    cell = bench.core.responses[address]
+                    ctx.set(cell, ctx.get(cell) & ~mask)
+
         sim.add_testbench(main)
+        if sticky:
+            sim.add_testbench(hold, background=True)
         sim.add_testbench(listen, background=True)
         sim.run()
 

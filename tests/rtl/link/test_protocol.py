@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.rtl.link import document, protocol
-from neuroloom.rtl.link.core import LinkCore
+from neuroloom.rtl.link.core import complete
 from neuroloom.rtl.link.protocol import IDENTITY_FIELDS, Identity, pack, unpack
 from neuroloom.rtl.link.uart import uart_divisor
 
@@ -87,6 +87,6 @@ def test_divisors_that_are_refused():
 def test_parameters_that_are_refused():
     identity = Identity("none", "x", bytes(32), 0, 0, 24_000_000)
     with pytest.raises(InputError, match="frame_bytes must be a power of two from 256 to 4096, not 1000"):
-        LinkCore(identity, frame_bytes=1000, window=2)
+        complete(identity, frame_bytes=1000, window=2)
     with pytest.raises(InputError, match="window must be 1, 2, 4 or 8, not 3"):
-        LinkCore(identity, frame_bytes=1024, window=3)
+        complete(identity, frame_bytes=1024, window=3)
