@@ -78,7 +78,7 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
             (
                 "memory march",
                 march.passed,
-                text if march.passed else f"{text}, {march.failures} wrong, last at {march.address}",
+                text if march.passed else f"{text}, wrong at address {march.address} in bits {march.difference:#04x}",
             )
         )
         counters = device.status()
