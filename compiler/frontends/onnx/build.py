@@ -68,6 +68,11 @@ def constant_value(call: Call, data: np.ndarray, type_: Type | None = None, part
 
 def align(call: Call, tensors: Sequence[Const | Sym]) -> tuple[tuple[int, ...], int | None, list[Sym | np.ndarray]]:
     """Broadcast tensors: the per-sample result shape, its batch axis, and the operands (constants as per-sample arrays)."""
+    first = tensors[0]
+    if isinstance(first, Sym) and all(
+        isinstance(t, Sym) and t.shape == first.shape and t.batch == first.batch for t in tensors
+    ):
+        return first.shape, first.batch, list(tensors)  # type: ignore[arg-type]
     rank = max(t.rank for t in tensors)
     positions = {t.batch + rank - t.rank for t in tensors if isinstance(t, Sym) and t.batch is not None}
     if len(positions) > 1:

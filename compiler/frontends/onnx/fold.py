@@ -61,12 +61,12 @@ def fold(call: Call) -> list[Tensor] | None:
         )
         feeds = {name: array for name, array in zip(call.node.input, inputs, strict=True) if name}
         with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(function).run(None, feeds, attributes={})
+            computed: Any = ReferenceEvaluator(function).run(None, feeds, attributes={})
     except UnsupportedError:
         raise
     except Exception as e:  # the reference implementation raises whatever numpy does
         raise InputError(f"{call.where}: constant inputs do not fit the operator: {_short(e)}") from e
-    named = iter(results)
+    named = iter(computed)
     out: list[Tensor] = []
     for name in call.node.output:
         array = next(named) if name else np.zeros(0)
@@ -132,7 +132,7 @@ def _guard(call: Call, inputs: Sequence[np.ndarray | None]) -> None:
     elif call.op == "OneHot" and len(arrays) > 1:
         count = arrays[0].size * _product(arrays[1])
     elif call.op in ("Gather",) and len(arrays) == 2:
-        axis = call.int("axis", 0)
+        axis = call.integer("axis", 0)
         if arrays[0].ndim and -arrays[0].ndim <= axis < arrays[0].ndim:
             count = arrays[0].size // max(arrays[0].shape[axis], 1) * arrays[1].size
     elif call.op in ("MatMul", "Gemm", "Einsum", "EyeLike"):
@@ -210,19 +210,19 @@ SYMBOLIC.update(
 
 @symbolic("Cast")
 def _cast(call: Call, x: np.ndarray) -> np.ndarray:
-    if call.int("to") not in (6, 7):
+    if call.integer("to") not in (6, 7):
         call.refuse("a shape that depends on the batch size can only be cast to int32 or int64")
     return x
 
 
 @symbolic("Gather")
 def _gather(call: Call, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    return np.take(whole(x), settle(indices).astype(np.int64), axis=call.int("axis", 0))
+    return np.take(whole(x), settle(indices).astype(np.int64), axis=call.integer("axis", 0))
 
 
 @symbolic("Concat")
 def _concat(call: Call, *arrays: np.ndarray) -> np.ndarray:
-    return np.concatenate([whole(a) for a in arrays], axis=call.int("axis"))
+    return np.concatenate([whole(a) for a in arrays], axis=call.integer("axis"))
 
 
 @symbolic("Slice")
@@ -256,7 +256,7 @@ def _reshape(call: Call, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 @symbolic("Flatten")
 def _flatten(call: Call, x: np.ndarray) -> np.ndarray:
-    axis = call.int("axis", 1)
+    axis = call.integer("axis", 1)
     return x.reshape(math.prod(x.shape[:axis]), -1)
 
 
@@ -264,7 +264,7 @@ def _flatten(call: Call, x: np.ndarray) -> np.ndarray:
 def _reduce_prod(call: Call, x: np.ndarray, *rest: np.ndarray) -> np.ndarray:
     axes = call.ints_either(1, "axes")
     return np.asarray(
-        np.prod(x, axis=None if axes is None else tuple(axes), keepdims=bool(call.int("keepdims", 1))), object
+        np.prod(x, axis=None if axes is None else tuple(axes), keepdims=bool(call.integer("keepdims", 1))), object
     )
 
 
@@ -272,13 +272,13 @@ def _reduce_prod(call: Call, x: np.ndarray, *rest: np.ndarray) -> np.ndarray:
 def _reduce_sum(call: Call, x: np.ndarray, *rest: np.ndarray) -> np.ndarray:
     axes = call.ints_either(1, "axes")
     return np.asarray(
-        np.sum(x, axis=None if axes is None else tuple(axes), keepdims=bool(call.int("keepdims", 1))), object
+        np.sum(x, axis=None if axes is None else tuple(axes), keepdims=bool(call.integer("keepdims", 1))), object
     )
 
 
 @symbolic("Split")
 def _split(call: Call, x: np.ndarray, *rest: np.ndarray) -> list[np.ndarray]:
-    axis, count = call.int("axis", 0), len(call.node.output)
+    axis, count = call.integer("axis", 0), len(call.node.output)
     sizes = call.ints_either(1, "split") or [-(-x.shape[axis] // count)] * count
     return np.split(x, np.cumsum(sizes)[:-1].tolist(), axis=axis)
 
@@ -286,7 +286,7 @@ def _split(call: Call, x: np.ndarray, *rest: np.ndarray) -> list[np.ndarray]:
 @symbolic("Shape")
 def _shape(call: Call, x: np.ndarray) -> np.ndarray:
     rank = x.ndim
-    start, end = call.int("start", 0), call.int("end", rank)
+    start, end = call.integer("start", 0), call.integer("end", rank)
     return np.array(x.shape, np.int64)[slice(*slice(start, end).indices(rank))]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -25,6 +25,10 @@ MAX_ELEMENTS = 1 << 27
 MIN_OPSET = 7
 """Operator set from which on :data:`BROADCAST` operators broadcast like numpy; before, attributes said how."""
 BROADCAST = frozenset("Add Sub Mul Div Pow And Or Xor Greater Less Equal Gemm Sum Max Min Clip Slice".split())
+
+
+CUSTOM_VERSIONS = {"qonnx.custom_op.lnn": 3, "neuroloom": 1}
+"""Newest known version of each domain whose operators have a handler."""
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Importer:
         self.batch = batch
         self.batch_size = batch_size
         self.expand = expand
-        self.notes: list[str] = []
+        self.notes: dict[str, None] = {}
         self.sources: dict[str, str] = {}
         self.source = ""
 
@@ -95,8 +99,7 @@ class Importer:
 
     def note(self, text: str) -> None:
         """Keep a remark for the graph's records, once."""
-        if text not in self.notes:
-            self.notes.append(text)
+        self.notes[text] = None
 
     def stored(self, tensor: onnx.TensorProto, where: str) -> np.ndarray:
         """A tensor stored in an attribute."""
@@ -231,6 +234,12 @@ class Importer:
 
     def _version(self, domain: str, source: str, node: onnx.NodeProto, scope: Scope) -> int:
         version = scope.opsets.get(domain)
+        newest = CUSTOM_VERSIONS.get(domain)
+        if version is not None and newest is not None and version > newest:
+            raise UnsupportedError(
+                f"node {source!r} ({node.op_type}): version {version} of the domain {domain!r} is newer than {newest}, "
+                "the newest known here; write the model for that version"
+            )
         if version is None:
             if domain:
                 return 1
@@ -245,7 +254,7 @@ class Importer:
             )
         return version
 
-    def _unknown(self, call: Call) -> None:
+    def _unknown(self, call: Call) -> NoReturn:
         known = sorted(name for domain, name in HANDLERS if domain == call.domain)
         if not call.domain and defs.has(call.op):
             call.refuse(

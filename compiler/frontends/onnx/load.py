@@ -143,8 +143,8 @@ class _Reader:
             raise InputError(f"{self.label} must have an output")
         importer.run(self.model.graph.node, scope, [n for _, _, n in outputs])
         places = {n: a for n, a in self.batch.axes.items() if a}
-        for dtype, dims, output in outputs:
-            sym = self._shown(importer, scope.tensors[output], output, dtype, dims)
+        for dtype, shape, output in outputs:
+            sym = self._shown(importer, scope.tensors[output], output, dtype, shape)
             importer.builder.output(output, sym.name, _rule(importer, sym, output))
             if sym.batch:
                 places[output] = sym.batch
@@ -157,7 +157,7 @@ class _Reader:
         if not importer.batch:
             records["batch"] = "none"
         if importer.notes or self.narrowed:
-            records["notes"] = self.narrowed + importer.notes
+            records["notes"] = self.narrowed + list(importer.notes)
         if importer.sources:
             records["sources"] = importer.sources
         graph.records.update(records)

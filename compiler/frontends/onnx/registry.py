@@ -146,18 +146,18 @@ class Call:
         if found is None:
             return None
         if found.type != kind:
-            wanted = AttributeProto.AttributeType.Name(kind)  # type: ignore[arg-type]
+            wanted = AttributeProto.AttributeType.Name(kind)
             self.bad(f"attribute {name!r} must be {wanted}, not {AttributeProto.AttributeType.Name(found.type)}")
         return found
 
-    def int(self, name: str, default: int | None = None) -> int:
+    def integer(self, name: str, default: int | None = None) -> int:
         """An integer attribute; without a value and a default it is an error."""
         found = self._attribute(name, AttributeProto.INT)
         if found is None and default is None:
             self.bad(f"attribute {name!r} must be given")
         return default if found is None else found.i  # type: ignore[return-value]
 
-    def float(self, name: str, default: float) -> np.float32:
+    def real(self, name: str, default: float) -> np.float32:
         """A float attribute, a float32 as the file stores it."""
         found = self._attribute(name, AttributeProto.FLOAT)
         return np.float32(default if found is None else found.f)

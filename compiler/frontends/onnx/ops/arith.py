@@ -63,7 +63,7 @@ def _float_pair(call: Call, kind: str, p: Sym, q: Sym, batch: int | None) -> Sym
         singles = [build.grid(call, [o], p.dtype) for o in (p, q)]
         if any(s is None for s in singles):
             call.refuse(f"{reason}: an input is rounded", "scale by powers of two, or after this node")
-        (a, ua), (b, ub) = singles  # type: ignore[misc]
+        (a, ua), (b, ub) = singles
         return build.on_grid(call, call.importer.emit("mul", [*a, *b]), ua * ub, p.dtype, batch, reason)
     found = build.grid(call, [p, q], p.dtype)
     if found is None:
@@ -163,7 +163,7 @@ def mod(call: Call) -> Sym:
     divisors = np.unique(c)
     lo, hi = call.importer.range(x.name)
     divisor = int(divisors[0])
-    if len(divisors) == 1 and divisor > 0 and (lo >= 0 or not call.int("fmod", 0)):
+    if len(divisors) == 1 and divisor > 0 and (lo >= 0 or not call.integer("fmod", 0)):
         if divisor & (divisor - 1) == 0 and divisor > 1:
             type_ = Type(divisor.bit_length() - 1)
             name = call.importer.emit(
@@ -171,7 +171,7 @@ def mod(call: Call) -> Sym:
             )
             return build.integers(call, name, x.dtype, batch)
     wide = np.broadcast_to(c.astype(np.int64), shape)
-    function = np.fmod if call.int("fmod", 0) else np.mod
+    function = np.fmod if call.integer("fmod", 0) else np.mod
     if len(divisors) == 1:
         return build.tabulated(call, x, lambda q: function(q, divisor), x.dtype).with_(batch=batch)
     return build.tabulated_each(call, x, lambda q: function(q, wide), x.dtype).with_(batch=batch)
@@ -267,7 +267,7 @@ def clip(call: Call) -> Sym:
         if call.has(number):
             bound = np.asarray(call.const(number, name)).reshape(())
         elif name in call.attributes:
-            bound = np.array(call.float(name, 0), x.dtype)
+            bound = np.array(call.real(name, 0), x.dtype)
         if bound is not None and not (bound.dtype.kind == "f" and np.isinf(bound)):
             x = _extreme(call, kind, [x, Const(bound)], "lower" if number == 1 and call.has(2) else "")
     return x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -19,21 +20,21 @@ def _negated(call: Call, name: str) -> str:
 def _arg(call: Call, least: bool) -> Sym:
     """Position of the largest (or least) element; of equals the first, or the last with select_last_index."""
     x = call.sym(0)
-    axis = call.sample_axis(x, call.int("axis", 0), "choosing along")
+    axis = call.sample_axis(x, call.integer("axis", 0), "choosing along")
     if x.shape[axis] < 1:
         call.bad("the axis must not be empty")
     name, _ = build.ordered(call, x)
     if least:
         name = _negated(call, name)
-    keep = bool(call.int("keepdims", 1))
-    last = bool(call.int("select_last_index", 0))
+    keep = bool(call.integer("keepdims", 1))
+    last = bool(call.integer("select_last_index", 0))
     if x.order_of:
         call.record(f"{x.order_of} in front was dropped, because only the order of its values is used")
     out = call.importer.emit("argmax", [name], "index" if keep else "", axis=axis, last=last)
     shape = x.shape[:axis] + ((1,) if keep else ()) + x.shape[axis + 1 :]
     if keep:
         out = call.importer.emit("reshape", [out], shape=shape)
-    gone = call.axis(call.int("axis", 0), x.rank)
+    gone = call.axis(call.integer("axis", 0), x.rank)
     batch = x.batch if keep or x.batch is None else x.batch - (gone < x.batch)
     return Sym(out, INT64, shape, batch)
 
@@ -46,17 +47,17 @@ operator("ArgMin")(partial(_arg, least=True))
 def top_k(call: Call) -> list[Tensor]:
     """The k largest (or smallest) along an axis, and their positions; of equals the lower position first."""
     x = call.sym(0)
-    axis = call.sample_axis(x, call.int("axis", -1), "choosing along")
-    given = call.const_ints(1, "k") if call.has(1) else [call.int("k")]
+    axis = call.sample_axis(x, call.integer("axis", -1), "choosing along")
+    given = call.const_ints(1, "k") if call.has(1) else [call.integer("k")]
     k = int(given[0])
     if len(given) != 1 or not 1 <= k <= x.shape[axis]:
         call.bad(f"k must be one integer in 1..{x.shape[axis]}, not {given}")
-    if not call.int("sorted", 1):
+    if not call.integer("sorted", 1):
         call.record("the k results are given best first, although the model does not ask for an order")
     if x.order_of and k > 1:
         call.refuse(f"{x.order_of} in front rounds, so that equal values may change the order", "take TopK before it")
     name, order = build.ordered(call, x)
-    largest = bool(call.int("largest", 1))
+    largest = bool(call.integer("largest", 1))
     values, index = call.importer.emit_many("topk", [name], axis=axis, k=k, largest=largest)
     positions = Sym(index, INT64, call.importer.value(index).shape, x.batch)
     if x.order_of or order == 0:
@@ -72,7 +73,7 @@ def top_k(call: Call) -> list[Tensor]:
 _MARGIN = 64.0
 """How many units in the last place neighbouring results must differ."""
 
-_MONOTONE = {
+_MONOTONE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Sigmoid": lambda v: 1 / (1 + np.exp(-v)),
     "Tanh": np.tanh,
     "Exp": np.exp,
@@ -120,7 +121,7 @@ def softmax(call: Call) -> Sym:
     """Rising in each element; the largest stays the only largest as long as neighbouring inputs differ clearly."""
     x = call.sym(0)
     build.check_order_only(call, x)
-    call.sample_axis(x, call.int("axis", -1 if call.version >= 13 else 1), "normalising along")
+    call.sample_axis(x, call.integer("axis", -1 if call.version >= 13 else 1), "normalising along")
     values = np.unique(_values(call, x))
     if len(values) > 1 and np.diff(values).min() < _MARGIN * np.spacing(np.float32(max(np.abs(values).max(), 1.0))):
         call.refuse(f"{call.op} may merge inputs that differ by {np.diff(values).min()}", "take the output before it")

@@ -31,9 +31,9 @@ def gather(call: Call) -> Sym:
     if isinstance(indices, Sym):
         return _computed(call, data, indices)
     assert isinstance(data, Sym)
-    axis = call.sample_axis(data, call.int("axis", 0), "gathering along")
+    axis = call.sample_axis(data, call.integer("axis", 0), "gathering along")
     index = _checked(call, call.const(1, "indices"), data.shape[axis])
-    at = call.axis(call.int("axis", 0), data.rank)
+    at = call.axis(call.integer("axis", 0), data.rank)
     batch = data.batch if data.batch is None or at > data.batch else data.batch + index.ndim - 1
     name = call.importer.emit("gather", [data.name], indices=index.astype(np.int32), axis=axis)
     return build.move(call, data, name, batch, lambda a: np.take(a, index, axis)).with_(origin=None)
@@ -41,7 +41,7 @@ def gather(call: Call) -> Sym:
 
 def _computed(call: Call, data: Const | Sym, indices: Sym) -> Sym:
     build.need_integers(call, indices, "indices")
-    axis = call.axis(call.int("axis", 0), data.rank)
+    axis = call.axis(call.integer("axis", 0), data.rank)
     if isinstance(data, Sym):
         if data.batch is not None:
             call.refuse("computed indices into a computed tensor would mix samples", "use GatherElements")
@@ -92,7 +92,7 @@ def _bounded(call: Call, indices: Sym, size: int) -> str:
 def gather_elements(call: Call) -> Sym:
     """out[i][j] = data[index[i][j]][j] (axis 0): constant indices, or computed ones along the only axis of a sample."""
     data, indices = call.sym(0), call.tensor(1)
-    axis = call.sample_axis(data, call.int("axis", 0), "gathering along")
+    axis = call.sample_axis(data, call.integer("axis", 0), "gathering along")
     if indices.rank != data.rank:
         call.bad(f"indices must have {data.rank} axes like the data, not {indices.rank}")
     if isinstance(indices, Sym) and indices.data is None:
@@ -122,7 +122,7 @@ def gather_elements(call: Call) -> Sym:
 def gather_nd(call: Call) -> Sym:
     """Elements or slices by constant index tuples; the batch axis through batch_dims."""
     data = call.sym(0)
-    dims = call.int("batch_dims", 0)
+    dims = call.integer("batch_dims", 0)
     array = call.tensor(1)
     if isinstance(array, Sym) and array.data is None:
         call.refuse("GatherND is supported for constant indices only", "use Gather or GatherElements")
@@ -168,7 +168,7 @@ def pad(call: Call) -> Sym:
         index = np.pad(index, grow, constant_values=-1)
     elif mode in ("edge", "reflect", "wrap"):
         try:
-            index = np.pad(index, grow, mode=mode)  # type: ignore[call-overload]
+            index = np.pad(index, grow, mode=mode)
         except ValueError as e:
             call.bad(f"pads do not fit: {e}")
     else:
@@ -179,7 +179,7 @@ def pad(call: Call) -> Sym:
 
 def _fill(call: Call, x: Sym) -> int:
     """The integer that stands for the padding value."""
-    value = call.const(2, "the padding value").reshape(-1)[:1] if call.has(2) else np.array([call.float("value", 0.0)])
+    value = call.const(2, "the padding value").reshape(-1)[:1] if call.has(2) else np.array([call.real("value", 0.0)])
     value = build.number_constant(call, value.astype(x.dtype)) if value.size else np.zeros(1, x.dtype)
     return _integer_of(call, x, value)
 
@@ -228,7 +228,7 @@ def pool_geometry(call: Call, spatial: tuple[int, ...]) -> Four:
         call.bad(f"auto_pad must be NOTSET, SAME_UPPER, SAME_LOWER or VALID, not {auto!r}")
     if any(p >= e for p, e in zip(pads, [*extent, *extent], strict=True)):
         call.bad(f"pads must be smaller than the window {extent}, not {pads}")
-    if call.int("ceil_mode", 0):
+    if call.integer("ceil_mode", 0):
         for i, (d, e, s) in enumerate(zip(spatial, extent, strides, strict=True)):
             count = -(-(d + pads[i] + pads[n + i] - e) // s) + 1
             count -= (count - 1) * s >= d + pads[i]  # a window must start inside the image or its left padding
@@ -263,11 +263,11 @@ def max_pool(call: Call) -> list[Tensor]:
 
 
 def _blocks(call: Call) -> tuple[Sym, tuple[int, int, int], int]:
-    x, block = call.sym(0), call.int("blocksize")
+    x, block = call.sym(0), call.integer("blocksize")
     inner = x.shape if x.batch is not None else x.shape[1:]
     if x.batch not in (0, None) or len(inner) != 3 or block < 1:
         call.bad("input must be [N, C, H, W] with the batch axis first, and blocksize at least 1")
-    return x, inner, block  # type: ignore[return-value]
+    return x, inner, block
 
 
 @operator("DepthToSpace")
@@ -309,7 +309,9 @@ def trilu(call: Call) -> Sym:
     k = call.const_ints(1, "k")[0] if call.has(1) else 0
     if len(x.shape) < 2 or (x.batch is not None and x.batch >= x.rank - 2):
         call.bad("input must have two axes behind the batch axis")
-    keep = np.triu(np.ones(x.shape[-2:], bool), k) if call.int("upper", 1) else np.tril(np.ones(x.shape[-2:], bool), k)
+    keep = (
+        np.triu(np.ones(x.shape[-2:], bool), k) if call.integer("upper", 1) else np.tril(np.ones(x.shape[-2:], bool), k)
+    )
     index = np.where(keep, build.flat_index(x), -1)
     return build.gathered(call, x, index, x.batch, _zero(call, x) if (index < 0).any() else None)
 
@@ -323,7 +325,7 @@ def compress(call: Call) -> Sym:
             call.refuse("without an axis, Compress would mix samples", "give the axis")
         index = build.flat_index(x).reshape(-1)[: keep.size]
         return build.gathered(call, x, index[keep[: index.size]], None)
-    axis = call.sample_axis(x, call.int("axis"), "choosing along")
+    axis = call.sample_axis(x, call.integer("axis"), "choosing along")
     if keep.size > x.shape[axis]:
         call.bad(f"the condition must have at most {x.shape[axis]} entries, not {keep.size}")
     where = np.flatnonzero(keep).astype(np.int32)

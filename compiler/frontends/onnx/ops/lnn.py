@@ -81,7 +81,7 @@ def lookup_table(call: Call) -> Sym:
     build.check_order_only(call, x)
     if not x.rank or x.batch == x.rank - 1:
         call.bad("input must have an axis of features behind the batch axis")
-    bits, out_bits = call.int("input_bits", 1), call.int("out_bits", 0)
+    bits, out_bits = call.integer("input_bits", 1), call.integer("out_bits", 0)
     if bits < 1 or out_bits < 0:
         call.bad(f"input_bits must be at least 1 and out_bits at least 0, not {bits} and {out_bits}")
     channels = x.shape[-1]
@@ -126,7 +126,7 @@ def lookup_table_conv(call: Call) -> Sym:
         spatial = spatial[1:]
     if len(spatial) not in (2, 3):
         call.bad(f"input must have 2 or 3 spatial axes between the batch axis and the channels, not {len(spatial)}")
-    depth = call.int("tree_depth", 1)
+    depth = call.integer("tree_depth", 1)
     if depth < 0:
         call.bad(f"tree_depth must be at least 0, not {depth}")
     kernel, strides, pads = geometry(call, spatial)

@@ -32,7 +32,7 @@ def thermometer(call: Call) -> Sym:
     features = x.shape[-1]
     if thresholds.ndim != 2 or thresholds.shape[0] != features:
         call.bad(f"thresholds must be [{features}, T] for {features} features, not {list(thresholds.shape)}")
-    inclusive = call.int("inclusive", 1)
+    inclusive = call.integer("inclusive", 1)
     shape = (*x.shape, thresholds.shape[1])
     wide = x.with_(shape=(*x.shape, 1), steps=floats.moved(x.steps, x.shape, lambda a: a[..., None]))
     flat = (*x.shape[:-1], features * thresholds.shape[1])
@@ -43,12 +43,12 @@ def thermometer(call: Call) -> Sym:
 def group_sum(call: Call) -> Sym:
     """Y[..., g] = (float32(count) + offset) / tau + beta over ``groups`` equal consecutive parts."""
     x = call.sym(0)
-    groups = call.int("groups")
+    groups = call.integer("groups")
     if x.is_float:
         call.bad(f"input must be bool or integer, not {x.dtype}")
     if not x.shape or x.batch == x.rank - 1 or groups < 1 or x.shape[-1] % groups:
         call.bad(f"groups must divide the last axis of {call.shape(x)}, not {groups}")
-    tau, beta, offset = call.float("tau", 1.0), call.float("beta", 0.0), call.float("offset", 0.0)
+    tau, beta, offset = call.real("tau", 1.0), call.real("beta", 0.0), call.real("offset", 0.0)
     if not np.isfinite([tau, beta, offset]).all() or tau == 0:
         call.bad(f"tau must be finite and not 0, beta and offset finite, not {tau}, {beta} and {offset}")
     shape = (*x.shape[:-1], groups)

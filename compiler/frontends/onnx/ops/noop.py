@@ -33,7 +33,7 @@ def dropout(call: Call) -> list[Tensor]:
 @operator("Cast")
 def cast(call: Call) -> Sym:
     """Conversion to the element type ``to``."""
-    return cast_to(call, call.sym(0), _dtype(call, call.int("to")))
+    return cast_to(call, call.sym(0), _dtype(call, call.integer("to")))
 
 
 @operator("CastLike")
@@ -104,7 +104,8 @@ def _float_to_integer(call: Call, x: Sym, dtype: np.dtype) -> Sym:
         _need_inside(call, lo, hi, dtype)
         return Sym(name, dtype, call.importer.value(name).shape, x.batch)
     result = build.tabulated(call, x, np.trunc, np.dtype(np.int64))
-    _need_inside(call, *call.importer.range(result.name), dtype)
+    lo, hi = call.importer.range(result.name)
+    _need_inside(call, lo, hi, dtype)
     return result.with_(dtype=dtype)
 
 

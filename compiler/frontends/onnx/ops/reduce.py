@@ -14,9 +14,9 @@ from neuroloom.compiler.frontends.onnx.windows import extreme
 def _axes(call: Call, x: Sym) -> tuple[list[int], bool, int | None]:
     """Per-sample axes to reduce, whether they stay as size one, and where the batch axis ends up."""
     axes = call.ints_either(1, "axes")
-    keep = bool(call.int("keepdims", 1))
+    keep = bool(call.integer("keepdims", 1))
     if not axes:
-        if call.int("noop_with_empty_axes", 0):
+        if call.integer("noop_with_empty_axes", 0):
             return [], True, x.batch
         axes = list(range(x.rank))
     source = {call.axis(int(a), x.rank) for a in axes}
@@ -225,14 +225,14 @@ def mat_mul(call: Call) -> Sym:
 def gemm(call: Call) -> Sym:
     """alpha * x @ W + beta * C with constant W and C."""
     x, w = call.sym(0), call.const(1, "the second input of Gemm")
-    if call.int("transA", 0) or w.ndim != 2:
+    if call.integer("transA", 0) or w.ndim != 2:
         call.refuse("Gemm is supported for a computed tensor times a constant matrix only")
     if x.dtype != w.dtype:
         call.bad(f"inputs must have one element type, not {x.dtype} and {w.dtype}")
-    alpha, beta = call.float("alpha", 1.0), call.float("beta", 1.0)
+    alpha, beta = call.real("alpha", 1.0), call.real("beta", 1.0)
     if alpha != 1 or beta != 1:
         call.refuse(f"alpha and beta must be 1, not {alpha} and {beta}", "fold them into the weights")
-    w = w.T if call.int("transB", 0) else w
+    w = w.T if call.integer("transB", 0) else w
     bias = None
     if call.has(2):
         c = call.const(2, "the third input of Gemm")

@@ -18,7 +18,7 @@ from neuroloom.compiler.ir import smallest_type
 def shape(call: Call) -> Const:
     """The shape as data; the batch axis stays symbolic when its size is open."""
     dims = call.shape(call.tensor(0))
-    part = dims[slice(*slice(call.int("start", 0), call.value("end")).indices(len(dims)))]
+    part = dims[slice(*slice(call.integer("start", 0), call.value("end")).indices(len(dims)))]
     return Const(_as_const(part))
 
 
@@ -55,7 +55,7 @@ def reshape(call: Call) -> Sym:
     target = call.ints_either(1, "shape")
     if target is None:
         call.bad("the new shape must be given")
-    return reshape_to(call, x, target, bool(call.int("allowzero", 0)))
+    return reshape_to(call, x, target, bool(call.integer("allowzero", 0)))
 
 
 @operator("Flatten")
@@ -63,7 +63,7 @@ def flatten(call: Call) -> Sym:
     """Two axes: the product of those before ``axis`` and of the rest."""
     x = call.sym(0)
     dims = call.shape(x)
-    axis = call.int("axis", 1)
+    axis = call.integer("axis", 1)
     if not -len(dims) <= axis <= len(dims):
         call.bad(f"axis must be in {-len(dims)}..{len(dims)}, not {axis}")
     axis += len(dims) * (axis < 0)
@@ -108,15 +108,19 @@ def _batch_place(call: Call, x: Sym, source: list[Any], wanted: list[Any]) -> in
     assert x.batch is not None
     before = math.prod(source[: x.batch])
     fixed = call.importer.batch_size
-    for at, d in enumerate(wanted):
-        ours = is_batch(d) if fixed is None else not isinstance(d, Dim) and d == fixed
-        lead = wanted[:at]
-        if ours and not any(isinstance(v, Dim) for v in lead) and math.prod(lead) == before:
-            return at
-    call.refuse(
-        f"reshaping {source} to {wanted} would merge the batch axis with others",
-        "keep the batch axis as an axis of its own",
-    )
+    places = [
+        at
+        for at, d in enumerate(wanted)
+        if (is_batch(d) if fixed is None else not isinstance(d, Dim) and d == fixed)
+        and not any(isinstance(v, Dim) for v in wanted[:at])
+        and math.prod(wanted[:at]) == before
+    ]
+    if not places:
+        call.refuse(
+            f"reshaping {source} to {wanted} would merge the batch axis with others",
+            "keep the batch axis as an axis of its own",
+        )
+    return places[0]
 
 
 @operator("Squeeze")
@@ -229,7 +233,7 @@ def concat(call: Call) -> Sym:
     rank = first.rank
     if any(t.rank != rank for t in tensors):
         call.bad(f"inputs must have the same number of axes, not {[t.rank for t in tensors]}")
-    axis = call.sample_axis(first, call.int("axis"), "joining along")
+    axis = call.sample_axis(first, call.integer("axis"), "joining along")
     parts: list[Sym | np.ndarray] = []
     for t in tensors:
         if t.dtype != first.dtype:
@@ -240,7 +244,7 @@ def concat(call: Call) -> Sym:
     for p in parts:
         if p.shape[:axis] + p.shape[axis + 1 :] != first.shape[:axis] + first.shape[axis + 1 :]:
             call.bad(
-                f"shapes must agree outside axis {call.int('axis')}, not {[list(q.shape) for q in parts]} per sample"
+                f"shapes must agree outside axis {call.integer('axis')}, not {[list(q.shape) for q in parts]} per sample"
             )
     names, make = common(call, parts)
     return make(call.importer.emit("concat", same_type(call, names), axis=axis), first.batch)
@@ -268,11 +272,11 @@ def constant_like(call: Call, data: np.ndarray, like: Sym) -> Sym:
 def split(call: Call) -> list[Sym]:
     """Cut into consecutive parts along an axis."""
     x = call.sym(0)
-    axis = call.sample_axis(x, call.int("axis", 0), "splitting")
+    axis = call.sample_axis(x, call.integer("axis", 0), "splitting")
     length, count = x.shape[axis], len(call.node.output)
     sizes = call.ints_either(1, "split")
     if sizes is None:
-        step = -(-length // max(call.int("num_outputs", count), 1))
+        step = -(-length // max(call.integer("num_outputs", count), 1))
         sizes = [min(step, max(length - i * step, 0)) for i in range(count)]
     if len(sizes) != count or any(int(s) < 0 for s in sizes) or sum(sizes) != length:
         call.bad(f"split must be {count} sizes that add up to {length}, not {sizes}")
