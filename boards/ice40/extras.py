@@ -9,13 +9,27 @@ from .tables import ExtraCell
 _RGB_LEVELS = ("CURRENT_MODE", "RGB0_CURRENT", "RGB1_CURRENT", "RGB2_CURRENT")
 """Options of the LED driver that set currents: no logic."""
 
+_REFUSED = ("I2C", "SPI", "LEDDA_IP", "IO_I3C")
+
+
+def _is_used(netlist: Netlist, cell: ExtraCell) -> bool:
+    """Whether an input of a hard cell is routed, an output read, or an option of it set."""
+    fabric = netlist.fabric
+    nets = [netlist.tables.nets[pin] for pin in cell.pins.values()]
+    settings = [f"IpConfig.{name}" in fabric.options.get((x, y), ()) for x, y, name in cell.config.values()]
+    return any(net in fabric.driver or net in fabric.selected for net in nets) or any(settings)
+
 
 def _cells(netlist: Netlist, kind: str) -> list[ExtraCell]:
     return [cell for cell in netlist.tables.extra_cells if cell.kind == kind]
 
 
 def declare(netlist: Netlist) -> None:
-    """Add the warm boot and LED ports."""
+    """Add the warm boot and LED ports; refuse hard cells that are not translated, by name."""
+    for kind in _REFUSED:
+        for cell in _cells(netlist, kind):
+            if _is_used(netlist, cell):
+                raise netlist.fabric.refuse((cell.x, cell.y), f"hard cell SB_{kind} is used and is not translated")
     for cell in _cells(netlist, "WARMBOOT"):
         if any(netlist.fabric.driven(*pin) for pin in cell.pins.values()):
             for port in ("BOOT", "S0", "S1"):

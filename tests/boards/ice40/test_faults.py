@@ -209,6 +209,9 @@ def test_unknown_bits_and_patterns_are_refused(flow, faults):
     with pytest.raises(UnsupportedError, match=r"io tile \(5, 0\): option IoCtrl.LVDS \(bit B8\[2\]\) is set"):
         unpack(_set(image, (5, 0), (8, 2)))
     tables = load("5k")
+    place = tables.functions["io"]["IpConfig.cbit2usealt_in_0"][0]
+    with pytest.raises(UnsupportedError, match="hard cell SB_I2C is used and is not translated"):
+        unpack(_set(image, (19, 31), place))
     known = tables.bit_functions("io").keys() | tables.switches((5, 0)).keys()
     place = next((r, c) for r in range(16) for c in range(18) if (r, c) not in known)
     with pytest.raises(UnsupportedError, match=rf"io tile \(5, 0\): bit B{place[0]}\[{place[1]}\] is set and is not"):

@@ -1,4 +1,4 @@
-"""Logic cells: random logic, carry chains, and every flip-flop variant, on three devices."""
+"""Logic cells: random logic, carry chains, cascades, and every flip-flop variant."""
 
 from __future__ import annotations
 
@@ -32,14 +32,6 @@ module top(input clk, input rst, input set, input en, input [7:0] a, input [7:0]
   assign ff = {q7, q6, q5, q4, q3, q2, q1, q0};
 endmodule
 """
-SMALL = """
-module top(input clk, input rst, input en, input [3:0] a, output reg [7:0] sum, output q);
-  reg n = 0;
-  always @(posedge clk) if (rst) sum <= 0; else if (en) sum <= sum + a;
-  always @(negedge clk) n <= ^sum;
-  assign q = n;
-endmodule
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +41,13 @@ def logic(make_design):
     return make_design(LOGIC, inputs, outputs, rare=frozenset({"rst", "set"}))
 
 
-@pytest.mark.parametrize("part", ["hx8k", "hx1k"])
-def test_logic(flow, logic, part):
-    unpacked = flow.unpack("logic", logic, part)
-    assert flow.simulate(logic, unpacked, key=f"logic_{part}") > 100_000
+def test_logic_hx8k(flow, logic):
+    unpacked = flow.unpack("logic", logic, "hx8k")
+    assert flow.simulate(logic, unpacked, key="logic") > 100_000
     assert unpacked.cells["DFF"] >= 8 + 24 + 8
     assert unpacked.cells["CARRY"] >= 40
-    fabric = Fabric(parse(flow.build("logic", logic, part)), load(unpacked.device))
+    fabric = Fabric(parse(flow.build("logic", logic, "hx8k")), load("8k"))
     assert any("CarryInSet" in names for names in fabric.options.values())
-
-
-def test_logic_up5k(flow, make_design):
-    design = make_design(SMALL, {"rst": 0, "en": 0, "a": 4}, {"sum": 8, "q": 0}, rare=frozenset({"rst"}))
-    unpacked = flow.unpack("small", design, "up5k")
-    assert flow.simulate(design, unpacked, key="small") > 20_000
 
 
 CASCADE = """

@@ -45,7 +45,7 @@ def test_block_ram_modes_hx8k(flow, make_design):
     design = _design(make_design, 1)
     unpacked = flow.unpack("ram", design, "hx8k")
     assert unpacked.cells["RAM40_4K"] == 16
-    assert flow.simulate(design, unpacked, cycles=6000, key="ram_hx8k") > 200_000
+    assert flow.simulate(design, unpacked, cycles=2500, key="ram_hx8k") > 100_000
 
 
 INFERRED = """
@@ -94,7 +94,7 @@ def test_single_port_ram_up5k(flow, make_design):
     design = make_design(SPRAM, {"d": 8, "we": 0, "cs": 0, "sel": 2}, {"q": 16})
     unpacked = flow.unpack("spram", design, "up5k")
     assert unpacked.cells["SPRAM256KA"] == 4
-    assert flow.simulate(design, unpacked, cycles=4000, key="spram") > 100_000
+    assert flow.simulate(design, unpacked, cycles=2500, key="spram") > 100_000
 
 
 def test_single_port_ram_starts_random(flow, make_design):
