@@ -288,3 +288,36 @@ def test_memory_march_finds_a_stuck_bit(play):
         assert unpack(STATUS_FIELDS, (await line.ask(Command.MEMTEST, 1)).payload)["memory_difference"] == 0
 
     play(script, sticky=True)
+
+
+def test_a_buffer_on_its_way_is_not_overwritten(play, wire):
+    """A slow line still sends a repetition when its buffer is due for the next answer."""
+    long = bytes(range(1, 151))
+
+    async def script(line):
+        await line.ask(Command.SYNC, 255)
+        await line.ask(Command.PING, 0, long)
+        await line.ask(Command.PING, 1)
+        await line.send(wire.frame(Command.PING, 0, long) + wire.frame(Command.PING, 2, b"\xee" * 150))
+        repeated, second = await line.settle()
+        assert (repeated.sequence, repeated.payload) == (0, long)
+        assert (second.sequence, second.payload) == (2, b"\xee" * 150)
+
+    play(script, spacing_out=40)
+
+
+def test_nothing_older_follows_a_sync(play, wire):
+    """A SYNC in the middle of a long answer waits for its end, then answers, also while the memory test would run."""
+
+    async def script(line):
+        await line.ask(Command.SYNC, 255)
+        await line.send(wire.frame(Command.PING, 0, b"\x77" * 150) + wire.frame(Command.SYNC, 0, b"new"))
+        ping, sync = await line.settle()
+        assert (ping.command, ping.payload) == (Command.PING | RESPONSE_BIT, b"\x77" * 150)
+        assert (sync.command, sync.payload) == (Command.SYNC | RESPONSE_BIT, b"new")
+        await line.send(wire.frame(Command.PING, 1, b"\x77" * 150) + wire.frame(Command.MEMTEST, 2))
+        ping, march = await line.settle()
+        assert ping.payload == b"\x77" * 150
+        assert unpack(STATUS_FIELDS, march.payload)["memory_difference"] == 0
+
+    play(script, spacing_out=40)
