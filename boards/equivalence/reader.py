@@ -15,6 +15,9 @@ from neuroloom.compiler.ir.graph import Input
 from .aig import Aig
 from .forms import Forms
 
+SMALL = 6
+"""Sums of up to this many bits are tabulated; larger ones are one free variable per question asked about them."""
+
 
 class Pending(Exception):
     """A node needs to know which of these literals are equal before it can be read."""
@@ -145,7 +148,23 @@ class Reader:
         if number in forms.bits:
             bits, signed = forms.bits[number]
             return [bits[min(p, len(bits) - 1)] if signed or p < len(bits) else 0 for p in range(width)]
+        if self.small(number):
+            return [self.tabulated(number, lambda v, p=place: v >> p & 1) for place in range(width)]  # type: ignore[misc]
         return [self.shared.variable(("bit", number, place)) for place in range(width)]
+
+    def small(self, number: int) -> bool:
+        """Whether a form has few enough atoms, all bits, to be tabulated."""
+        terms, _ = self.shared.forms.forms[number]
+        return len(terms) <= SMALL and all(name > 0 for name, _ in terms)  # type: ignore[operator]
+
+    def tabulated(self, number: int, function: Callable[[int], int]) -> int:
+        """The bit ``function`` (of the integer) of a small form."""
+        terms, constant = self.shared.forms.forms[number]
+        table = 0
+        for m in range(1 << len(terms)):
+            value = constant + sum(c for place, (_, c) in enumerate(terms) if m >> place & 1)
+            table |= (function(value) & 1) << m
+        return self.shared.aig.table(table, [int(name) for name, _ in terms])  # type: ignore[call-overload]
 
     def at_least(self, number: int, limit: int) -> int:
         """The bit form >= limit."""
@@ -159,6 +178,8 @@ class Reader:
         if number in forms.bits:
             bits, signed = forms.bits[number]
             return self.shared.aig.at_least(bits, limit, signed=signed)
+        if self.small(number):
+            return self.tabulated(number, lambda v: int(v >= limit))
         return self.shared.variable(("ge", number, limit))
 
     def opaque(self, node: Node) -> list[np.ndarray]:
