@@ -101,6 +101,7 @@ def _zoo() -> Graph:
     y = b.input("y", Type(4), (4,))
     z = b.input("z", Type(11, signed=True), (2,))
     w = b.input("w", Type(13), (2,))
+    v = b.input("v", Type(8, signed=True), (1,))
     bit = b.input("flag", BIT, (1,))
     shown: dict[str, str] = {}
     shown["add"] = b.node("add", [x, y])
@@ -130,7 +131,7 @@ def _zoo() -> Graph:
     shown["top_values"], shown["top_indices"] = b.nodes("topk", [x], axis=1, k=3, largest=True)
     shown["low_values"], shown["low_indices"] = b.nodes("topk", [x], axis=0, k=2, largest=False)
     shown["table"] = b.node("table", [y], entries=rng.integers(-99, 100, 16), lo=0, type="s8")
-    shown["rom"] = b.node("table", [z], entries=rng.integers(0, 8, 2048), lo=-1024, type="u3")
+    shown["rom"] = b.node("table", [v], entries=rng.integers(0, 8, 256), lo=-128, type="u3")
     bits = b.node("bits", [x])
     shown["bits"] = bits
     shown["unbits"] = b.node("unbits", [bits], type="s6")

@@ -1,0 +1,49 @@
+"""The rungs rtl and netlist on whole graphs, in both simulators and on every family's cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir import Builder, Type
+from neuroloom.host.verify import netlist, rtl
+from neuroloom.host.verify.result import random_vectors
+
+
+@pytest.fixture(scope="module")
+def small():
+    rng = np.random.default_rng(2)
+    b = Builder("small")
+    x = b.input("x", Type(5), (6,), bounds=(0, 16))
+    v = b.node("compare", [x], indices=np.arange(18, dtype=np.int32) % 6, thresholds=rng.integers(1, 17, 18))
+    v = b.node(
+        "lut",
+        [v],
+        indices=rng.integers(0, 18, (30, 4)).astype(np.int32),
+        tables=rng.integers(1, 65535, 30, dtype=np.uint64),
+    )
+    s = b.node("group_sum", [v], offsets=np.array([0, 12, 20, 30]), indices=np.arange(30, dtype=np.int32))
+    b.output("class", b.node("argmax", [s], axis=0, last=False))
+    return b.finish()
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_rtl_in_both_simulators(small, require_tool, interval):
+    require_tool("iverilog")
+    result = rtl.check(small, random_vectors(small, 60, interval), register_interval=interval, seed=interval)
+    assert result.ok and result.samples == 60 and result.facts["latency"] > 1
+    assert "verilator and icarus" in result.detail
+
+
+@pytest.mark.parametrize("board", ["icebreaker", "ulx3s_85f", "tang_nano_9k"])
+def test_netlist_of_every_family(small, require_tool, board):
+    require_tool("iverilog")
+    result = netlist.check(small, random_vectors(small, 60, 1), board=board, seed=3)
+    assert result.ok and 30 < result.facts["luts"] < 400
+
+
+def test_limit_and_bad_vectors(small):
+    with pytest.raises(InputError, match="at least 1"):
+        rtl.check(small, np.zeros((3, 6), int), register_interval=1, limit=0)
+    with pytest.raises(InputError, match="0..16, not 17"):
+        rtl.check(small, np.full((3, 6), 17), register_interval=1)
