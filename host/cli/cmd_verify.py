@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from neuroloom.boards.equivalence import check_equivalence
 from neuroloom.compiler.errors import InputError, MismatchError
 from neuroloom.compiler.ir.file import write_atomically
 from neuroloom.host.verify.ladder import HARDWARE_LIMIT, RUNGS, climb
 from neuroloom.host.verify.result import RungResult
 
-from .common import add_inputs, add_model, load_inputs, open_model, random_inputs
+from neuroloom.model import Model, compile
+
+from .common import add_inputs, add_model, frontend_options, load_inputs, open_model, random_inputs
 from .ports import add_port, port_options
 from .ui import Ui
 
@@ -31,6 +36,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--random", type=int, metavar="N", default=1000, help="random samples when no inputs are given")
     parser.add_argument("--seed", type=int, default=1, help="random samples, gaps and memory contents (default 1)")
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
+    parser.add_argument(
+        "--prove",
+        metavar="SOURCE.onnx",
+        help="also prove by ABC, for all inputs, that optimising this source changed no bit",
+    )
     parser.add_argument("--skip-missing", action="store_true", help="name a rung whose tool is absent and go on")
     parser.add_argument("-o", "--output", metavar="V.json", help="write the results, for 'report --verified'")
 
@@ -49,6 +59,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     results: list[RungResult] = []
     try:
         with ui.status("verifying") as say:
+            if args.prove:
+                results.append(_prove(args, model, say))
             climb(
                 model.graph,
                 arrays,
@@ -65,7 +77,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
                 on_rung=results.append,
             )
     except MismatchError as e:
-        results.append(RungResult(_failed(results, args.to), False, 0, 0, str(e), 0.0))
+        results.append(RungResult(_failed(args, results), False, 0, 0, str(e), 0.0))
     for r in results:
         mark = "equal" if r.ok else "skipped" if r.detail.startswith("skipped") else "DIFFERS"
         size = f"{r.samples:,} samples" + (f", {r.cycles:,} cycles" if r.cycles else "")
@@ -77,7 +89,19 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     return 0 if all(r.ok or r.detail.startswith("skipped") for r in results) else 1
 
 
-def _failed(done: list[RungResult], goal: str) -> str:
-    """Name of the rung after the last one done."""
-    names = [goal] if goal == "board" else list(RUNGS)
-    return names[len(done)]
+def _prove(args: argparse.Namespace, model: Model, say: Callable[[str], None]) -> RungResult:
+    """Equivalence of the source as imported and the model as optimised; raises MismatchError with a counterexample."""
+    start = time.monotonic()
+    say("proving")
+    plain = compile(args.prove, optimise=False, **frontend_options(args))
+    found = check_equivalence(plain.graph, model.graph, progress=say)
+    if found is not None:
+        raise MismatchError(f"{args.prove} and {args.model} differ: {found}")
+    detail = f"ABC: equal to {Path(args.prove).name} as imported, for every input"
+    return RungResult("proof", True, 0, 0, detail, time.monotonic() - start)
+
+
+def _failed(args: argparse.Namespace, done: list[RungResult]) -> str:
+    """Name of the rung after the ones done."""
+    rungs = ["board"] if args.to == "board" else list(RUNGS)
+    return (["proof", *rungs] if args.prove else rungs)[len(done)]

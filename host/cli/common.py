@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError
 from neuroloom.host.arrays import read_calibration, read_inputs
+from neuroloom.sim.inputs import check
 
 from neuroloom.model import Model, compile, load
-from neuroloom.sim.inputs import check
 
 from .ui import Ui
 

@@ -104,7 +104,8 @@ def _heading(f: Facts) -> str:
 
 
 def _network(f: Facts) -> str:
-    return f'<h2>Network</h2><div class="card scroll">{svg.network(f.graph)}</div>'
+    wide = "scroll" if len(f.graph.nodes) > 10 else ""
+    return f'<h2>Network</h2><div class="card {wide}">{svg.network(f.graph)}</div>'
 
 
 def _layers(f: Facts) -> str:

@@ -24,7 +24,7 @@ COLOURS = {
 }
 """Fill by operation; others are white."""
 
-BOX_W, BOX_H, GAP_X, GAP_Y = 128, 64, 46, 18
+BOX_W, BOX_H, GAP_X, GAP_Y = 124, 64, 30, 18
 
 
 def svg(width: float, height: float, body: str, label: str) -> str:
