@@ -14,16 +14,15 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from neuroloom.boards.process import execute
 from neuroloom.boards.toolspecs import TOOLS, ToolSpec
 from neuroloom.compiler.errors import MissingToolError, NeuroloomError
 
@@ -294,62 +293,22 @@ def run(
     found = find(tool) if isinstance(tool, str) else tool
     argv = [*found.argv, *map(str, args)]
     shown = shlex.join([found.name, *map(str, args)])
-    started = time.monotonic()
-    lines: list[str] = []
-    process = subprocess.Popen(
+    done = execute(
         argv,
         cwd=cwd,
         env=found.environment(env),
-        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
+        timeout=timeout,
+        header=f"$ {shown}\n# {found.identity}\n",
+        log=log,
+        stdin=stdin,
+        on_line=on_line,
+        cancel=cancel,
     )
-    ended = threading.Event()
-    reason: list[str] = []
-
-    def watch() -> None:
-        deadline = started + timeout
-        while not ended.wait(0.1):
-            if cancel is not None and cancel.is_set():
-                reason.append("cancelled")
-            elif time.monotonic() > deadline:
-                reason.append("expired")
-            if reason:
-                _kill_group(process)
-                return
-
-    watchdog = threading.Thread(target=watch, daemon=True)
-    watchdog.start()
-    try:
-        feeder = None
-        if stdin is not None:
-            feeder = threading.Thread(target=_feed, args=(process, stdin), daemon=True)
-            feeder.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if on_line is not None:
-                on_line(line.rstrip("\n"))
-        process.wait()
-        if feeder is not None:
-            feeder.join(timeout=5)
-    finally:
-        ended.set()
-        _kill_group(process)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-        output = "".join(lines)
-        if log is not None:
-            log.write_text(f"$ {shown}\n# {found.identity}\n{output}", encoding="utf-8")
-    seconds = time.monotonic() - started
+    output = done.output
     where = f"; full log: {log}" if log is not None else ""
-    if reason == ["cancelled"]:
+    if done.stopped == "cancelled":
         raise ToolFailedError(f"{found.name} was stopped because another step failed{where}")
-    if reason:
+    if done.stopped:
         raise ToolFailedError(
             f"{found.name} did not finish within {timeout:.0f} s ({last_lines(output)}){where}; "
             "allow more time, or make the design smaller"
@@ -360,25 +319,9 @@ def run(
             f"{found.name} ran out of its sandbox's stack{where}; put more registers into the logic, "
             f"or install a native {found.name}, which has no such limit"
         )
-    if check and process.returncode != 0:
-        raise ToolFailedError(f"{found.name} failed with status {process.returncode}: {last_lines(output)}{where}")
-    return Completed(tuple(argv), process.returncode, output, seconds)
-
-
-def _feed(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(text)
-        process.stdin.close()
-    except (BrokenPipeError, ValueError):
-        pass  # the tool ended early; its status and output say why
-
-
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
+    if check and done.returncode != 0:
+        raise ToolFailedError(f"{found.name} failed with status {done.returncode}: {last_lines(output)}{where}")
+    return Completed(tuple(argv), done.returncode, output, done.seconds)
 
 
 def last_lines(output: str, limit: int = 3) -> str:

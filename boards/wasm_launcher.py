@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import sys
 import threading
 
@@ -15,10 +16,22 @@ STACK_BYTES = 512 << 20
 """Stack of the tool's thread. It is address space only: memory is taken as it is used."""
 
 
+def _end_with_parent(lifeline: int) -> None:
+    """Wait until the other end of the pipe closes: whoever started this tool is gone, and nobody wants its result."""
+    try:
+        os.read(lifeline, 1)
+    except OSError:
+        return  # the number is not ours: started by hand from inside another tool's environment
+    os._exit(1)
+
+
 def main() -> int:
     """Run the tool with the remaining arguments and return its status."""
     module, _, function = sys.argv[1].partition(":")
     sys.argv = [module, *sys.argv[2:]]
+    lifeline = os.environ.get("NEUROLOOM_LIFELINE")
+    if lifeline is not None:
+        threading.Thread(target=_end_with_parent, args=(int(lifeline),), daemon=True).start()
     try:
         import wasmtime
     except ImportError:

@@ -167,3 +167,13 @@ def test_cancel_ends_the_tool(python_tool: toolchain.Tool, tmp_path: Path) -> No
     threading.Timer(0.3, stop.set).start()
     with pytest.raises(toolchain.ToolFailedError, match="stopped because another step failed"):
         toolchain.run(python_tool, ["import time; time.sleep(60)"], cwd=tmp_path, timeout=50, cancel=stop)
+
+
+def test_log_grows_while_the_tool_runs(python_tool: toolchain.Tool, tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    seen: list[str] = []
+    code = "import time\nprint('early', flush=True)\ntime.sleep(0.5)"
+    toolchain.run(
+        python_tool, [code], cwd=tmp_path, timeout=30, log=log, on_line=lambda _: seen.append(log.read_text())
+    )
+    assert seen[0].endswith("early\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,43 @@ def test_recursion_as_deep_as_a_long_register_chain_survives(tmp_path: Path) -> 
     (tmp_path / "run.ys").write_text(script, encoding="utf-8")
     done = toolchain.run("yosys", ["-q", "-s", "run.ys"], cwd=tmp_path, timeout=300)
     assert done.returncode == 0
+
+
+def test_tool_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+    # with no chance to clean up, as after SIGKILL or SIGTERM
+    (tmp_path / "sample_tool.py").write_text("import time\ndef run():\n    time.sleep(60)\n", encoding="utf-8")
+    code = (
+        "import pathlib, sys, threading\nfrom neuroloom.boards import toolchain\n"
+        f"tool = toolchain.Tool('sample', (sys.executable, '-P', {str(LAUNCHER)!r}, 'sample_tool:run'), '1', 'pypi', "
+        "pathlib.Path('.'))\n"
+        f"run = lambda: toolchain.run(tool, [], cwd=pathlib.Path({str(tmp_path)!r}), timeout=60, "
+        f"env={{'PYTHONPATH': {str(tmp_path)!r}}})\n"
+        "threading.Thread(target=run, daemon=True).start()\n"
+        "import time; time.sleep(1.5); print('started', flush=True); time.sleep(60)\n"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    starter.stdout.readline()
+    children = [int(pid) for pid in _children(starter.pid)]
+    assert children
+    starter.kill()
+    starter.wait()
+    starter.stdout.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(_alive(pid) for pid in children):
+        time.sleep(0.05)
+    assert not any(_alive(pid) for pid in children)
+
+
+def _children(parent: int) -> list[str]:
+    found = []
+    for thread in Path(f"/proc/{parent}/task").iterdir():
+        found += (thread / "children").read_text().split()
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
