@@ -269,8 +269,6 @@ class Link:
                 continue
             if command == Command.SYNC and payload != self._nonce:
                 return
-            if command != Command.SYNC and not self.in_session:
-                return
             now = self.transport.now()
             if item.repeats == 0:
                 sample = (now - item.sent_at) / (len(item.frame) + len(body) + FRAME_OVERHEAD)

@@ -254,3 +254,21 @@ def test_engine_that_stops(lines):
         device.run_bytes(x)
     model.engine.__class__ = silent
     assert np.array_equal(device.run_bytes(x), lines.running_sum(x))
+
+
+def test_answers_to_somebody_else(lines, monkeypatch):
+    """Right frames that are not the answer: an older session's SYNC, another command under the same number."""
+    nonces = iter([b"A" * 8, b"AB345678"])
+    monkeypatch.setattr("os.urandom", lambda size: next(nonces))
+    model = lines.TableModel()
+    device = Device(lines.FaultyLine(model), timeout=1)
+    model.dead = True
+    stale = model.reply(0x01, ord("A"), model.OK, b"A" * 8)
+    line = lines.FaultyLine(model)
+    line.discard = lambda: line.on_the_way.extend([(0.0, stale)])
+    with pytest.raises(DeviceError, match="did not answer for 1 s; bytes came"):
+        Device(line, timeout=1)
+    number = device._link._next
+    device._link.transport.on_the_way.append((0.0, model.reply(0x03, number, model.OK, b"neuroloom")))
+    with pytest.raises(DeviceError, match="did not answer"):
+        device.ping()

@@ -1,0 +1,112 @@
+"""The host against the whole shell under Verilator, over a pseudo-terminal: the physical path with another port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.boards.emulate import emulate
+from neuroloom.boards.registry import load_board
+from neuroloom.host.device import Device, connect
+from neuroloom.host.serial_port import SerialPort
+from neuroloom.rtl.link.protocol import Identity
+
+BYTES_IN = 64
+
+
+class SumEngine(wiring.Component):
+    """64 bytes in, one out: the sum of all bytes since reset, so that a sample run twice, or never, shows."""
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        total, count, full = Signal(8), Signal(range(BYTES_IN)), Signal()
+        m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(full), self.o.payload.eq(total)]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [total.eq(total + self.i.payload), count.eq(count + 1), full.eq(count == BYTES_IN - 1)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += full.eq(0)
+        with m.If(self.reset):
+            m.d.sync += [total.eq(0), count.eq(0), full.eq(0)]
+        return m
+
+
+@pytest.fixture(scope="module")
+def board(require_tool):
+    require_tool("verilator")
+    identity = Identity("loopback", "icebreaker", bytes(range(32)), BYTES_IN, 1, 24_000_000)
+    with emulate(SumEngine, identity, load_board("icebreaker")) as virtual:
+        yield virtual
+
+
+def samples(count, seed=0):
+    x = np.random.default_rng(seed).integers(0, 256, (count, BYTES_IN), np.uint8)
+    return x, (np.cumsum(x.sum(axis=1, dtype=np.int64)) % 256).astype(np.uint8).reshape(-1, 1)
+
+
+def test_streaming_keeps_the_line_busy(board):
+    """Nine tenths of the line carry samples, in line time: 80 clock cycles a byte at 24 MHz and 3 Mbaud."""
+    x, y = samples(600)
+    with connect(board.port) as device:
+        assert device.identity.board == "icebreaker" and device.memtest().passed
+        before = board.statistics().cycles
+        assert np.array_equal(device.run_bytes(x), y)
+        cycles = board.statistics().cycles - before
+        assert device.repeats == 0
+    # The clock runs on for a moment before and behind the run; 600 samples are 3 million cycles.
+    assert x.size * 80 / cycles > 0.9
+
+
+def test_noisy_line(board, lines):
+    class Noisy(SerialPort):
+        noise = lines.Noise(3, flip=2e-4, drop=2e-4, double=2e-4, insert=2e-4)
+
+        def read(self, timeout):
+            return self.noise("in", super().read(timeout))
+
+        def write(self, data):
+            super().write(self.noise("out", data))
+
+    x, y = samples(100, 1)
+    with Device(Noisy(board.port), timeout=20) as device:
+        device.reset()
+        assert np.array_equal(device.run_bytes(x), y)
+        assert device.repeats > 0
+
+
+def test_killed_host(board):
+    """A host that dies in mid-run, wherever that is, leaves a device that the next one can use."""
+    program = (
+        "import sys, numpy as np; from neuroloom.host.device import connect\n"
+        "d = connect(sys.argv[1]); print('go', flush=True)\n"
+        "while True: d.run_bytes(np.ones((500, 64), np.uint8))\n"
+    )
+    for delay in (0.0, 0.05, 0.13):
+        with subprocess.Popen([sys.executable, "-c", program, board.port], stdout=subprocess.PIPE) as host:
+            assert host.stdout.readline() == b"go\n"
+            try:
+                host.wait(delay)
+            except subprocess.TimeoutExpired:
+                pass
+            os.kill(host.pid, signal.SIGKILL)
+        x, y = samples(40, int(delay * 100))
+        with connect(board.port) as device:
+            assert np.array_equal(device.run_bytes(x), y)
+
+
+def test_power_cut(board):
+    x, y = samples(300, 5)
+    with connect(board.port) as device:
+        with pytest.raises(Exception, match="restarted in mid-run|did not answer") as error:
+            device.run_bytes(x, lambda done, total: board.reset() if done == 150 else None)
+        assert type(error.value).__name__ == "DeviceError"
+        assert np.array_equal(device.run_bytes(x), y)
