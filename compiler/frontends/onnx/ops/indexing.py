@@ -51,26 +51,26 @@ def _computed(call: Call, data: Const | Sym, indices: Sym) -> Sym:
             call.refuse("the float elements to choose from have different scales", "use one scale for all elements")
         name = call.importer.emit("take", [data.name, index], axis=axis)
         return data.with_(name=name, shape=call.importer.value(name).shape, origin=None, data=None)
-    array = build.number_constant(call, data.array)
     if axis:
         call.refuse("computed indices into a constant are supported along axis 0 only", "transpose the constant")
+    return _looked_up(call, data.array, indices)
+
+
+def _looked_up(call: Call, array: np.ndarray, indices: Sym) -> Sym:
+    """Rows of a constant by computed index: a table, or a take when rows have several elements."""
+    build.number_constant(call, array)
     index = _bounded(call, indices, array.shape[0])
     if array.ndim > 1 and indices.batch:
         call.refuse("computed indices into a constant with several axes need the batch axis first")
     steps: floats.Steps = ()
-    entries = array
+    entries = array.astype(np.int64) if array.dtype.kind != "f" else build.integer_values(call, array)
     if array.dtype.kind == "f":
-        entries = build.integer_values(call, array)
         if not (entries == array).all():
             call.refuse("a float table indexed by computed indices must hold integers only", "use an integer table")
         steps = (floats.cast_step(array.dtype),)
     if array.ndim == 1:
         type_ = smallest_type((int(entries.min()), int(entries.max())))
-        lo = call.importer.range(index)[0]
-        values = np.asarray(entries, np.int64)
-        if lo < 0:
-            values = np.concatenate([values, values])
-        name = call.importer.emit("table", [index], entries=values, lo=min(lo, 0) and -len(array), type=str(type_))
+        name = call.importer.emit("table", [index], entries=entries, lo=0, type=str(type_))
     else:
         name = call.importer.emit("take", [build.constant_value(call, entries), index], axis=0)
     return Sym(name, array.dtype, call.importer.value(name).shape, indices.batch, steps)
@@ -120,18 +120,24 @@ def gather_elements(call: Call) -> Sym:
 
 @operator("GatherND")
 def gather_nd(call: Call) -> Sym:
-    """Elements or slices by constant index tuples; the batch axis through batch_dims."""
-    data = call.sym(0)
-    dims = call.integer("batch_dims", 0)
-    array = call.tensor(1)
+    """Elements or slices by index tuples over the first axes: constant tuples, or computed ones into a constant."""
+    data, array, dims = call.tensor(0), call.tensor(1), call.integer("batch_dims", 0)
     if isinstance(array, Sym) and array.data is None:
-        call.refuse("GatherND is supported for constant indices only", "use Gather or GatherElements")
+        return _computed_tuples(call, data, array, dims)
+    assert isinstance(data, Sym)
     index = array.data if isinstance(array, Sym) else array.array
     assert index is not None
-    if data.batch is not None:
-        if dims != 1 or data.batch or not isinstance(array, Sym):
-            call.refuse("GatherND must keep the batch axis with batch_dims = 1 and indices repeated over it")
-        dims = 0
+    if isinstance(array, Sym) and array.batch is not None:
+        if dims != 1 or data.batch != 0 or array.batch != 0:
+            call.refuse("indices repeated over the batch need batch_dims = 1 and the batch axis first")
+        dims, batch, lead = 0, data.batch, 0
+    else:
+        depth = index.shape[-1] if index.ndim else 0
+        batch, lead = data.batch, dims + depth
+        if batch is not None and batch < lead:
+            call.refuse(
+                "indices along the batch axis would mix samples", "give batch_dims and indices repeated over the batch"
+            )
     if data.shape[:dims] != index.shape[:dims]:
         call.bad(
             f"the first {dims} axes of data and indices must agree, not {list(data.shape)} and {list(index.shape)}"
@@ -140,8 +146,30 @@ def gather_nd(call: Call) -> Sym:
     if not 1 <= depth <= len(data.shape) - dims:
         call.bad(f"index tuples must have 1 to {len(data.shape) - dims} entries, not {depth}")
     parts = tuple(_checked(call, index[..., i], data.shape[dims + i]) for i in range(depth))
+    if batch is not None and lead:
+        batch += index.ndim - 1 - lead + dims
+    if depth == 1 and not dims:
+        name = call.importer.emit("gather", [data.name], indices=parts[0].astype(np.int32), axis=0)
+        return build.move(call, data, name, batch, lambda a: np.take(a, parts[0], 0)).with_(origin=None)
     shared = np.indices(index.shape[:-1], sparse=True)[:dims]
-    return build.gathered(call, data, build.flat_index(data)[(*shared, *parts)], data.batch)
+    return build.gathered(call, data, build.flat_index(data)[(*shared, *parts)], batch)
+
+
+def _computed_tuples(call: Call, data: Const | Sym, tuples: Sym, dims: int) -> Sym:
+    """Look computed index tuples up in a constant, flattened to one axis."""
+    depth = tuples.shape[-1] if tuples.shape and tuples.batch != tuples.rank - 1 else 0
+    if not isinstance(data, Const) or dims or data.array.ndim != depth or tuples.is_float:
+        call.refuse(
+            "computed index tuples are supported for all axes of a constant only", "use Gather or GatherElements"
+        )
+    lo, hi = call.importer.range(tuples.name)
+    if lo < 0:
+        call.refuse(f"computed indices in {lo}..{hi} may count from the end", "make them unsigned")
+    strides = np.array([math.prod(data.array.shape[i + 1 :]) for i in range(depth)], np.int64)
+    scaled = call.importer.emit("mul", [tuples.name, build.constant_value(call, strides, part="strides")], "scaled")
+    flat = call.importer.emit("sum", [scaled], "address", axes=(len(tuples.shape) - 1,))
+    address = Sym(flat, np.dtype(np.int64), tuples.shape[:-1], tuples.batch)
+    return _looked_up(call, data.array.reshape(-1), address)
 
 
 @operator("Pad")

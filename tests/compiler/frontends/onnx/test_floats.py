@@ -94,6 +94,30 @@ def test_normalised_images_are_compared_exactly(agree: Agree) -> None:
     agree(m, {"x": data}, input_rules={"x": InputRule("u8", "1/255")})
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int8", "float", "falling"])
+@pytest.mark.parametrize("relation", ["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"])
+def test_relations_with_constants_on_either_side(agree: Agree, relation: str, kind: str) -> None:
+    """Constants that are values of the input, its neighbours, and beyond its range."""
+    levels = {
+        "uint8": "0, 1, 7, 255",
+        "int8": "-128, -1, 5, 127",
+        "float": "-0.5, 0.25, 7.5, 300.0",
+        "falling": "-3.5, 0.0, 0.5, 4.0",
+    }
+    type_ = kind if kind in ("uint8", "int8") else "float"
+    prepare = {
+        "float": "r = Cast <to = 1> (x) s = Constant <value = float {0.25}> () v = Mul (r, s)",
+        "falling": "r = Cast <to = 1> (x) s = Constant <value = float {4.0}> () v = Sub (s, r)",
+    }.get(kind, "v = Identity (x)")
+    m = model(
+        f"{prepare} c = Constant <value = {type_}[4] {{{levels[kind]}}}> () y = {relation} (v, c) z = {relation} (c, v)",
+        f"{'int8' if kind == 'int8' else 'uint8'}[N,4] x",
+        "bool[N,4] y, bool[N,4] z",
+    )
+    values = np.arange(256).astype(np.uint8).view(np.int8 if kind == "int8" else np.uint8)
+    agree(m, {"x": np.repeat(values[:, None], 4, axis=1)})
+
+
 @pytest.mark.parametrize("tail", ["1.0", "0.1", "-0.37", "3.0"])
 @pytest.mark.parametrize("offset", ["0.0", "-2.5", "100000000.0"])
 def test_arg_max_keeps_the_ties_that_rounding_makes(agree: Agree, tail: str, offset: str) -> None:

@@ -166,6 +166,27 @@ ONE_LINERS = {
         "bool[N,4] x",
         "bool[N,4] y, bool[N,4] w, bool[N,4] v",
     ),
+    "gathernd": (
+        "i = Constant <value = int64[3,1] {2, -1, 0}> () t = Transpose <perm = [1, 0]> (x) g = GatherND (t, i) "
+        "y = Transpose <perm = [1, 0]> (g)",
+        "bool[N,4] x",
+        "bool[N,3] y",
+    ),
+    "computed_tuples": (
+        "t = Constant <value = int32[2,4] {5, -1, 7, 3, 0, 2, 9, 4}> () c = Constant <value = int64[3,1] {1, 0, 1}> () "
+        "n = Shape <end = 1> (x) k = Constant <value_ints = [3, 1]> () s = Concat <axis = 0> (n, k) e = Expand (c, s) "
+        "w = Cast <to = 7> (x) m = Constant <value = int64 {3}> () a = BitwiseAnd (w, m) u = Constant <value_ints = [-1]> () "
+        "b = Unsqueeze (a, u) p = Concat <axis = -1> (e, b) y = GatherND (t, p)",
+        "uint8[N,3] x",
+        "int32[N,3] y",
+    ),
+    "constant_minus": (
+        "c = Constant <value = float[4] {1, 0.5, -3, 2}> () f = Cast <to = 1> (x) y = Sub (c, f) "
+        "i = Constant <value = uint8 {9}> () "
+        "w = Sub (i, x)",
+        "uint8[N,4] x",
+        "float[N,4] y, uint8[N,4] w",
+    ),
     "mean": (
         "a = Constant <value_ints = [1]> () f = Cast <to = 1> (x) y = ReduceMean <keepdims = 0> (f, a)",
         "bool[N,7] x",
