@@ -15,18 +15,24 @@ from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.file import graph_hash
-from neuroloom.compiler.wire import pack_samples, unpack_answers
+from neuroloom.compiler.wire import answer_fields, pack_samples, sample_fields, total_bytes, unpack_answers
 from neuroloom.rtl.link.protocol import Identity
 from neuroloom.rtl.logic.adapter import LogicAdapter
 from neuroloom.rtl.logic.engine import LogicEngine, Plan, plan, write_plan
+from neuroloom.rtl.logic.timing import default_interval
 from neuroloom.sim.inputs import prepare
 
 from .device import Device
 
 Say = Callable[[str], None]
 
-REGISTER_INTERVAL = {"ice40": 2, "ecp5": 2, "gowin": 2, "xilinx7": 2}
-"""LUT levels between pipeline registers by FPGA family, chosen so that the boards' clocks are met with room to spare."""
+PORTABLE_INTERVAL = 2
+"""LUT levels between pipeline registers where no board is named."""
+
+
+def interval_for(board: Board | None) -> int:
+    """LUT levels between pipeline registers that meet the board's clock with room to spare."""
+    return default_interval(board.device, board.speed("logic").plan.logic_hz) if board else PORTABLE_INTERVAL
 
 
 def board_of(graph: Graph, name: str | None) -> Board:
@@ -40,7 +46,7 @@ def board_of(graph: Graph, name: str | None) -> Board:
 def schedule_model(graph: Graph, *, board: Board | None = None, register_interval: int | None = None) -> Plan:
     """Schedule the graph as a spatial pipeline; raises UnsupportedError for what only other engines can run."""
     if register_interval is None:
-        register_interval = REGISTER_INTERVAL[board.family] if board else min(REGISTER_INTERVAL.values())
+        register_interval = interval_for(board)
     lut_size = board.resources.lut_inputs if board else 4
     return plan(graph, register_interval, lut_size=lut_size)
 
@@ -50,16 +56,15 @@ def core_verilog(graph: Graph, *, board: Board | None = None, register_interval:
     return write_plan(schedule_model(graph, board=board, register_interval=register_interval))
 
 
-def identity_of(graph: Graph, adapter: LogicAdapter, board: Board) -> Identity:
+def identity_of(graph: Graph, board: Board) -> Identity:
     """What a device built from this graph says about itself."""
-    clock = board.speed("logic").plan.logic_hz
-    return Identity("logic", board.name, graph_hash(graph), adapter.bytes_in, adapter.bytes_out, clock)
+    taken, given = (max(total_bytes(fields), 1) for fields in (sample_fields(graph), answer_fields(graph)))
+    return Identity("logic", board.name, graph_hash(graph), taken, given, board.speed("logic").plan.logic_hz)
 
 
 def _engine(graph: Graph, board: Board, register_interval: int | None) -> tuple[Callable[[], LogicAdapter], Identity]:
     ready = schedule_model(graph, board=board, register_interval=register_interval)
-    identity = identity_of(graph, LogicAdapter(LogicEngine(ready)), board)
-    return lambda: LogicAdapter(LogicEngine(ready)), identity
+    return lambda: LogicAdapter(LogicEngine(ready)), identity_of(graph, board)
 
 
 def build_model(

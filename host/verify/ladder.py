@@ -12,7 +12,7 @@ import numpy as np
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import InputError, MissingToolError, UnsupportedError
 from neuroloom.compiler.ir import Graph, verify
-from neuroloom.host.flow import REGISTER_INTERVAL, board_of
+from neuroloom.host.flow import board_of, interval_for
 from neuroloom.sim import reference
 from neuroloom.sim.fast import Engine
 
@@ -80,9 +80,8 @@ def _netlist(c: Context) -> RungResult:
     return netlist.check(
         c.graph,
         c.arrays,
-        family=c.need_board("netlist").family,
+        board=c.need_board("netlist"),
         register_interval=c.register_interval,
-        lut_size=c.need_board("netlist").resources.lut_inputs,
         seed=c.seed,
         limit=c.limit,
     )
@@ -157,7 +156,7 @@ def climb(
         raise InputError(f"--to must be one of {', '.join(RUNGS)}, not {to!r}")
     target = board_of(graph, board) if board or graph.records.get("board") else None
     if register_interval is None:
-        register_interval = REGISTER_INTERVAL[target.family if target else "ice40"]
+        register_interval = interval_for(target)
     arrays = vectors_of(graph, inputs)
     context = Context(graph, arrays, target, register_interval, seed, limit, port, image, port_options or {}, progress)
     names = [to] if to == "board" else list(RUNGS)[: list(RUNGS).index(to) + 1]
