@@ -14,8 +14,11 @@ from .kernels import MERGE
 from .rebuild import rebuild, roots
 from .simplify import live_signals, remove_dead_tables, simplify, swept
 
-LIMIT = 8
-"""Cuts kept per gate."""
+LIMITS = (5, 8)
+"""Cuts kept per gate: for up to 4 inputs or many gates, and otherwise; 8 instead of 5 saves 0.01 % of LUT4, 0.6 % of LUT6."""
+
+MANY = 300_000
+"""Gates from which fewer cuts are kept, for speed."""
 
 ENUMERATIONS = 2
 """How often cuts are enumerated; from the second on with the cover before as the estimate of what is read how often."""
@@ -50,12 +53,13 @@ def _chosen(net: Netlist, live: np.ndarray, root: np.ndarray, k: int) -> np.ndar
     size = net.size
     refs = np.bincount(net.fanin[live][np.arange(net.fanin.shape[1]) < net.count[live][:, None]], minlength=size)
     refs = (refs + root).astype(np.float32)
-    cuts = np.zeros((size, LIMIT, k), np.int32)
-    sizes, number = np.zeros((size, LIMIT), np.int8), np.zeros(size, np.int8)
-    costs = np.zeros((size, LIMIT), np.float32)
+    limit = LIMITS[k > 4 and int(live.sum()) < MANY]
+    cuts = np.zeros((size, limit, k), np.int32)
+    sizes, number = np.zeros((size, limit), np.int8), np.zeros(size, np.int8)
+    costs = np.zeros((size, limit), np.float32)
     best, reads = np.zeros(size, np.int8), np.zeros(size, np.int32)
     for _ in range(ENUMERATIONS):
-        enumerate_cuts(net.fanin, net.count, live, refs, k, LIMIT, cuts, sizes, costs, number)
+        enumerate_cuts(net.fanin, net.count, live, refs, k, limit, cuts, sizes, costs, number)
         best[:] = 0
         select_cuts(live, root, cuts, sizes, number, best, reads, ROUNDS)
         refs = ((2 * reads + refs) / 3).astype(np.float32)

@@ -121,7 +121,7 @@ def enumerate_cuts(fanin, count, live, refs, k, limit, cuts, sizes, costs_of, nu
             f = fanin[s, i]
             then, got = wide - now, 0
             most = limit if i == fanins - 1 else wide
-            for c in range(number[f] + 1 if live[f] else 1):
+            for c in range(number[f] + 1):  # gates have cuts, leaves only themselves
                 m = 1
                 other[0] = f
                 least = flow[f]
