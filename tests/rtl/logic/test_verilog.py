@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from neuroloom.boards.emit import to_rtlil
 from neuroloom.rtl.logic.engine import LogicEngine, plan, write_plan, write_verilog
 from neuroloom.rtl.logic.expressions import at_least, template
 
@@ -80,6 +81,8 @@ def test_two_engines_in_one_design_have_different_modules(network):
     a, b = LogicEngine(plan(network(1), 1)), LogicEngine(plan(network(2), 1))
     assert a.module != b.module and list(a.extra_files) == [f"{a.module}.v"]
     assert a.latency == a.plan.latency
+    for engine in (a, b):
+        assert f"cell \\{engine.module} " in to_rtlil(engine)
 
 
 def test_fifty_thousand_gates_within_a_minute(network):
