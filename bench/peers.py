@@ -80,7 +80,7 @@ def numpy_sorted(path: Path, block: int = 512) -> Classify:
         for start in range(0, len(images), block):
             part = images[start : start + block]
             x = np.packbits(net.encode(part).T, axis=1, bitorder="little")
-            x = np.pad(x, ((0, 0), (0, -x.shape[1] % 8))).view(np.uint64)
+            x = np.ascontiguousarray(np.pad(x, ((0, 0), (0, -x.shape[1] % 8)))).view(np.uint64)
             for indices, runs in zip(net.indices, plan, strict=True):
                 h = np.empty((len(indices), x.shape[1]), np.uint64)
                 for op, rows in runs:
@@ -150,7 +150,8 @@ def straight_line_c(path: Path, folder: Path, optimise: str, piece: int = 0) -> 
         body += f"static void net(const W *in, W *out) {{ static W g[{first[-1] - inputs}];\n{calls}\n{results}}}\n"
     else:
         body = "static void net(const W *in, W *out) {\n" + "\n".join(lines) + f"\n{results}}}\n"
-    source, library = folder / f"net{optimise}{piece}.c", folder / f"net{optimise}{piece}.so"
+    stem = f"{path.stem}{optimise}{piece}"  # the loader would return an older library of the same name
+    source, library = folder / f"{stem}.c", folder / f"{stem}.so"
     source.write_text(head + body + _DRIVER)
     started = time.perf_counter()
     command = ["gcc", optimise, "-march=native", "-shared", "-fPIC", "-o", str(library), str(source)]

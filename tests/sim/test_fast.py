@@ -43,6 +43,21 @@ def test_threads_and_progress(random_graphs) -> None:
     assert seen[-1] == (len(x), len(x)) and seen == sorted(seen)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 8, 50, 343, 1000])
+def test_sums_of_many_bits_inverted_or_not(count: int) -> None:
+    rng = np.random.default_rng(count)
+    b = Builder("sums")
+    x = b.input("x", Type(1), (70,))
+    inverted = b.node("lut", [x], indices=np.arange(70, dtype=np.int32)[:, None], tables=np.ones(70, np.uint64))
+    offsets = np.array([0, count, count, 2 * count + 1])
+    indices = rng.integers(0, 140, offsets[-1]).astype(np.int32)
+    b.output("plain", b.node("group_sum", [x, inverted], offsets=offsets, indices=indices))
+    b.output("all inverted", b.node("group_sum", [inverted], offsets=offsets, indices=indices % 70))
+    samples = rng.integers(0, 2, (200, 70))
+    samples[0], samples[1] = 0, 1
+    same(b.finish(), samples)
+
+
 def encoder(type_: Type, size: int, *, bounds=None, show: bool = False) -> Graph:
     rng = np.random.default_rng(size)
     b = Builder("encoder")
