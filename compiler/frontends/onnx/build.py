@@ -131,7 +131,8 @@ def check_order_only(call: Call, x: Sym) -> None:
     """Refuse a value of which only the order is known."""
     if x.order_of:
         call.refuse(
-            f"its input comes from {x.order_of}, which has no exact integer form; only the arg-max of it can be used",
+            f"its input comes from {x.order_of}, which has no exact integer form; only the arg-max of it along its own axis "
+            "can be used",
             "end the model in ArgMax, or take the output before that node",
         )
 
@@ -141,6 +142,8 @@ def check_order_only(call: Call, x: Sym) -> None:
 
 def move(call: Call, x: Sym, name: str, batch: int | None, index: Callable[[np.ndarray], np.ndarray]) -> Sym:
     """The result ``name`` of moving the elements of ``x``; ``index`` does the same move to a numpy array per sample."""
+    if x.order_axis is not None:
+        check_order_only(call, x)  # the axis would have to move along
     steps = floats.moved(x.steps, x.shape, index)
     data = None if x.data is None else index(x.data)
     return x.with_(name=name, shape=call.importer.value(name).shape, batch=batch, steps=steps, data=data)

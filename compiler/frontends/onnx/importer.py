@@ -221,6 +221,8 @@ class Importer:
         handler = HANDLERS.get(key)
         if function is not None and (handler is None or key in self.expand or not domain):
             return self._expand(node, function, inputs, source, scope)
+        if key == ("", "If") and inputs and isinstance(inputs[0], Const) and inputs[0].array.size == 1:
+            return self._branch(node, bool(inputs[0].array.reshape(-1)[0]), source, scope)
         version = self._version(domain, source, node, scope)
         call = Call(self, node, inputs, source, version)
         if key not in WHOLE and not domain and all(isinstance(i, Const) or i is None for i in inputs):
@@ -264,6 +266,22 @@ class Importer:
         where = f"domain {call.domain!r}" if call.domain else "ONNX's own domain"
         hint = f"known there: {', '.join(known)}" if call.domain and known else "store its definition as a function"
         call.refuse(f"operator {call.op!r} of {where} is unknown", hint)
+
+    def _branch(self, node: onnx.NodeProto, taken: bool, source: str, scope: Scope) -> Sequence[Tensor]:
+        """Import the branch of an If whose condition is constant; it sees the names around it."""
+        name = "then_branch" if taken else "else_branch"
+        found = [a.g for a in node.attribute if a.name == name and a.type == AttributeProto.GRAPH]
+        if len(found) != 1:
+            raise InputError(f"node {source!r} (If): {name} must be given once, as a graph")
+        if scope.depth >= MAX_FUNCTION_DEPTH:
+            raise InputError(f"node {source!r} (If): at most {MAX_FUNCTION_DEPTH} graphs may be nested")
+        tensors = dict(scope.tensors)
+        for t in found[0].initializer:
+            tensors[t.name] = Const(self.stored(t, f"node {source!r}: initializer"))
+        inner = Scope(tensors, scope.opsets, f"{source}/", scope.attributes, scope.depth + 1, scope.stack)
+        wanted = [o.name for o in found[0].output]
+        self.run(found[0].node, inner, wanted)
+        return [inner.tensors[o] for o in wanted]
 
     def _expand(
         self,

@@ -179,6 +179,11 @@ def resolve(
         type_, bounds = _integer_rule(name, dtype, rule)
         if narrow is not None:
             low, high = bounds or type_.range
+            if rule is not None and (low < narrow[0] or high > narrow[1]):
+                raise UnsupportedError(
+                    f"input {name!r} has the bounds {low}..{high} by its rule, but a node behind it is defined for "
+                    f"{narrow[0]}..{narrow[1]} only; narrow the rule"
+                )
             bounds = max(low, narrow[0]), min(high, narrow[1])
         if bounds is not None and smallest_type(bounds).is_bit:
             type_, bounds = Type(1), None  # a bit on the wire whatever the file's element type

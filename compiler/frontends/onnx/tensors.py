@@ -49,6 +49,8 @@ class Sym:
     """The graph input whose elements these are, when nothing but moves lies between."""
     order_of: str | None = None
     """Set when a monotone function that has no exact integer form (Softmax) was dropped: only the order may be used."""
+    order_axis: int | None = None
+    """With ``order_of``: the per-sample axis along which alone the order holds (None: everywhere)."""
     data: np.ndarray | None = None
     """Its integers when they do not depend on the inputs (a constant repeated over the batch)."""
 

@@ -17,10 +17,17 @@ def _negated(call: Call, name: str) -> str:
     return call.importer.emit("sub", [build.constant_value(call, np.array(0)), name], "negated")
 
 
+def _same_axis(call: Call, x: Sym, axis: int) -> None:
+    """Softmax keeps the order only along the axis that it normalises."""
+    if x.order_axis is not None and x.order_axis != axis:
+        build.check_order_only(call, x)
+
+
 def _arg(call: Call, least: bool) -> Sym:
     """Position of the largest (or least) element; of equals the first, or the last with select_last_index."""
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", 0), "choosing along")
+    _same_axis(call, x, axis)
     if x.shape[axis] < 1:
         call.bad("the axis must not be empty")
     name, _ = build.ordered(call, x)
@@ -48,6 +55,7 @@ def top_k(call: Call) -> list[Tensor]:
     """The k largest (or smallest) along an axis, and their positions; of equals the lower position first."""
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", -1), "choosing along")
+    _same_axis(call, x, axis)
     given = call.const_ints(1, "k") if call.has(1) else [call.integer("k")]
     k = int(given[0])
     if len(given) != 1 or not 1 <= k <= x.shape[axis]:
@@ -121,8 +129,10 @@ def softmax(call: Call) -> Sym:
     """Rising in each element; the largest stays the only largest as long as neighbouring inputs differ clearly."""
     x = call.sym(0)
     build.check_order_only(call, x)
-    call.sample_axis(x, call.integer("axis", -1 if call.version >= 13 else 1), "normalising along")
+    axis = call.sample_axis(x, call.integer("axis", -1 if call.version >= 13 else 1), "normalising along")
+    if call.version < 13 and axis != len(x.shape) - 1:
+        call.refuse(f"{call.op} of operator set {call.version} normalises several axes at once", "use the last axis")
     values = np.unique(_values(call, x))
     if len(values) > 1 and np.diff(values).min() < _MARGIN * np.spacing(np.float32(max(np.abs(values).max(), 1.0))):
         call.refuse(f"{call.op} may merge inputs that differ by {np.diff(values).min()}", "take the output before it")
-    return x.with_(order_of=call.where, origin=None)
+    return x.with_(order_of=call.where, order_axis=axis, origin=None)

@@ -8,7 +8,7 @@ import numpy as np
 from neuroloom.compiler.frontends.onnx import build
 from neuroloom.compiler.frontends.onnx.registry import Call, operator
 from neuroloom.compiler.frontends.onnx.tensors import Sym
-from neuroloom.compiler.ir import BIT, smallest_type
+from neuroloom.compiler.ir import BIT, Type, smallest_type
 
 BOOL = np.dtype(np.bool_)
 
@@ -32,6 +32,10 @@ def _bitwise(call: Call, kind: str) -> Sym:
     if any(t.dtype != dtype or t.dtype.kind not in "ui" for t in tensors):
         call.bad(f"inputs must be integers of one type, not {tensors[0].dtype} and {tensors[1].dtype}")
     _, batch, operands = build.align(call, tensors)
+    if kind == "and" and sum(isinstance(o, Sym) for o in operands) == 1:
+        x, mask = operands if isinstance(operands[0], Sym) else operands[::-1]
+        if mask.size and int(mask.min()) >= 0:
+            return _masked(call, x, mask, dtype, batch)
     ranges = [
         call.importer.range(o.name) if isinstance(o, Sym) else (int(o.min()), int(o.max())) if o.size else (0, 0)
         for o in operands
@@ -43,6 +47,27 @@ def _bitwise(call: Call, kind: str) -> Sym:
     ]
     name = call.importer.emit("bitwise", names, kind=kind)
     return Sym(name, dtype, call.importer.value(name).shape, batch)
+
+
+def _masked(call: Call, x: Sym, mask: np.ndarray, dtype: np.dtype, batch: int | None) -> Sym:
+    """x AND a constant that is not negative: the low bits, so that the result's range is proven."""
+    bits = max(int(mask.max()).bit_length(), 1)
+    all_ones = bool((mask == (1 << bits) - 1).all())
+    shape = build.broadcast_shape(call, [x.shape, mask.shape])
+    if all_ones:
+        x = build.broadcast_to(call, x, shape, batch)
+    low = call.importer.emit(
+        "requantize",
+        [x.name],
+        "" if all_ones else "low",
+        type=str(Type(bits)),
+        factor="1",
+        rounding="floor",
+        overflow="wrap",
+    )
+    if not all_ones:
+        low = call.importer.emit("bitwise", [low, build.constant_value(call, mask, Type(bits), "mask")], kind="and")
+    return Sym(low, dtype, shape, batch)
 
 
 for _op in ("And", "Or", "Xor"):

@@ -62,6 +62,8 @@ def cast_to(call: Call, x: Sym, dtype: np.dtype) -> Sym:
     if dtype == x.dtype:
         return x
     if dtype.kind == "f":
+        if x.is_float and dtype.itemsize < x.dtype.itemsize:
+            build.check_order_only(call, x)
         return x.with_(dtype=dtype, steps=(*x.steps, floats.cast_step(dtype)), data=x.data)
     build.check_order_only(call, x)
     if dtype == np.bool_:

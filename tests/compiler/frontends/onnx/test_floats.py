@@ -206,6 +206,12 @@ def test_calibration_finds_the_grid_of_the_data(levels: int) -> None:
     assert (run(graph, data)["y"] == (data > 0.5)).all()
 
 
+def test_calibration_finds_a_grid_that_no_gap_shows() -> None:
+    m = model("l = Constant <value = float {0.5}> () y = Greater (x, l)", "float[N,3] x", "bool[N,3] y")
+    data = np.float32([[0, 128, 255]]) / np.float32(255)
+    assert load_onnx(m, calibrate=data).inputs[0].affine.scale == (Fraction(1, 255),)
+
+
 def test_calibration_of_other_data_records_its_error() -> None:
     m = model("l = Constant <value = float {0.5}> () y = Greater (x, l)", "float[N,3] x", "bool[N,3] y")
     data = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)

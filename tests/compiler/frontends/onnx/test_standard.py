@@ -363,6 +363,69 @@ def test_softmax_in_front_of_arg_max_is_dropped_and_noted(agree: Agree, rng: np.
         load_onnx(text(body, "uint8[N,5] x", "float[N,5] s"))
 
 
+@pytest.mark.parametrize(
+    "body", ["s = Softmax <axis = 1> (c)", "t = Softmax <axis = 2> (c) s = Transpose <perm = [0, 2, 1]> (t)"]
+)
+def test_softmax_keeps_the_order_of_its_own_axis_only(body: str) -> None:
+    model = text(f"c = Cast <to = 1> (x) {body} y = ArgMax <axis = 2> (s)", "uint8[N,3,3] x", "int64[N,3,1] y")
+    with pytest.raises(UnsupportedError, match="along its own axis"):
+        load_onnx(model)
+
+
+def test_a_mask_proves_the_range_for_a_lookup() -> None:
+    model = text(
+        "m = Constant <value = uint8 {1}> () a = BitwiseAnd (x, m) i = Constant <value = int32[1,2] {0, 1}> () "
+        "t = Constant <value = bool[1,4] {0, 1, 1, 0}> () y = qonnx.custom_op.lnn.LookupTable (a, i, t)",
+        "uint8[N,2] x",
+        "bool[N,1] y",
+        domains=', "qonnx.custom_op.lnn" : 3',
+    )
+    graph = load_onnx(model)
+    assert run(graph, np.array([[2, 4], [3, 4], [255, 1]]))["y"].tolist() == [[0], [1], [0]]
+
+
+def test_a_rule_is_not_narrowed_in_silence() -> None:
+    model = text(
+        "i = Constant <value = int32[1,2] {0, 1}> () t = Constant <value = bool[1,4] {0, 1, 1, 0}> () "
+        "y = qonnx.custom_op.lnn.LookupTable (x, i, t)",
+        "uint8[N,2] x",
+        "bool[N,1] y",
+        domains=', "qonnx.custom_op.lnn" : 3',
+    )
+    with pytest.raises(
+        UnsupportedError, match=r"bounds 0\.\.15 by its rule, but a node behind it is defined for 0\.\.1 only"
+    ):
+        load_onnx(model, input_rules={"x": InputRule(bounds=(0, 15))})
+    assert load_onnx(model, input_rules={"x": InputRule(bounds=(0, 1))}).inputs[0].value.type.is_bit
+
+
+IF = """
+    r = Size (x)
+    n = Shape <end = 1> (x)
+    q = Div (r, n)
+    four = Constant <value = int64 {4}> ()
+    c = Equal (q, four)
+    y = If (c) <
+        then_branch = t () => (bool[N,4] a) { a = Not (x) },
+        else_branch = e () => (bool[N,4] b) { b = NonMaxSuppression (x) }>
+"""
+
+
+def test_if_with_a_constant_condition(agree: Agree, rng: np.random.Generator) -> None:
+    taken = text(IF.replace("NonMaxSuppression", "Identity"), "bool[N,4] x", "bool[N,4] y")
+    graph = agree(taken, {"x": rng.integers(0, 2, (7, 4)).astype(bool)})
+    assert [n.source for n in graph.nodes] == ["y/a"]
+    assert load_onnx(text(IF, "bool[N,4] x", "bool[N,4] y")).equals(graph)
+    with pytest.raises(UnsupportedError, match=r"node 'y' \(If\): operator If is not supported on values computed"):
+        load_onnx(
+            text(
+                "a = Constant <value_ints = [1]> () " + IF.replace("If (c)", "If (s)"),
+                "bool[N,4] x, bool[N] s",
+                "bool[N,4] y",
+            )
+        )
+
+
 def test_int64_inputs_need_bounds(agree: Agree, rng: np.random.Generator) -> None:
     model = text("y = Neg (x)", "int64[N,3] x", "int64[N,3] y")
     with pytest.raises(UnsupportedError, match="give a rule with its type or bounds"):
