@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
@@ -60,8 +60,8 @@ class Engine:
 
         done = 0
         with ThreadPoolExecutor(machines.qsize()) as pool:
-            run = map if machines.qsize() == 1 else pool.map
-            for samples in run(work, parts):
+            finished: Iterator[int] = map(work, parts) if machines.qsize() == 1 else pool.map(work, parts)
+            for samples in finished:
                 done += samples
                 if progress:
                     progress(done, count)

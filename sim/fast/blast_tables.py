@@ -10,10 +10,11 @@ from neuroloom.compiler.ir import Node
 from .blast import Context, blaster, extend, flat
 from .classes import MUX
 from .netlist import FALSE, TRUE, Netlist
+from .pairs import pairs
 
 
 def tables(net: Netlist, table: np.ndarray, lits: np.ndarray) -> np.ndarray:
-    """Lookup tables uint64[M] over literals [M, K], K <= 6, by cofactors on the input that simplifies most."""
+    """Lookup tables uint64[M] over literals [M, K], K <= 6."""
     k = lits.shape[1]
     if k <= 3:
         grown = table.copy()
@@ -24,13 +25,27 @@ def tables(net: Netlist, table: np.ndarray, lits: np.ndarray) -> np.ndarray:
     half = np.uint64(1 << (k - 1))
     mask = np.uint64((1 << (1 << (k - 1))) - 1)
     low, high = table & mask, table >> half
-    first = tables(net, low, lits[:, :-1])
     opposite = high == low ^ mask  # f = low xor top: the second cofactor costs nothing
     simple = opposite | (high == 0) | (high == mask) | (high == low)
-    second = np.where(opposite, first ^ 1, np.where(high == 0, FALSE, np.where(high == mask, TRUE, first)))
-    rest = np.flatnonzero(~simple)
-    second[rest] = tables(net, high[rest], lits[rest, :-1])
-    return net.gates(MUX, first, second, lits[:, -1])
+    out = np.empty(len(table), np.int64)
+    hard = np.flatnonzero(~simple)
+    if k == 4 and len(hard):
+        hard = _by_pairs(net, table, lits, hard, out)
+    rest = np.append(np.flatnonzero(simple), hard)
+    first = tables(net, low[rest], lits[rest, :-1])
+    second = np.where(high[rest] == 0, FALSE, np.where(high[rest] == mask, TRUE, first ^ opposite[rest]))
+    second[len(rest) - len(hard) :] = tables(net, high[hard], lits[hard, :-1])
+    out[rest] = net.gates(MUX, first, second, lits[rest, -1])
+    return out
+
+
+def _by_pairs(net: Netlist, table: np.ndarray, lits: np.ndarray, which: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Enter those of ``which`` that two gates compute into ``out``; returns the others."""
+    by = pairs()
+    two = which[by.found[table[which]]]
+    a, b, c, d, x = np.take_along_axis(lits[two], by.wiring[table[two]], axis=1).T
+    out[two] = net.gates(by.outer[table[two]], net.gates(by.inner[table[two]], a, b, c), d, x)
+    return which[~by.found[table[which]]]
 
 
 def _swap_last(table: np.ndarray, i: int, k: int) -> np.ndarray:
