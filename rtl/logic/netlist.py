@@ -61,6 +61,7 @@ class Netlist:
         self.parts: list[LutBlock | WordCell] = []
         self.bits = FIRST_BIT
         self._depth = np.zeros(1024, np.int32)
+        self._made: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def depth(self, bits: Sequence[int] | np.ndarray) -> int:
         """LUT levels from the inputs to the latest of ``bits``."""
@@ -88,7 +89,7 @@ class Netlist:
         return np.arange(first, first + len(tables), dtype=np.int32)
 
     def lut(self, table: int, *inputs: int) -> int:
-        """Add one lookup table; constant inputs are folded, and a table that is a wire or a constant costs nothing."""
+        """Add one lookup table, or find it: constants are folded, wires cost nothing, equal tables are made once."""
         kept = [int(b) for b in inputs]
         for k in reversed(range(len(kept))):
             size = len(kept)
@@ -100,7 +101,13 @@ class Netlist:
             return table & 1
         if len(kept) == 1 and table == 2:
             return kept[0]
-        return int(self.luts(np.array([table], np.uint64), np.array([kept], np.int32))[0])
+        key = table, tuple(kept)
+        if key not in self._made:
+            out = int(self.luts(np.array([table], np.uint64), np.array([kept], np.int32))[0])
+            self._made[key] = out
+            if len(kept) == 1:  # the complement of the complement is the bit itself
+                self._made[1, (out,)] = kept[0]
+        return self._made[key]
 
     def invert(self, bit: int) -> int:
         """The complement; counted without delay, because the table that reads it absorbs it."""

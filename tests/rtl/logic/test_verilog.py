@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from neuroloom.boards import toolchain
 from neuroloom.boards.emit import to_rtlil
 from neuroloom.rtl.logic.engine import LogicEngine, plan, write_plan, write_verilog
 from neuroloom.rtl.logic.expressions import at_least, template
@@ -63,6 +64,13 @@ def test_header_states_layout_latency_and_throughput(network):
     assert "i_data[59:0]  x  12 x u5, shape [12]" in text
     assert re.search(r"o_data\[\d+:0\]  scores  5 x s\d+, shape \[5\]", text)
     assert text.isascii() and "SB_" not in text and "$" not in text
+
+
+def test_plain_verilog_2001_without_warnings(zoo, require_tool, tmp_path):
+    require_tool("iverilog")
+    (tmp_path / "core.v").write_text(write_verilog(zoo, 2))
+    done = toolchain.run("iverilog", ["-g2001", "-Wall", "-o", "core.vvp", "core.v"], cwd=tmp_path, timeout=120)
+    assert done.output == ""
 
 
 def test_equal_networks_give_equal_text(network):
