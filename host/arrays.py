@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from neuroloom.compiler.errors import InputError, MissingToolError
+from neuroloom.compiler.ir.file import write_atomically
 
 IMAGE_SUFFIXES = (".png", ".pgm", ".ppm", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -102,18 +103,10 @@ def write_outputs(path: str | os.PathLike[str], outputs: Mapping[str, np.ndarray
         raise InputError(f"{where} must end in .npz, because there are {len(outputs)} outputs: {', '.join(outputs)}")
     if where.suffix not in (".npy", ".npz"):
         raise InputError(f"output file must end in .npy or .npz, not {where.name!r}")
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{where.name}.", suffix=where.suffix, dir=where.parent)
-        os.close(handle)
-        try:
-            if where.suffix == ".npy":
-                np.save(temporary, next(iter(outputs.values())))
-            else:
-                np.savez_compressed(temporary, allow_pickle=False, **dict(outputs))
-            os.replace(temporary, where)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as e:
-        raise InputError(f"{where} cannot be written: {e.strerror}; choose another path with -o") from e
+    buffer = io.BytesIO()
+    if where.suffix == ".npy":
+        np.save(buffer, next(iter(outputs.values())))
+    else:
+        np.savez_compressed(buffer, allow_pickle=False, **dict(outputs))
+    write_atomically(where, buffer.getvalue())
     return where

@@ -27,8 +27,8 @@ def run(
     """Run ``graph`` on samples and return its outputs, and the values named in ``probes``, as int64 arrays.
 
     Framed graphs take [N, *shape] and give [N, *shape]; clocked ones take [N, T, *shape] and give [N, T, *shape]. Real
-    inputs are quantised by the input's own rule. ``progress(done, total)`` counts samples. At most ``chunk`` samples are worked on at a time. Raises InputError on
-    arrays that do not fit the graph.
+    inputs are quantised by the input's own rule. ``progress(done, total)`` counts samples. At most ``chunk`` samples are
+    worked on at a time. Raises InputError on arrays that do not fit the graph.
     """
     arrays = prepare(graph, inputs)
     known = graph.values()

@@ -19,8 +19,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     """Print the table, or one board."""
     if args.name:
         board = load_board(args.name)
-        rows = [(k, v) for k, v in _flat(asdict(board))]
-        ui.table(board.title, ("field", "value"), rows)
+        ui.table(board.title, ("field", "value"), _flat(asdict(board)))
         ui.result(asdict(board))
         return 0
     boards = all_boards()

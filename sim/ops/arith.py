@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.ir import Node, Type
@@ -72,7 +73,8 @@ def conv(node: Node, x: np.ndarray) -> np.ndarray:
         for g in range(groups):
             window = padded[(slice(None), slice(g * channels, (g + 1) * channels), *where)].reshape(len(x), -1)
             rows = slice(g * kernels, (g + 1) * kernels)
-            out[(slice(None), rows, *position)] = window @ weights[rows].reshape(kernels, -1).T
+            target: Any = (slice(None), rows, *position)
+            out[target] = window @ weights[rows].reshape(kernels, -1).T
     return out + _bias(node).reshape(-1, *[1] * n)
 
 

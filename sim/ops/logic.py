@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.ir import Node
@@ -35,8 +36,8 @@ def lut_conv(node: Node, x: np.ndarray) -> np.ndarray:
     channels = x.shape[-1] // groups
     for position in itertools.product(*map(range, out.shape[1:-1])):
         corner = [p * s for p, s in zip(position, strides, strict=True)]
-        inside = tuple(slice(c, c + size) for c, size in zip(corner, kernel, strict=True))
-        window = padded[(slice(None), *inside)]
+        where = (slice(None), *(slice(c, c + size) for c, size in zip(corner, kernel, strict=True)))
+        window = padded[tuple(where)]
         for m in range(kernels):
             group = m // (kernels // groups)
             seen = window[..., group * channels : (group + 1) * channels].reshape(len(x), -1)
@@ -45,7 +46,8 @@ def lut_conv(node: Node, x: np.ndarray) -> np.ndarray:
                 address = (level.reshape(len(x), nodes, k) << np.arange(k)).sum(axis=2).astype(np.uint64)
                 level = ((tables[m, row : row + nodes] >> address) & np.uint64(1)).astype(np.int64)
                 row += nodes
-            out[(slice(None), *position, m)] = level[:, 0]
+            target: Any = (slice(None), *position, m)
+            out[target] = level[:, 0]
     return out
 
 

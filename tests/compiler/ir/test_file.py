@@ -96,7 +96,11 @@ def changed(tmp_path: Path, member: str, change) -> bytes:
     [
         ("manifest.json", lambda d: b"{}", "whole .nloom file"),
         ("manifest.json", lambda d: b"[" * 100_000, "whole .nloom file"),
-        ("manifest.json", lambda d: d.replace(b'"version": 1', b'"version": 9'), "format version 1, not 9; compile the source again"),
+        (
+            "manifest.json",
+            lambda d: d.replace(b'"version": 1', b'"version": 9'),
+            "format version 1, not 9; compile the source again",
+        ),
         ("manifest.json", lambda d: d.replace(b"  2,\n    3", b"  2,\n    3000000000000"), "whole .nloom file"),
         ("manifest.json", lambda d: d.replace(b"int64", b"object"), "whole .nloom file"),
         ("graph.txt", lambda d: d.replace(b"wrap", b"slip"), "unsound graph"),
@@ -106,7 +110,7 @@ def changed(tmp_path: Path, member: str, change) -> bytes:
         ("graph.txt", lambda d: b"\xff\xfe", "whole .nloom file"),
         ("tensors/0", lambda d: d[:-1], "whole .nloom file"),
     ],
-)  # fmt: skip
+)
 def test_damaged_files(tmp_path: Path, member: str, change, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         from_bytes(changed(tmp_path, member, change), "b.nloom")

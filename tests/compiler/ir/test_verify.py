@@ -61,12 +61,25 @@ def lut(indices, table_list, **changes) -> Node:
             "index %x must be proven in 0..2, not 0..15",
         ),
         (
-            Node("requantize", ("x",), (Value("v", Type(4), (3,)),), {"type": "u4", "factor": "1/0", "rounding": "floor", "overflow": "wrap"}),
+            Node(
+                "requantize",
+                ("x",),
+                (Value("v", Type(4), (3,)),),
+                {"type": "u4", "factor": "1/0", "rounding": "floor", "overflow": "wrap"},
+            ),
             "factor must be a rational like 3/8, not '1/0'",
         ),
-        (Node("topk", ("x",), (Value("v", Type(4), (9,)), Value("i", Type(2), (9,))), {"axis": 0, "k": 9, "largest": True}), "k must be in 1..3, not 9"),
+        (
+            Node(
+                "topk",
+                ("x",),
+                (Value("v", Type(4), (9,)), Value("i", Type(2), (9,))),
+                {"axis": 0, "k": 9, "largest": True},
+            ),
+            "k must be in 1..3, not 9",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refusals(node: Node, sentence: str) -> None:
     with pytest.raises(GraphError) as e:
         verify(broken(node), "pass fold")
@@ -121,8 +134,18 @@ def test_matvec_ranges_are_tight_per_row() -> None:
 
 @pytest.mark.parametrize(
     ("bounds", "text"),
-    [((0, 0), "bit"), ((0, 1), "bit"), ((0, 2), "u2"), ((-1, 0), "s1"), ((-1, 1), "s2"), ((-128, 127), "s8"), ((-129, 0), "s9"), ((0, 255), "u8"), ((5, 256), "u9")],
-)  # fmt: skip
+    [
+        ((0, 0), "bit"),
+        ((0, 1), "bit"),
+        ((0, 2), "u2"),
+        ((-1, 0), "s1"),
+        ((-1, 1), "s2"),
+        ((-128, 127), "s8"),
+        ((-129, 0), "s9"),
+        ((0, 255), "u8"),
+        ((5, 256), "u9"),
+    ],
+)
 def test_smallest_types(bounds: tuple[int, int], text: str) -> None:
     type_ = smallest_type(bounds)
     assert str(type_) == text and Type.parse(text) == type_ and type_.holds(bounds)
