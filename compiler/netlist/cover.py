@@ -10,7 +10,7 @@ from neuroloom.compiler.ir import Graph
 
 from .cuts import cover_tables, enumerate_cuts, select_cuts
 from .flat import Netlist
-from .kernels import MERGE
+from .kernels import IMPLY
 from .rebuild import rebuild, roots
 from .simplify import live_signals, remove_dead_tables, simplify, swept
 
@@ -33,7 +33,7 @@ def cover(graph: Graph, keep: Iterable[str], lut_size: int) -> Graph:
     Tables must have at most ``lut_size`` inputs already; raises GraphError otherwise.
     """
     keep = tuple(keep)
-    net, carrier = swept(graph, keep, MERGE)
+    net, carrier = swept(graph, keep, IMPLY)
     widest = int(net.count.max(initial=0))
     if widest > lut_size:
         raise GraphError(f"tables must have at most {lut_size} inputs before covering, not {widest}; split them first")
@@ -45,7 +45,7 @@ def cover(graph: Graph, keep: Iterable[str], lut_size: int) -> Graph:
         return graph
     # thresholds that only covered gates read stay until the dead are removed
     done = rebuild(net, carrier, chosen | ~net.gate)
-    return remove_dead_tables(simplify(done, keep, MERGE), keep)
+    return remove_dead_tables(simplify(done, keep, IMPLY), keep)
 
 
 def _chosen(net: Netlist, live: np.ndarray, root: np.ndarray, k: int) -> np.ndarray:

@@ -163,3 +163,21 @@ def settle_encoders(net: Netlist, *, merge: bool) -> None:
         first[node.inputs[0]] = unique, signals[at]
         own = 2 * signals[at[inverse.reshape(-1)[-len(mine) :]]]
         literals[:] = np.where(literals > 1, own, literals)
+
+
+def threshold_families(net: Netlist) -> tuple[np.ndarray, np.ndarray]:
+    """Which signals are thresholds on the same integer: ``family`` int32[S], 0 for none, and ``rank`` int64[S], the threshold."""
+    family, rank = np.zeros(net.size, np.int32), np.zeros(net.size, np.int64)
+    starts: dict[str, int] = {}
+    total = 1
+    sizes = {name: value.size for name, value in net.graph.values().items()}
+    for node in net.makers:
+        if node is None or node.op != "compare":
+            continue
+        (source,) = node.inputs
+        if source not in starts:
+            starts[source] = total
+            total += sizes[source]
+        family[net.span(node.name)] = starts[source] + node.attrs["indices"]
+        rank[net.span(node.name)] = node.attrs["thresholds"]
+    return family, rank

@@ -99,7 +99,7 @@ def remove(signals, n, table, v):
 
 @njit
 def canonical(signals, n, table):
-    """Sort the inputs ``signals[:n]`` (in place), merge equal ones and drop those that do not matter: returns (n, table)."""
+    """Sort the inputs ``signals[:n]`` (in place) and merge equal ones: returns (n, table)."""
     for i in range(1, n):
         j = i
         while j > 0 and signals[j - 1] > signals[j]:
@@ -107,34 +107,62 @@ def canonical(signals, n, table):
             table = swap(table, j - 1)
             j -= 1
     i = 1
-    while i < n:  # joins first: an input may matter only where two equal ones differ
+    while i < n:
         if signals[i - 1] == signals[i]:
             table = remove(signals, n, join(table, i - 1), i)
             n -= 1
         else:
             i += 1
-    i = 0
-    while i < n:
-        if depends(table, i):
-            i += 1
-        else:
-            table = remove(signals, n, table, i)
-            n -= 1
     return n, table
 
 
-FOLD, WIRES, MERGE = 0, 1, 2
+@njit
+def reachable(signals, n, family, rank):
+    """The entries of a table of ``signals[:n]`` that can occur: no threshold is met while a lower one of its family is not."""
+    care = ~ZERO
+    for i in range(n):
+        for j in range(n):
+            if family[signals[i]] != 0 and family[signals[i]] == family[signals[j]]:
+                if rank[signals[i]] < rank[signals[j]]:
+                    care &= ~(LOW[i] & HIGH[j])
+    return care
+
+
+@njit
+def drop_unused(signals, n, table, care):
+    """Drop inputs that do not matter in the entries of ``care``: returns (n, table, care), the rest of the table cleared."""
+    v = 0
+    while v < n:
+        shift = SHIFT[v]
+        if ((table >> shift) ^ table) & (care >> shift) & care & LOW[v]:
+            v += 1
+            continue
+        low, high = care & LOW[v], (care >> shift) & LOW[v]
+        table = (table & low) | ((table >> shift) & LOW[v] & ~low)
+        care = low | high
+        table |= table << shift
+        care |= care << shift
+        for j in range(v, n - 1):
+            care = swap(care, j)
+        table = remove(signals, n, table, v)
+        n -= 1
+    return n, table & care, care
+
+
+FOLD, WIRES, MERGE, IMPLY = 0, 1, 2, 3
 """How far ``sweep`` goes; each includes the ones before."""
 
 
 @njit(cache=True)
-def sweep(fanin, count, table, gate, literal, depth):
+def sweep(fanin, count, table, gate, literal, depth, family, rank):
     """Simplify every gate in place, in order, and set ``literal`` of each to what it now equals.
 
     ``fanin`` int32[S,K] signals, ``count`` int8[S] inputs in use, ``table`` uint64[S], ``gate`` bool[S]; ``literal`` int32[S] holds
     for signals that are no gates what they equal. FOLD propagates constants and drops inputs that are equal or do not
     matter; WIRES also replaces one-input gates by what they read; MERGE also replaces a gate by an earlier one with the same
-    function of the same signals, or the inverse. A gate that stays has literal 2 * itself.
+    function of the same signals, or the inverse; IMPLY also uses which entries of a table cannot occur: signals of one
+    ``family`` int32[S] (not 0) are thresholds on one integer, higher ones of higher ``rank`` int64[S] (both may be empty
+    otherwise). A gate that stays has literal 2 * itself.
     """
     size = len(count)
     bits = 4
@@ -156,6 +184,7 @@ def sweep(fanin, count, table, gate, literal, depth):
             elif source & 1:
                 t = flip(t, i)
         n, t = canonical(signals, n, t)
+        n, t, care = drop_unused(signals, n, t, reachable(signals, n, family, rank) if depth >= IMPLY else ~ZERO)
         for i in range(n):
             fanin[s, i] = signals[i]
         count[s] = n
@@ -167,7 +196,7 @@ def sweep(fanin, count, table, gate, literal, depth):
             literal[s] = 2 * signals[0] + np.int32(t & ONE)
         elif depth >= MERGE:
             phase = t & ONE
-            key = (~t if phase else t) & KEEP[n]
+            key = (~t if phase else t) & care & KEEP[n]
             h = key * np.uint64(0x9E3779B97F4A7C15)
             for i in range(n):
                 h = (h ^ np.uint64(signals[i])) * np.uint64(0xD6E8FEB86659FD93)
@@ -177,7 +206,7 @@ def sweep(fanin, count, table, gate, literal, depth):
                 r = slots[at]
                 if count[r] == n:
                     other = table[r] & ONE
-                    same = ((~table[r] if other else table[r]) & KEEP[n]) == key
+                    same = ((~table[r] if other else table[r]) & care & KEEP[n]) == key
                     for i in range(n):
                         same = same and fanin[r, i] == signals[i]
                     if same:

@@ -9,8 +9,8 @@ import numpy as np
 from neuroloom.compiler.ir import Graph, Node
 from neuroloom.compiler.ir.graph import walk
 
-from .flat import Netlist, flatten, settle_encoders
-from .kernels import MERGE, mark, sweep
+from .flat import Netlist, flatten, settle_encoders, threshold_families
+from .kernels import IMPLY, MERGE, mark, sweep
 from .rebuild import merge_sums, rebuild, roots, settle_phases
 
 
@@ -18,13 +18,15 @@ def swept(graph: Graph, keep: Iterable[str], depth: int) -> tuple[Netlist, np.nd
     """The netlist after ``sweep`` to ``depth``, with its sums and phases settled, and the carriers (see ``settle_phases``)."""
     net = flatten(graph, keep)
     settle_encoders(net, merge=depth >= MERGE)
-    sweep(net.fanin, net.count, net.table, net.gate, net.literal, depth)
+    none = np.zeros(0, np.int32), np.zeros(0, np.int64)
+    family, rank = threshold_families(net) if depth >= IMPLY else none
+    sweep(net.fanin, net.count, net.table, net.gate, net.literal, depth, family, rank)
     merge_sums(net)
     return net, settle_phases(net)
 
 
 def simplify(graph: Graph, keep: Iterable[str], depth: int) -> Graph:
-    """Simplify all top-level logic to ``depth`` (FOLD, WIRES or MERGE)."""
+    """Simplify all top-level logic to ``depth`` (FOLD, WIRES, MERGE or IMPLY)."""
     net, carrier = swept(graph, keep, depth)
     return rebuild(net, carrier)
 

@@ -18,7 +18,8 @@ After phase ``optimise`` (level 1; level 0 leaves the canonical form alone), at 
 
 - every ``lut`` has K <= ``options.lut_size``; tables that need fewer inputs have -1 in the columns behind, and never one in
   front of a connected input. Connected inputs of a table are distinct, in rising order of the signal that they name, and each
-  really matters;
+  really matters, given that no threshold is met while a lower one on the same integer is not (entries of a table that this
+  excludes are arbitrary);
 - a ``lut`` reads any earlier bits (``compare``, ``bits``, graph inputs, state, earlier ``lut`` nodes, several of them: its indices
   run over the concatenation of its inputs), never itself, and lists only inputs that it really reads. Nodes stand in
   topological order, so the nodes are one legal schedule; logic depth is per table, not per node (``netlist.levels``);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.netlist.gains import gains
-from neuroloom.compiler.netlist.kernels import MERGE
+from neuroloom.compiler.netlist.kernels import IMPLY
 from neuroloom.compiler.netlist.simplify import remove_dead_tables, simplify
 from neuroloom.compiler.netlist.split import split_wide
 
@@ -19,5 +19,5 @@ def run(graph: Graph, options: Options) -> PassResult:
     out = split_wide(graph, options.lut_size)
     if out is graph:
         return PassResult(graph, False)
-    out = remove_dead_tables(simplify(out, options.keep, MERGE), options.keep)
+    out = remove_dead_tables(simplify(out, options.keep, IMPLY), options.keep)
     return PassResult(out, True, gains(graph, out))

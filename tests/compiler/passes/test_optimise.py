@@ -335,3 +335,27 @@ def test_gains_by_tagged_layer(b, apply):
     done = apply("merge-equal", finish(b, total(b, y)))
     assert gains(done) == {"first": [2, 1]}
     assert table_counts(done) == {"second": 1, "first": 1}
+
+
+def test_use_thresholds(b, apply, shown):
+    x = b.input("x", Type(8), (2,))
+    # x0 >= 3, x0 >= 5, x1 >= 3
+    c = b.node("compare", [x], indices=np.array([0, 0, 1], np.int32), thresholds=np.array([3, 5, 3]), name="c")
+    # both met: the higher alone; neither: not the lower; exactly one: stays; a higher one alone: never
+    y = lut(b, [c], [[0, 1], [0, 1], [0, 1], [1, 0]], [8, 1, 6, 2], "y")
+    # the lower chooses between the higher and x1: needs all three; or of all three: without the higher
+    z = lut(b, [c], [[1, 2, 0], [0, 1, 2]], [0b11001010, 0b11111110], "z")
+    done = apply("use-thresholds", finish(b, y, z))
+    assert shown(done)[1:] == [
+        "%y.luts = lut(%c) indices=[[0,-1],[0,1]] tables=[1,2] : bit[2]",
+        "%y = lut(%c, %y.luts) indices=[[1],[3],[4],[-1]] tables=[2,2,2,0] : bit[4]",
+        "%z = lut(%c) indices=[[0,2],[0,2]] tables=[8,14] : bit[2]",
+    ]
+
+
+def test_thresholds_of_different_integers_imply_nothing(b, apply, shown):
+    x = b.input("x", Type(8), (2,))
+    c = b.node("compare", [x], indices=np.array([0, 1], np.int32), thresholds=np.array([3, 5]), name="c")
+    y = lut(b, [c], [[0, 1]], [8], "y")
+    graph = finish(b, y)
+    assert shown(apply("use-thresholds", graph)) == shown(graph)
