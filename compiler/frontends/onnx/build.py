@@ -45,7 +45,7 @@ def sample_constant(call: Call, array: np.ndarray, rank: int, batch: int | None)
                 f"a constant of shape {list(array.shape)} has {array.shape[at]} rows along the batch axis, so a sample's "
                 "result would depend on its place in the batch"
             )
-    return array.take(0, axis=at)
+    return np.asarray(array.take(0, axis=at))
 
 
 def number_constant(call: Call, array: np.ndarray) -> np.ndarray:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Affine, Graph, Range
-from onnx import ModelProto
+from onnx import ModelProto, helper
 
-from . import floats, ops
+from . import build, floats, ops
 from .importer import Importer, NarrowInput, Scope
 from .inputs import Batch, InputRule, Resolved, declared, find_batch, resolve
 from .reader import Source, read_model, tensor_array
+from .registry import Call
 from .tensors import Const, Opaque, Sym, Tensor
 
 __all__ = ["load_onnx", "ops"]
@@ -145,7 +146,7 @@ class _Reader:
         places = {n: a for n, a in self.batch.axes.items() if a}
         for dtype, shape, output in outputs:
             sym = self._shown(importer, scope.tensors[output], output, dtype, shape)
-            importer.builder.output(output, sym.name, _rule(importer, sym, output))
+            importer.builder.output(output, *_output(importer, sym, output))
             if sym.batch:
                 places[output] = sym.batch
         graph = importer.builder.finish()
@@ -200,27 +201,36 @@ def _input(importer: Importer, r: Resolved) -> Sym:
     return Sym(name, r.dtype, r.shape, r.batch, r.steps, origin=r.name if r.dtype.kind == "u" else None)
 
 
-def _rule(importer: Importer, sym: Sym, name: str) -> Affine:
-    """What the output's integers mean: the exact rule, without the float type's rounding."""
+def _output(importer: Importer, sym: Sym, name: str) -> tuple[str, Affine]:
+    """The value shown and what its integers mean: the exact rule, without the float type's rounding."""
     if not sym.is_float:
-        return Affine()
+        return sym.name, Affine()
     scale, offset = floats.affine(sym.steps)
+    rule = _affine(sym.shape, scale, offset)
+    if rule is not None:
+        return sym.name, rule
+    # elements of different scales, or constant ones: integers on one grid when the floats are exact
+    importer.source = name
+    call = Call(importer, helper.make_node("Identity", [sym.name], [name]), [sym], name, 13)
+    found = build.grid(call, [sym], sym.dtype)
+    if found is None:
+        raise UnsupportedError(
+            f"output {name!r} has rounded elements of different scale or offset along several axes; use one per channel, "
+            "or show it before it is scaled"
+        )
+    (value,), unit = found
+    return value, Affine.of(unit)
+
+
+def _affine(shape: tuple[int, ...], scale: np.ndarray, offset: np.ndarray) -> Affine | None:
+    """One rule for the tensor or one per index of an axis; None when neither can say it."""
+    if 0 in scale.reshape(-1).tolist():
+        return None
     if scale.ndim == 0 and offset.ndim == 0:
-        if scale.item() == 0:
-            raise UnsupportedError(
-                f"output {name!r} is the constant {offset.item()}, because it is multiplied by 0; drop it"
-            )
         return Affine.of(scale.item(), offset.item())
-    scales, offsets = (np.broadcast_to(v, sym.shape) for v in (scale, offset))
-    for axis, size in enumerate(sym.shape):
-        pick = tuple(slice(None) if i == axis else slice(0, 1) for i in range(len(sym.shape)))
+    scales, offsets = (np.broadcast_to(v, shape) for v in (scale, offset))
+    for axis, size in enumerate(shape):
+        pick = tuple(slice(None) if i == axis else slice(0, 1) for i in range(len(shape)))
         if (scales == scales[pick]).all() and (offsets == offsets[pick]).all():
-            s, o = scales[pick].reshape(size).tolist(), offsets[pick].reshape(size).tolist()
-            if 0 in s:
-                raise UnsupportedError(
-                    f"output {name!r} has constant elements, because they are multiplied by 0; drop them"
-                )
-            return Affine.of(s, o, axis)
-    raise UnsupportedError(
-        f"output {name!r} has a scale or offset that differs along several axes; use one per channel, or show it before that"
-    )
+            return Affine.of(scales[pick].reshape(size).tolist(), offsets[pick].reshape(size).tolist(), axis)
+    return None

@@ -24,14 +24,26 @@ WHOLE: set[tuple[str, str]] = set()
 """Handlers that also take calls whose inputs are all constant (others are folded)."""
 
 
-def operator(*names: str, domain: str = "", whole: bool = False) -> Callable[[Handler], Handler]:
-    """Register the decorated function for one or more operators."""
+FORMS: dict[tuple[str, str], tuple[int, int, tuple[str, ...]]] = {}
+"""Least and most inputs, and the attributes, of operators outside ONNX's own domain (which brings its schemas)."""
+
+
+def operator(
+    *names: str,
+    domain: str = "",
+    whole: bool = False,
+    inputs: tuple[int, int] = (1, 1),
+    attributes: tuple[str, ...] = (),
+) -> Callable[[Handler], Handler]:
+    """Register the decorated function for one or more operators; ``inputs`` and ``attributes`` matter outside ONNX's domain."""
 
     def register(handler: Handler) -> Handler:
         for name in names:
             if (domain, name) in HANDLERS:
                 raise ValueError(f"operator {domain}.{name} is registered twice")
             HANDLERS[domain, name] = handler
+            if domain:
+                FORMS[domain, name] = (*inputs, attributes)
             if whole:
                 WHOLE.add((domain, name))
         return handler
@@ -61,6 +73,8 @@ class Call:
         self._defaults: dict[str, AttributeProto] = {}
         if not self.domain:
             self._check_schema()
+        elif (self.domain, self.op) in FORMS:
+            self._check_form(*FORMS[self.domain, self.op])
 
     # ---- reporting
 
@@ -83,6 +97,14 @@ class Call:
         self.importer.note(f"{self.where}: {text}")
 
     # ---- inputs
+
+    def _check_form(self, least: int, most: int, attributes: tuple[str, ...]) -> None:
+        given = len(self.inputs)
+        if not least <= given <= most:
+            self.bad(f"{self.op} must have {least if least == most else f'{least} to {most}'} inputs, not {given}")
+        for name in self.attributes:
+            if name not in attributes:
+                self.refuse(f"{self.op} has no attribute {name!r}", f"known are {', '.join(attributes)}")
 
     def _check_schema(self) -> None:
         try:

@@ -104,7 +104,7 @@ def _thresholds(x: Sym, c: np.ndarray, bounds: tuple[int, int], strict: bool) ->
     if x.is_float:
         sign = floats.direction(x.steps)
         return floats.first_reaching(x.steps, sign, c, bounds, strict)
-    wide = np.clip(c.astype(object), lo - 1, hi + 1).astype(np.int64) + int(strict)
+    wide = np.asarray(np.clip(c.astype(object), lo - 1, hi + 1), np.int64) + int(strict)
     return np.clip(wide, lo, hi + 1)
 
 
@@ -123,7 +123,7 @@ def _bits(call: Call, x: Sym, thresholds: np.ndarray, shape: tuple[int, ...], ou
 
 def _equal_integer(call: Call, x: Sym, c: np.ndarray, batch: int | None) -> Sym:
     lo, hi = call.importer.range(x.name)
-    clipped = np.clip(c.astype(object), lo - 1, hi + 1).astype(np.int64)  # one outside the range never matches
+    clipped = np.asarray(np.clip(c.astype(object), lo - 1, hi + 1), np.int64)  # one outside the range never matches
     name = call.importer.emit("relation", [x.name, build.constant_value(call, clipped)], kind="eq")
     return Sym(name, BOOL, call.importer.value(name).shape, batch)
 

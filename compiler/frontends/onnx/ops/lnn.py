@@ -74,7 +74,7 @@ def _pack(bits: np.ndarray) -> np.ndarray:
     return whole.view("<u8")[..., 0].astype(np.uint64)
 
 
-@operator("LookupTable", domain=DOMAIN, whole=True)
+@operator("LookupTable", domain=DOMAIN, whole=True, inputs=(3, 3), attributes=("input_bits", "out_bits"))
 def lookup_table(call: Call) -> Sym:
     """Y[..., m] = table[m, sum_k X[..., indices[m, k]] << (input_bits * k)]: ``lut`` for bits, else ``lookup``."""
     x = call.sym(0)
@@ -114,7 +114,13 @@ def lookup_table(call: Call) -> Sym:
     return Sym(name, table.dtype, shape, x.batch)
 
 
-@operator("LookupTableConv", domain=DOMAIN, whole=True)
+@operator(
+    "LookupTableConv",
+    domain=DOMAIN,
+    whole=True,
+    inputs=(2, 3),
+    attributes=("tree_depth", "kernel_shape", "strides", "pads", "channel_group_size"),
+)
 def lookup_table_conv(call: Call) -> Sym:
     """Trees of lookup tables over the windows of a channels-last image; with tree_depth 0 the gathered window elements."""
     x = call.sym(0)
@@ -137,6 +143,8 @@ def lookup_table_conv(call: Call) -> Sym:
     if leaves != expected:
         call.bad(f"indices must have {expected} leaves per kernel for tree_depth {depth} and rank {rank}, not {leaves}")
     if depth == 0:
+        if call.has(2):
+            call.bad("the table must be omitted when tree_depth is 0")
         return _passthrough(call, x, indices, window_pixels(spatial, kernel, strides, pads), channels)
     if rank > MAX_LUT_INPUTS:
         call.refuse(f"a lookup rank of {rank} is larger than {MAX_LUT_INPUTS}")

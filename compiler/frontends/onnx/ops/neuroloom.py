@@ -21,7 +21,7 @@ from .reduce import summed
 DOMAIN = "neuroloom"
 
 
-@operator("Thermometer", domain=DOMAIN, whole=True)
+@operator("Thermometer", domain=DOMAIN, whole=True, inputs=(2, 2), attributes=("inclusive",))
 def thermometer(call: Call) -> Sym:
     """Y[..., f*T + t] = X[..., f] >= thresholds[f, t], or > without inclusive."""
     thresholds = call.const(1, "thresholds")
@@ -39,7 +39,7 @@ def thermometer(call: Call) -> Sym:
     return with_constant(call, wide, thresholds, "ge" if inclusive else "gt", shape, x.batch, flat)
 
 
-@operator("GroupSum", domain=DOMAIN, whole=True)
+@operator("GroupSum", domain=DOMAIN, whole=True, attributes=("groups", "tau", "beta", "offset"))
 def group_sum(call: Call) -> Sym:
     """Y[..., g] = (float32(count) + offset) / tau + beta over ``groups`` equal consecutive parts."""
     x = call.sym(0)
@@ -66,7 +66,7 @@ def group_sum(call: Call) -> Sym:
     return count.with_(dtype=f32, steps=tuple(steps))
 
 
-@operator("OrPool", domain=DOMAIN, whole=True)
+@operator("OrPool", domain=DOMAIN, whole=True, attributes=("kernel_shape", "strides", "pads"))
 def or_pool(call: Call) -> Sym:
     """The OR over every window of a channels-last image of bits; padding reads as 0."""
     x = call.sym(0)

@@ -215,7 +215,7 @@ def constant_over(call: Call, array: np.ndarray, target: list[Any]) -> Tensor:
     if not places:
         return Const(np.ascontiguousarray(data))
     at = places[0] + len(shape_) - len(target)
-    return constant_sym(call, data.take(0, axis=at), at)
+    return constant_sym(call, np.asarray(data.take(0, axis=at)), at)
 
 
 def constant_sym(call: Call, data: np.ndarray, batch: int | None) -> Sym:

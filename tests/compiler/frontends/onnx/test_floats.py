@@ -149,6 +149,23 @@ def test_offsets_per_class(agree: Agree, beta: str) -> None:
     assert graph.outputs[2].affine.axis == 0
 
 
+def test_outputs_of_mixed_scales_share_a_grid(agree: Agree) -> None:
+    m = model(
+        "w = Constant <value = float[2,2] {1, 0.5, 0, -2}> () f = Cast <to = 1> (x) y = Mul (f, w)",
+        "uint8[N,2,2] x",
+        "float[N,2,2] y",
+    )
+    graph = agree(m, {"x": np.arange(256, dtype=np.uint8).reshape(64, 2, 2)})
+    assert graph.outputs[0].affine.scale == (Fraction(1, 2),)
+    m = model(
+        "w = Constant <value = float[2,2] {1, 0.3, 0.7, 2}> () f = Cast <to = 1> (x) y = Mul (f, w)",
+        "uint8[N,2,2] x",
+        "float[N,2,2] y",
+    )
+    with pytest.raises(UnsupportedError, match="rounded elements of different scale"):
+        load_onnx(m)
+
+
 def test_sums_of_rounded_floats_are_refused() -> None:
     m = model(
         "t = Constant <value = float {0.1}> () f = Cast <to = 1> (x) s = Mul (f, t) a = Constant <value_ints = [1]> () "

@@ -171,6 +171,17 @@ def test_native_nodes_without_a_function_body(agree: Agree) -> None:
     assert load_onnx(bare).equals(load_onnx(model))
 
 
+def test_thousands_of_classes(agree: Agree) -> None:
+    rng = np.random.default_rng(6)
+    writer = LogicModelWriter("m")
+    x = writer.input("x", (64,), "bool")
+    y = writer.lookup_table(x, rng.integers(0, 64, (12_500, 2)), rng.integers(0, 2, (12_500, 4)).astype(bool))
+    g = writer.group_sum(y, 2500, tau=0.7, beta=0.1)
+    writer.output(g, "scores")
+    writer.output(writer.argmax(g), "label")
+    agree(writer.model(), {"x": rng.integers(0, 2, (20, 64)).astype(bool)})
+
+
 def test_float_images_by_rule(agree: Agree) -> None:
     from neuroloom.compiler.frontends.onnx import InputRule
 
