@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -272,3 +275,41 @@ def test_answers_to_somebody_else(lines, monkeypatch):
     device._link.transport.on_the_way.append((0.0, model.reply(0x03, number, model.OK, b"neuroloom")))
     with pytest.raises(DeviceError, match="did not answer"):
         device.ping()
+
+
+@pytest.mark.campaign
+def test_campaign_of_faults(lines):
+    """600 devices on bad lines: noise of every kind and rate, lost and doubled writes, power cuts, slow answers."""
+    seed = int(os.environ.get("NEUROLOOM_SEED", "0"))
+    runs = errors = faults = 0
+    for device_seed in range(seed, seed + 600):
+        rng = random.Random(device_seed)
+        scale = 10 ** rng.uniform(-4, -2.3)
+        noise = lines.Noise(device_seed, *(rng.random() * scale if rng.random() < 0.6 else 0 for _ in range(4)))
+        model = lines.TableModel(payload_limit=rng.choice([192, 960]), window=rng.choice([1, 2, 4, 8]))
+        noise.on = False
+
+        def damage(direction, data, rng=rng, noise=noise, model=model):
+            if noise.on:
+                if rng.random() < 0.002:
+                    model.power_up()
+                data *= rng.choices((1, 0, 2), (0.98, 0.01, 0.01))[0]
+            return noise(direction, data)
+
+        device = Device(lines.FaultyLine(model, damage, delay=rng.choice([0, 0, 0.01, 0.3])))
+        for turn in range(3):
+            x = samples(lines, rng.randrange(1, 400), device_seed * 3 + turn)
+            noise.on = True
+            runs += 1
+            try:
+                device.reset()
+                y = device.run_bytes(x)
+            except DeviceError:
+                errors += 1
+            else:
+                assert np.array_equal(y, lines.running_sum(x)), f"NEUROLOOM_SEED={device_seed}"
+            noise.on = False
+            device.reset()
+            assert np.array_equal(device.run_bytes(x), lines.running_sum(x)), f"NEUROLOOM_SEED={device_seed}"
+        faults += noise.count
+    print(f"link: {runs} runs under {faults} faults: {runs - errors} right, {errors} errors, 0 wrong")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
+from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.device import Device, connect
 from neuroloom.host.serial_port import SerialPort
 from neuroloom.rtl.link.protocol import Identity
@@ -110,3 +112,42 @@ def test_power_cut(board):
             device.run_bytes(x, lambda done, total: board.reset() if done == 150 else None)
         assert type(error.value).__name__ == "DeviceError"
         assert np.array_equal(device.run_bytes(x), y)
+
+
+@pytest.mark.campaign
+def test_campaign_of_faults(board, lines):
+    """The same against the gateware: noise of every kind and rate, and resets in mid-run."""
+    seed = int(os.environ.get("NEUROLOOM_SEED", "0"))
+    runs = errors = faults = 0
+    for device_seed in range(seed, seed + 60):
+        rng = random.Random(device_seed)
+        scale = 10 ** rng.uniform(-4, -2.7)
+        noise = lines.Noise(device_seed, *(rng.random() * scale if rng.random() < 0.6 else 0 for _ in range(4)))
+        noise.on = False
+
+        class Noisy(SerialPort):
+            def read(self, timeout, noise=noise):
+                return noise("in", super().read(timeout))
+
+            def write(self, data, noise=noise, rng=rng):
+                if noise.on and rng.random() < 0.003:
+                    board.reset()
+                super().write(noise("out", data))
+
+        with Device(Noisy(board.port), timeout=6) as device:
+            for turn in range(2):
+                x, y = samples(rng.randrange(1, 150), device_seed * 2 + turn)
+                noise.on = True
+                runs += 1
+                try:
+                    device.reset()
+                    got = device.run_bytes(x)
+                except DeviceError:
+                    errors += 1
+                else:
+                    assert np.array_equal(got, y), f"NEUROLOOM_SEED={device_seed}"
+                noise.on = False
+                device.reset()
+                assert np.array_equal(device.run_bytes(x), y), f"NEUROLOOM_SEED={device_seed}"
+        faults += noise.count
+    print(f"virtual board: {runs} runs under {faults} faults: {runs - errors} right, {errors} errors, 0 wrong")
