@@ -353,8 +353,8 @@ def _elementwise(r: Reader, node: Node, x: list[np.ndarray]) -> np.ndarray | Non
     arrays = np.broadcast_arrays(*x)
     kind = node.attrs.get("kind", node.op)
     if kind in BIT_OPERATIONS and node.outputs[0].type.is_bit and all(map(r.is_bits, node.inputs)):
-        rows = zip(*(a.reshape(-1).tolist() for a in arrays), strict=True)
-        return np.array([BIT_OPERATIONS[kind](r.shared.aig, *row) for row in rows], np.int64)
+        bits = zip(*(a.reshape(-1).tolist() for a in arrays), strict=True)
+        return np.array([BIT_OPERATIONS[kind](r.shared.aig, *row) for row in bits], np.int64)
     words = np.broadcast_arrays(*(r.words(i) for i in node.inputs)) if node.op != "bitwise" else []
     forms = r.shared.forms
     rows = list(zip(*(a.reshape(-1).tolist() for a in words), strict=True))
