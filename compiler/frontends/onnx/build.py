@@ -303,6 +303,8 @@ def grid(call: Call, operands: Sequence[Sym | np.ndarray], dtype: np.dtype) -> t
         rules.append(found)
     numbers = {f for scale, offset in rules for f in (*scale.reshape(-1).tolist(), *offset.reshape(-1).tolist())}
     unit = floats.rational_gcd(sorted(numbers)) or Fraction(1)
+    if max((abs(n / unit) for n in numbers), default=0) >= 1 << 53:
+        return None  # no float type holds such multiples exactly
     names = []
     for o, (scale, offset) in zip(operands, rules, strict=True):
         add = _over(offset, unit)

@@ -195,6 +195,8 @@ class Importer:
         except GraphError as e:
             reason = re.sub(r"^node %\S+ = \w+( \(from .*?\))?: ", "", str(e))  # the source node is named already
             raise UnsupportedError(f"node {source!r} ({node.op_type}): {reason}") from e
+        except OverflowError as e:
+            raise UnsupportedError(f"node {source!r} ({node.op_type}): its integers exceed 63 bits") from e
         except UnsupportedError as e:
             if source in str(e):
                 raise

@@ -166,6 +166,17 @@ def test_outputs_of_mixed_scales_share_a_grid(agree: Agree) -> None:
         load_onnx(m)
 
 
+def test_far_apart_scales_are_refused() -> None:
+    m = model(
+        "a = Constant <value = float {1e30}> () b = Constant <value = float {1e-30}> () f = Cast <to = 1> (x) p = Mul (f, a) "
+        "q = Mul (f, b) y = Add (p, q)",
+        "uint8[N,2] x",
+        "float[N,2] y",
+    )
+    with pytest.raises(UnsupportedError, match=r"node 'y' \(Add\): add of two computed float32 tensors is not exact"):
+        load_onnx(m)
+
+
 def test_sums_of_rounded_floats_are_refused() -> None:
     m = model(
         "t = Constant <value = float {0.1}> () f = Cast <to = 1> (x) s = Mul (f, t) a = Constant <value_ints = [1]> () "
