@@ -1,4 +1,4 @@
-"""The committed MNIST networks are those the README describes, on all 10,000 test images."""
+"""The committed MNIST networks are those the README describes, the same in numpy and in onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
-CORRECT = {"small": 9724, "gates48k": 9829}
+CORRECT = {"small": 9724, "gates48k": 9829, "conv": 9882}
 """Test images right, of 10,000, by network."""
 
 
@@ -32,11 +32,11 @@ def test_committed_file_is_small(name: str) -> None:
     assert model(name).stat().st_size < 1_000_000
 
 
-@pytest.mark.parametrize("name", CORRECT)
-def test_numpy_accuracy_is_the_one_stated(name: str, test_part) -> None:
+def test_numpy_accuracy_is_the_one_stated(test_part) -> None:
+    """Of the small network only: numpy takes long on the others, whose figures ``examples/test_pipeline.py`` holds."""
     from examples.training.onnx_file import read
 
-    assert read(model(name)).correct(test_part.images, test_part.labels) == CORRECT[name]
+    assert read(model("small")).correct(test_part.images, test_part.labels) == CORRECT["small"]
 
 
 @pytest.mark.parametrize("name", CORRECT)
@@ -44,7 +44,7 @@ def test_onnxruntime_gives_the_same_scores(name: str, test_part, onnx_scores) ->
     from examples.training.onnx_file import read
 
     network = read(model(name))
-    images = test_part.images[::50]
+    images = test_part.images[::100]
     counts = network.scores(images)
     scores, labels = onnx_scores(model(name), images)
     assert np.array_equal(scores, counts.astype(np.float32) / np.float32(network.layers[-1].tau))
