@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from .vm import BLOCK, GROUP, ROW_BYTES, WORDS, compare_bytes, run_program, transpose
 
 SCRATCH_ROWS = 64 * GROUP
 
 IN_PLACE = np.arange(64, dtype=np.uint32) * np.uint32(ROW_BYTES)
-
-
-@njit(cache=True, nogil=True)
-def run_samples(x, encoder, program, decoder, memory, scratch, out):
-    """Run samples ``x`` uint8[n, F], F >= 64, into ``out`` int64[n, elements].
-
-    ``encoder``, ``program`` and ``decoder`` are the arrays of :mod:`.planes` and :mod:`.program`; ``memory`` and ``scratch``
-    (SCRATCH_ROWS of them) are rows uint64[:, WORDS].
-    """
-    kinds, starts, code = program
-    flat = x.reshape(x.size)
-    for start in range(0, len(x), BLOCK):
-        stop = min(start + BLOCK, len(x))
-        encode(x[start:stop], encoder, memory, scratch)
-        coming = flat[stop * x.shape[1] : min(stop + BLOCK, len(x)) * x.shape[1]]
-        run_program(memory, kinds, starts, code, coming)
-        decode(memory, scratch, decoder, out[start:stop])
 
 
 @njit(cache=True, nogil=True)
@@ -64,3 +47,33 @@ def decode(memory, scratch, decoder, out):
         for n in range(len(out)):
             raw = (samples[n] ^ inverted[last]) << up
             out[n, e] = np.int64(raw) >> np.int64(down) if signed[e] else np.int64(raw >> down)
+
+
+_u1, _u4, _u8, _i8, _b1 = types.uint8, types.uint32, types.uint64, types.int64, types.boolean
+_SIGNATURE = types.void(
+    types.Array(_u1, 2, "C", readonly=True),
+    types.Tuple((_u1[:, ::1], _u4[:, ::1], _i8[::1])),
+    types.Tuple((_u1[::1], _i8[::1], _u4[::1])),
+    types.Tuple((_u4[:, ::1], _u8[::1], _i8[::1], _i8[::1], _i8[::1], _b1[::1])),
+    _u8[:, ::1],
+    _u8[:, ::1],
+    _i8[:, ::1],
+)
+"""Given so that the compiled loop is loaded on import and serves read-only samples as well."""
+
+
+@njit(_SIGNATURE, cache=True, nogil=True)
+def run_samples(x, encoder, program, decoder, memory, scratch, out):
+    """Run samples ``x`` uint8[n, F], F >= 64, into ``out`` int64[n, elements].
+
+    ``encoder``, ``program`` and ``decoder`` are the arrays of :mod:`.planes` and :mod:`.program`; ``memory`` and ``scratch``
+    (SCRATCH_ROWS of them) are rows uint64[:, WORDS].
+    """
+    kinds, starts, code = program
+    flat = x.reshape(x.size)
+    for start in range(0, len(x), BLOCK):
+        stop = min(start + BLOCK, len(x))
+        encode(x[start:stop], encoder, memory, scratch)
+        coming = flat[stop * x.shape[1] : min(stop + BLOCK, len(x)) * x.shape[1]]
+        run_program(memory, kinds, starts, code, coming)
+        decode(memory, scratch, decoder, out[start:stop])

@@ -113,7 +113,10 @@ def _fold_equal(table: np.ndarray, wires: np.ndarray) -> np.ndarray:
     return table.astype(np.uint8)
 
 
-@njit(cache=True, nogil=True)
+# Signatures are given so that the compiled loops are loaded on import: the first network is prepared as fast as the next.
+
+
+@njit("int32[::1](int32[::1], int64[::1], int64[::1], int64[::1])", cache=True, nogil=True)
 def live_levels(fanins, ins, outs, roots):
     """Level of every cell (1 above its deepest input), 0 for cells that no root needs."""
     cells = len(ins) - 1
@@ -138,7 +141,7 @@ def live_levels(fanins, ins, outs, roots):
     return level
 
 
-@njit(cache=True, nogil=True)
+@njit("Tuple((int32[::1], int64))(int32[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True, nogil=True)
 def allocate(fanins, ins, outs, order, roots):
     """Give every wire that is read a row of the machine's memory; the others get -1. Returns also the number of rows.
 
@@ -184,7 +187,11 @@ def allocate(fanins, ins, outs, order, roots):
     return row, rows
 
 
-@njit(cache=True, nogil=True)
+@njit(
+    "Tuple((uint32[::1], int64[::1]))(int32[::1], int64[::1], int64[::1], int64[::1], int32[::1], int64)",
+    cache=True,
+    nogil=True,
+)
 def encode_cells(fanins, ins, outs, order, row, scale):
     """Rows of the outputs, then of the inputs, of every cell in ``order``, times ``scale``; and where each cell begins."""
     size = 0

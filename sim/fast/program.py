@@ -13,6 +13,7 @@ from . import blast_arith, blast_shape, blast_tables, sums  # noqa: F401  (impor
 from .blast import Context, blast
 from .netlist import Netlist, allocate, encode_cells, live_levels
 from .planes import Encoder, Planes, encoder
+from .reduce import reduce_cells
 from .vm import ROW_BYTES
 
 
@@ -77,13 +78,15 @@ def compile_program(graph: Graph, probes: tuple[str, ...] = ()) -> Program:
     shown += [(name, context.values[name], lits[name]) for name in probes]
     roots = np.unique(np.concatenate([x.ravel() for _, _, x in shown]) >> 1).astype(np.int64)
 
-    cells = net.cells()
+    cells, stands_for = reduce_cells(net.cells(), roots)
+    roots = stands_for[roots]
     level = live_levels(cells.fanins, cells.ins, cells.outs, roots)
     keep = np.flatnonzero(level)
     key = level[keep].astype(np.int64) * 256 + cells.kinds[keep]
     order = keep[np.argsort(key, kind="stable")]
     key.sort()
     row, rows = allocate(cells.fanins, cells.ins, cells.outs, order, roots)
+    row = row[stands_for]
     if rows >= 1 << 26:
         raise UnsupportedError(f"the bit-packed engine holds 2**26 wires at once, not {rows}; use the reference engine")
     code, begin = encode_cells(cells.fanins, cells.ins, cells.outs, order, row, ROW_BYTES)
