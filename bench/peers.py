@@ -25,14 +25,13 @@ class Layers:
         from examples.training.onnx_file import read
 
         encoder, *tables, groups = read(path).layers
-        self.thresholds = np.asarray(encoder.thresholds).reshape(784, -1)
+        thresholds = np.asarray(encoder.thresholds).reshape(784, -1)
+        if thresholds.max() > 255:
+            raise ValueError(f"thresholds must be bytes, not {thresholds.max()}")
+        self.thresholds = thresholds.astype(np.uint8)
         self.indices = [t.indices for t in tables]
         self.tables = [(t.tables.astype(np.int64) << np.arange(4)).sum(axis=1) for t in tables]
         self.groups = groups.groups
-
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Thermometer bits bool [N, 784 * T], feature-major."""
-        return (images[:, :, None] >= self.thresholds.astype(np.int16)).reshape(len(images), -1)
 
 
 def onnxruntime(path: Path) -> Classify:
@@ -79,8 +78,10 @@ def numpy_sorted(path: Path, block: int = 512) -> Classify:
         out = np.empty(len(images), np.int64)
         for start in range(0, len(images), block):
             part = images[start : start + block]
-            x = np.packbits(net.encode(part).T, axis=1, bitorder="little")
-            x = np.ascontiguousarray(np.pad(x, ((0, 0), (0, -x.shape[1] % 8)))).view(np.uint64)
+            columns = np.zeros((784, -(-len(part) // 64) * 64), np.uint8)
+            columns[:, : len(part)] = part.T
+            bits = columns[:, None] >= net.thresholds[:, :, None]
+            x = np.packbits(bits.reshape(-1, columns.shape[1]), axis=1, bitorder="little").view(np.uint64)
             for indices, runs in zip(net.indices, plan, strict=True):
                 h = np.empty((len(indices), x.shape[1]), np.uint64)
                 for op, rows in runs:
@@ -99,14 +100,17 @@ _EXPRESSIONS = {
 }  # fmt: skip
 
 _DRIVER = """
-void classify(const uint8_t *bits, int32_t *sums, size_t words) {
+void net(const W *in, W *out);
+
+void classify(const uint8_t *images, const uint8_t *thresholds, int32_t *sums, size_t words) {
     W in[INPUTS], out[OUTPUTS];
-    for (size_t w = 0; w < words; w++) {
-        for (size_t i = 0; i < INPUTS; i++) {
-            W word = 0;
-            for (size_t n = 0; n < 64; n++) word |= (W)bits[(w * 64 + n) * INPUTS + i] << n;
-            in[i] = word;
-        }
+    for (size_t w = 0; w < words; w++, images += 64 * PIXELS) {
+        for (size_t f = 0; f < PIXELS; f++)
+            for (size_t l = 0; l < LEVELS; l++) {
+                W word = 0;
+                for (size_t n = 0; n < 64; n++) word |= (W)(images[n * PIXELS + f] >= thresholds[f * LEVELS + l]) << n;
+                in[f * LEVELS + l] = word;
+            }
         net(in, out);
         for (size_t c = 0; c < CLASSES; c++)
             for (size_t n = 0; n < 64; n++) {
@@ -120,7 +124,7 @@ void classify(const uint8_t *bits, int32_t *sums, size_t words) {
 
 
 def straight_line_c(path: Path, folder: Path, optimise: str, piece: int = 0) -> tuple[Classify, float]:
-    """gcc's ``optimise`` on one assignment per gate; returns the engine and gcc's seconds.
+    """gcc's ``optimise`` on one assignment per gate, -O3 on packing and group sums; returns the engine and gcc's seconds.
 
     ``piece`` 0 is difflogic's form, one function; otherwise functions of that many gates on an array of wires, which
     gcc optimises in linear time.
@@ -137,7 +141,8 @@ def straight_line_c(path: Path, folder: Path, optimise: str, piece: int = 0) -> 
         below = np.arange(start, start + len(indices))
     results = "".join(f"out[{k}]={_wire(w, inputs, piece)};\n" for k, w in enumerate(below.tolist()))
     head = "#include <stddef.h>\n#include <stdint.h>\ntypedef uint64_t W;\n"
-    head += f"#define INPUTS {inputs}\n#define OUTPUTS {len(below)}\n#define CLASSES {net.groups}\n"
+    sizes = {"INPUTS": inputs, "PIXELS": 784, "LEVELS": inputs // 784, "OUTPUTS": len(below), "CLASSES": net.groups}
+    head += "".join(f"#define {name} {size}\n" for name, size in sizes.items())
     if piece:
         parts = [lines[i : i + piece] for i in range(0, len(lines), piece)]
         body = "".join(
@@ -147,24 +152,28 @@ def straight_line_c(path: Path, folder: Path, optimise: str, piece: int = 0) -> 
             for i, p in enumerate(parts)
         )
         calls = "".join(f"p{i}(in,g);" for i in range(len(parts)))
-        body += f"static void net(const W *in, W *out) {{ static W g[{first[-1] - inputs}];\n{calls}\n{results}}}\n"
+        body += f"void net(const W *in, W *out) {{ static W g[{first[-1] - inputs}];\n{calls}\n{results}}}\n"
     else:
-        body = "static void net(const W *in, W *out) {\n" + "\n".join(lines) + f"\n{results}}}\n"
+        body = "void net(const W *in, W *out) {\n" + "\n".join(lines) + f"\n{results}}}\n"
     stem = f"{path.stem}{optimise}{piece}"  # the loader would return an older library of the same name
-    source, library = folder / f"{stem}.c", folder / f"{stem}.so"
-    source.write_text(head + body + _DRIVER)
+    library, objects = folder / f"{stem}.so", []
     started = time.perf_counter()
-    command = ["gcc", optimise, "-march=native", "-shared", "-fPIC", "-o", str(library), str(source)]
-    subprocess.run(command, check=True, timeout=900)
+    for part, text, level in (("gates", body, optimise), ("driver", _DRIVER, "-O3")):
+        source = folder / f"{stem}.{part}.c"
+        source.write_text(head + text)
+        objects.append(str(source.with_suffix(".o")))
+        command = ["gcc", level, "-march=native", "-fPIC", "-c", "-o", objects[-1], str(source)]
+        subprocess.run(command, check=True, timeout=900)
+    subprocess.run(["gcc", "-shared", "-o", str(library), *objects], check=True, timeout=60)
     seconds = time.perf_counter() - started
     run = ctypes.CDLL(str(library)).classify
 
     def classify(images: np.ndarray) -> np.ndarray:
         words = -(-len(images) // 64)
-        bits = np.zeros((words * 64, inputs), np.uint8)
-        bits[: len(images)] = net.encode(images)
+        padded = np.zeros((words * 64, 784), np.uint8)
+        padded[: len(images)] = images
         sums = np.empty((words * 64, net.groups), np.int32)
-        run(bits.ctypes.data_as(ctypes.c_void_p), sums.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(words))
+        run(*(ctypes.c_void_p(a.ctypes.data) for a in (padded, net.thresholds, sums)), ctypes.c_size_t(words))
         return sums[: len(images)].argmax(axis=1)
 
     return classify, seconds
