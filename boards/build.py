@@ -22,7 +22,7 @@ from neuroloom.rtl.link.protocol import Identity
 from neuroloom.rtl.link.shell import LinkShell
 from neuroloom.rtl.top import Top
 
-FLOW_VERSION = 1
+FLOW_VERSION = 2
 """Part of the cache key; raise it when the scripts here change what they produce."""
 
 PLACE_TIMEOUT_S = 4 * 3600
@@ -132,7 +132,8 @@ def build(
             (work / name).write_text(text, encoding="utf-8")
         job = steps.Job(work, logs, board, identity.engine, say, place_timeout_s)
         say("synthesis")
-        steps.synthesise(job, list(files))
+        cells = steps.synthesise(job, list(files))
+        steps.leave_room(job, cells)
         placed, shell_luts = steps.place_all(job, seeds, jobs)
         results = tuple(result for result, _ in placed)
         chosen = next((result for result in results if result.met), results[0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuroloom.boards import emit, toolchain
+from neuroloom.boards import emit, spread, toolchain
 from neuroloom.boards.board import Board
 from neuroloom.boards.flows import FLOWS, Flow, pack_only_arguments, place_arguments, shortfalls
 from neuroloom.boards.registry import all_boards
@@ -42,7 +42,10 @@ class Usage:
 
 @dataclass
 class Job:
-    """One build: its folder, where its logs go, the board and engine kind, and how to report and to stop."""
+    """One build: its folder, where its logs go, the board and engine kind, and how to report and to stop.
+
+    ``netlist`` is what is placed, with ``reserved`` placeholder cells in it that are no part of the design.
+    """
 
     work: Path
     logs: Path
@@ -51,6 +54,8 @@ class Job:
     say: Callable[[str], None]
     place_timeout_s: float
     stop: threading.Event = field(default_factory=threading.Event)
+    netlist: str = "netlist.json"
+    reserved: int = 0
 
     @property
     def flow(self) -> Flow:
@@ -96,6 +101,19 @@ def shell_size(job: Job) -> int:
     return usage_from_log(output, job.flow).used.get("luts", job.flow.count(cells)["luts"])
 
 
+def leave_room(job: Job, cells: Mapping[str, int]) -> None:
+    """Choose what is placed: the netlist, on iCE40 with some cells of each tile kept free (see spread.py)."""
+    if job.board.device not in spread.GRIDS:
+        return
+    args = pack_only_arguments(job.flow, job.board, "netlist.json")
+    output = job.run(job.flow.placer, args, "pack-only", SYNTH_TIMEOUT_S, check=False)
+    packed = usage_from_log(output, job.flow).used.get("luts", 0)
+    sites = spread.reserved_sites(job.board.device, packed, cells.get("SB_CARRY", 0)) if packed else []
+    if sites:
+        spread.write_spread(job.work / "netlist.json", job.work / "spread.json", sites)
+        job.netlist, job.reserved = "spread.json", len(sites)
+
+
 def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list[tuple[SeedResult, Usage]], int]:
     """Every seed, and the shell's own size, ``workers`` at once; the first failure or an interrupt stops the others."""
     limit = max(1, min(len(seeds) + 1, workers or os.cpu_count() or 1))
@@ -120,17 +138,13 @@ _NO_ROOM = re.compile(r"no (more )?bels remaining|unable to (find a )?place|fail
 def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
     job.say(f"place and route, seed {seed}")
     flow, stem = job.flow, f"seed{seed}"
-    args = place_arguments(flow, job.board, job.engine, "netlist.json", stem, seed)
-    tool = toolchain.find(flow.placer)
-    done = toolchain.run(
-        *(tool, args),
-        cwd=job.work,
-        timeout=job.place_timeout_s,
-        log=job.logs / f"{stem}.log",
-        check=False,
-        cancel=job.stop,
-    )
+    done = _run_placer(job, job.netlist, seed)
+    reserved = job.reserved
+    if done.returncode != 0 and reserved:
+        done, reserved = _run_placer(job, "netlist.json", seed), 0
     usage = usage_from_log(done.output, flow)
+    if reserved:
+        usage = Usage({**usage.used, "luts": usage.used["luts"] - reserved}, usage.available)
     report = job.work / f"{stem}.report.json"
     if done.returncode != 0 or not report.is_file():
         bits = {"bram_bits": "brams", "spram_bits": "sprams"}
@@ -155,6 +169,18 @@ def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
     fmax_hz = min(clock["achieved"] for clock in clocks.values()) * 1e6
     target = job.board.speed(job.engine).plan.logic_hz
     return SeedResult(seed, fmax_hz, fmax_hz >= target, round(done.seconds, 3)), usage
+
+
+def _run_placer(job: Job, netlist: str, seed: int) -> toolchain.Completed:
+    return toolchain.run(
+        job.flow.placer,
+        place_arguments(job.flow, job.board, job.engine, netlist, f"seed{seed}", seed),
+        cwd=job.work,
+        timeout=job.place_timeout_s,
+        log=job.logs / f"seed{seed}.log",
+        check=False,
+        cancel=job.stop,
+    )
 
 
 def pack(job: Job, seed: int) -> Path:
