@@ -111,8 +111,7 @@ class Reader:
         if node.op in ("when", "switch", "exit_when"):
             raise UnsupportedError(f"{node.where()}: equivalence is checked for graphs without control regions only")
         if node.op == "update":
-            value = self.env[node.inputs[1]]
-            self.updates[node.inputs[0]] = self.exact(value, node.inputs[1])
+            self.updates[node.inputs[0]] = self.exact(self.env[node.inputs[1]], node.inputs[1])
             return
         handler = HANDLERS.get(node.op)
         out = handler(self, node, [self.env[i] for i in node.inputs]) if handler else None

@@ -161,4 +161,4 @@ def _add_constant(net: Netlist, bits: np.ndarray, lo: int, type_: Type) -> np.nd
     wide = extend(bits, False, type_.width)
     if lo == 0:
         return wide
-    return add_bits(net, wide, np.broadcast_to(constant(np.int64(lo), type_.width), wide.shape))
+    return add_bits(net, wide, np.broadcast_to(constant(lo, type_.width), wide.shape))

@@ -60,10 +60,10 @@ def _float_constant(call: Call, kind: str, p: Sym | np.ndarray, q: Sym | np.ndar
 def _float_pair(call: Call, kind: str, p: Sym, q: Sym, batch: int | None) -> Sym:
     reason = f"{kind} of two computed {p.dtype} tensors is not exact"
     if kind == "mul":
-        singles = [build.grid(call, [o], p.dtype) for o in (p, q)]
-        if any(s is None for s in singles):
+        left, right = (build.grid(call, [o], p.dtype) for o in (p, q))
+        if left is None or right is None:
             call.refuse(f"{reason}: an input is rounded", "scale by powers of two, or after this node")
-        (a, ua), (b, ub) = singles
+        (a, ua), (b, ub) = left, right
         return build.on_grid(call, call.importer.emit("mul", [*a, *b]), ua * ub, p.dtype, batch, reason)
     found = build.grid(call, [p, q], p.dtype)
     if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build, floats
@@ -113,7 +114,7 @@ def gather_elements(call: Call) -> Sym:
     index = _checked(call, index, data.shape[axis])
     if any(a > b for i, (a, b) in enumerate(zip(index.shape, data.shape, strict=True)) if i != axis):
         call.bad(f"indices must not be larger than the data outside axis {axis}")
-    where = list(np.indices(index.shape))
+    where: list[Any] = list(np.indices(index.shape))
     where[axis] = index
     return build.gathered(call, data, build.flat_index(data)[tuple(where)], data.batch)
 
@@ -127,10 +128,11 @@ def gather_nd(call: Call) -> Sym:
     assert isinstance(data, Sym)
     index = array.data if isinstance(array, Sym) else array.array
     assert index is not None
+    batch: int | None
     if isinstance(array, Sym) and array.batch is not None:
         if dims != 1 or data.batch != 0 or array.batch != 0:
             call.refuse("indices repeated over the batch need batch_dims = 1 and the batch axis first")
-        dims, batch, lead = 0, data.batch, 0
+        dims, batch, lead = 0, 0, 0
     else:
         depth = index.shape[-1] if index.ndim else 0
         batch, lead = data.batch, dims + depth
@@ -196,7 +198,7 @@ def pad(call: Call) -> Sym:
         index = np.pad(index, grow, constant_values=-1)
     elif mode in ("edge", "reflect", "wrap"):
         try:
-            index = np.pad(index, grow, mode=mode)
+            index = np.pad(index, grow, mode=cast(Any, mode))
         except ValueError as e:
             call.bad(f"pads do not fit: {e}")
     else:

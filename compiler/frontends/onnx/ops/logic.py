@@ -34,7 +34,7 @@ def _bitwise(call: Call, kind: str) -> Sym:
     _, batch, operands = build.align(call, tensors)
     if kind == "and" and sum(isinstance(o, Sym) for o in operands) == 1:
         x, mask = operands if isinstance(operands[0], Sym) else operands[::-1]
-        if mask.size and int(mask.min()) >= 0:
+        if isinstance(x, Sym) and not isinstance(mask, Sym) and mask.size and int(mask.min()) >= 0:
             return _masked(call, x, mask, dtype, batch)
     ranges = [
         call.importer.range(o.name) if isinstance(o, Sym) else (int(o.min()), int(o.max())) if o.size else (0, 0)
