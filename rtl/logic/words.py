@@ -122,10 +122,10 @@ def _popcount(net: Netlist, bits: list[int], ones: int) -> tuple[Word, int]:
         left = _split(count, real)[1]
         most = count
     given = ones
-    a, ones = _popcount(net, rest[:left], ones)
-    b, ones = _popcount(net, rest[left:], ones)
+    one, ones = _popcount(net, rest[:left], ones)
+    other, ones = _popcount(net, rest[left:], ones)
     most += given - ones
-    total = add(net, a, b, carry)
+    total = add(net, one, other, carry)
     return total[: most.bit_length()], ones
 
 
