@@ -26,7 +26,8 @@ class Job:
     seeds: int
 
 
-SMALL = (Job("digits", "icebreaker", 3), Job("mnist_small", "ice40_hx8k_evn", 3), Job("mnist_small", "ulx3s_85f", 3))
+DIGITS = (Job("digits", "icebreaker", 3),)
+SMALL = (Job("mnist_small", "ice40_hx8k_evn", 3), Job("mnist_small", "ulx3s_85f", 3))
 LARGE = (Job("mnist_gates48k", "ulx3s_85f", 1),)
 
 
@@ -106,9 +107,6 @@ def render(found: list[dict[str, Any]]) -> str:
     return table([*head, "place and route, s", "core"], rows)
 
 
-register(
-    Benchmark(
-        "place_small", "Place and route of the small networks, with link, encoder and arg-max.", runner(SMALL), render
-    )
-)
+register(Benchmark("place_digits", "Place and route of the digits network on the iCEBreaker.", runner(DIGITS), render))
+register(Benchmark("place_small", "Place and route of the small MNIST network.", runner(SMALL), render))
 register(Benchmark("place_48k", "Place and route of 48,000 gates on the ULX3S-85F.", runner(LARGE), render))

@@ -30,16 +30,15 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory, system and load; nothing that names the machine or its owner."""
     model = memory = ""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "model") and key.strip() not in model:
-                model += f"{key.strip()} {value.strip()}, " if key.strip() == "model" else f"{value.strip()}, "
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+        about = {key.strip(): value.strip() for key, _, value in lines}
+        model = f"{about.get('model name', '')}, family {about.get('cpu family')}, model {about.get('model')}"
         total = next(x for x in Path("/proc/meminfo").read_text().splitlines() if x.startswith("MemTotal"))
         memory = f"{int(total.split()[1]) / 2**20:.1f} GiB"
     except OSError:
         model = platform.processor()
     return {
-        "processor": model.rstrip(", "),
+        "processor": model,
         "cores": os.cpu_count(),
         "memory": memory,
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

@@ -13,7 +13,8 @@ PATH = Path(__file__).resolve().parent / "RESULTS.md"
 
 HEAD = """# Speed and size
 
-Rendered from `bench/records/` by `make bench`; each section names the command that repeats it.
+Rendered from `bench/records/` by `make bench`; each section names the command that repeats it. Where the load average
+is above the number of cores, other work ran at the same time, and processor time is the figure to read, not wall time.
 """
 
 

@@ -27,11 +27,15 @@ def main() -> int:
     )
     parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
     parser.add_argument("--json", action="store_true", help="print the records instead of the tables")
+    parser.add_argument("--render", action="store_true", help="write RESULTS.md from the records and exit")
     parser.add_argument("--seed", type=int, default=0, help="of random networks, images and place and route")
     options = parser.parse_args()
     if options.list:
         for name, benchmark in benchmarks.items():
             print(f"{name:12s} {benchmark.about}")
+        return 0
+    if options.render:
+        results.write(benchmarks)
         return 0
     command = "python bench/run.py " + " ".join(a for a in sys.argv[1:] if a != "--json")
 

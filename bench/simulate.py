@@ -151,7 +151,7 @@ def render(found: dict[str, Any]) -> str:
         parts.append(
             f"The program has {size['instructions']} instructions per 512 images on {size['rows']} rows. From the `.nloom` file: "
             f"import {warm[0]:.0f} ms, load {warm[1]:.0f} ms, prepare {warm[2]:.0f} ms (at most {READY_TARGET_MS}), first answer "
-            f"{warm[3]:.0f} ms; with nothing compiled yet, once per machine: {sum(first[1:]) / 1e3:.1f} s.\n"
+            f"{warm[3]:.0f} ms; with nothing compiled yet, once per machine: {sum(first) / 1e3:.1f} s in all.\n"
         )
     if found["missing"]:
         parts.append(

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # behind everything else: the benchmarks import each other as bench.<module>
 
-RECORDS = ("place_small", "place_48k")
+RECORDS = ("place_digits", "place_small", "place_48k")
 
 
 def entries() -> list[dict]:
