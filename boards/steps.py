@@ -105,10 +105,11 @@ def leave_room(job: Job, cells: Mapping[str, int]) -> None:
     """Choose what is placed: the netlist, on iCE40 with some cells of each tile kept free (see spread.py)."""
     if job.board.device not in spread.GRIDS:
         return
-    args = pack_only_arguments(job.flow, job.board, "netlist.json")
-    output = job.run(job.flow.placer, args, "pack-only", SYNTH_TIMEOUT_S, check=False)
-    packed = usage_from_log(output, job.flow).used.get("luts", 0)
-    sites = spread.reserved_sites(job.board.device, packed, cells.get("SB_CARRY", 0)) if packed else []
+    # with the pins: a PLL on a pad needs its place
+    args = [*pack_only_arguments(job.flow, job.board, "netlist.json"), "--pcf", job.flow.constraint_file]
+    output = job.run(job.flow.placer, args, "pack-only", SYNTH_TIMEOUT_S)
+    packed = usage_from_log(output, job.flow).used["luts"]
+    sites = spread.reserved_sites(job.board.device, packed, cells.get("SB_CARRY", 0))
     if sites:
         spread.write_spread(job.work / "netlist.json", job.work / "spread.json", sites)
         job.netlist, job.reserved = "spread.json", len(sites)

@@ -33,6 +33,10 @@ def test_build_leaves_a_bitstream_and_an_honest_record(small_build: tuple[Any, l
     # the shell is most of this design; alone it may take a few cells more than next to an engine
     assert 0.7 * result.used["luts"] < result.shell_luts < 1.1 * result.used["luts"]
     assert set(result.tools) == {"yosys", "nextpnr-ice40", "icepack"}
+    log = (out / "seed1.log").read_text()
+    assert "--json spread.json" in log  # room was left in the tiles, and is not counted as used
+    packed = usage_from_log((out / "pack-only.log").read_text(), FLOWS["ice40"]).used["luts"]
+    assert packed == result.used["luts"] < usage_from_log(log, FLOWS["ice40"]).used["luts"]
     record = json.loads((out / "build.json").read_text())
     assert record["design_sha256"] == result.design_sha256 and record["chosen_seed"] == 1
     assert "module top(" in result.verilog.read_text() and "SB_LUT4" in result.netlist.read_text()
