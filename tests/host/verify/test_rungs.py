@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.errors import InputError, MissingToolError
 from neuroloom.compiler.ir import Builder, Type
 from neuroloom.host.verify import netlist, rtl
 from neuroloom.host.verify.result import random_vectors
@@ -40,6 +40,16 @@ def test_netlist_of_every_family(small, require_tool, board):
     require_tool("iverilog")
     result = netlist.check(small, random_vectors(small, 60, 1), board=board, seed=3)
     assert result.ok and 30 < result.facts["luts"] < 400
+
+
+def test_a_missing_icarus_is_named_or_refused(monkeypatch):
+    monkeypatch.setenv("IVERILOG", "/nonexistent/iverilog")
+    monkeypatch.delenv("NEUROLOOM_REQUIRE_ALL", raising=False)
+    simulators, note = rtl._present()
+    assert simulators == ("verilator",) and "icarus skipped" in note and "apt-get install iverilog" in note
+    monkeypatch.setenv("NEUROLOOM_REQUIRE_ALL", "1")
+    with pytest.raises(MissingToolError, match="iverilog"):
+        rtl._present()
 
 
 def test_limit_and_bad_vectors(small):
