@@ -141,7 +141,8 @@ def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
     flow, stem = job.flow, f"seed{seed}"
     done = _run_placer(job, job.netlist, seed)
     reserved = job.reserved
-    if done.returncode != 0 and reserved:
+    if done.returncode > 0 and reserved:  # it gave up; a signal is somebody's wish to stop
+        job.say(f"place and route, seed {seed}, once more without free cells")
         done, reserved = _run_placer(job, "netlist.json", seed), 0
     usage = usage_from_log(done.output, flow)
     if reserved:
