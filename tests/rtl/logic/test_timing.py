@@ -11,7 +11,7 @@ from neuroloom.rtl.logic.timing import LEVEL_NS, default_interval
 def test_faster_clocks_get_more_registers():
     intervals = [default_interval("up5k", mhz * 1_000_000) for mhz in (1, 12, 24, 48, 500)]
     assert intervals == sorted(intervals, reverse=True) and intervals[0] == 12 and intervals[-1] == 1
-    assert default_interval("up5k", 24_000_000) == 8
+    assert default_interval("up5k", 24_000_000) == 4
 
 
 def test_every_board_has_its_own_figure():
