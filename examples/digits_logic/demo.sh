@@ -28,8 +28,11 @@ step "Verify: every rung equal to the graph, down to the bitstream file" \
     "$nl" verify "$out/digits.nloom" -i "$out/digits.npz" --board "$board" --to bitstream --samples 40 \
     --skip-missing -o "$out/verified.json"
 
-step "Run: the virtual board answers on a serial port, as a real one would" \
-    "$nl" emulate "$out/digits.nloom" --board "$board" \
+# With the unpacker's tables the virtual board executes the bitstream file itself, else the RTL it was built from.
+design="$out/digits.nloom"
+grep -A1 '"name": "bitstream"' "$out/verified.json" | grep -q '"ok": true' && design="$out/$board/$board.bin"
+step "Run: the virtual board executes $design and answers on a serial port, as a real one would" \
+    "$nl" emulate "$design" --board "$board" \
     --then "$nl run $out/digits.nloom --port {port} -i $out/digits.npz --labels $out/digits.npz --check"
 
 step "Report: one page" \
