@@ -115,6 +115,7 @@ def build(
             "board": asdict(board),
             "constraints": constraints,
             "synth": flow.synth(board),
+            "place": list(flow.device(board)),
             "seeds": list(seeds),
             "tools": {name: tool.version for name, tool in tools.items()},
         }

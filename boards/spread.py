@@ -2,9 +2,10 @@
 
 An iCE40 tile has 8 logic cells of 4 inputs each and 32 local wires to feed them. nextpnr packs cells as densely as they
 go; a tile of 8 unrelated four-input tables then needs every local wire, and the router rips up for ever. (Measured with
-nextpnr 0.11 on a UP5K: a logic-gate network of 3,394 cells was not routed after 100,000 iterations; one of 3,476 cells
-with two cells of each tile left free was routed after 68,000.) So a placeholder without connections is fixed to the top
-cells of the tiles. Carry chains fill whole tiles, so some columns stay free of placeholders for them.
+nextpnr 0.11 on a UP5K: router1 had not routed a logic-gate network of 3,394 cells after 100,000 iterations, router2 stayed
+at 66 conflicts with one of 3,851; with two cells of each tile left free, one of 3,476 is routed by either.) So a
+placeholder without connections is fixed to the top cells of the tiles. Carry chains fill whole tiles, so some columns stay
+free of placeholders for them.
 """
 
 from __future__ import annotations
