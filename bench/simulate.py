@@ -155,7 +155,8 @@ def render(found: dict[str, Any]) -> str:
         )
     if found["missing"]:
         parts.append(
-            f"{' and '.join(found['missing'])} are not in this environment (difflogic builds with CUDA, torchlogix needs Python 3.12); "
+            f"{' and '.join(found['missing'])} are not in this environment "
+            "(difflogic builds with CUDA, torchlogix needs Python 3.12); "
             "the C rows are the benchmark's own code of the same form."
         )
     parts.append(f"Target: {TARGET / 1e6:.0f} M images/s on one core.")

@@ -11,6 +11,7 @@ from neuroloom.boards.board import Board
 from neuroloom.boards.build import BuildResult, build
 from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
+from neuroloom.boards.steps import check_fit
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
@@ -79,9 +80,21 @@ def build_model(
 ) -> BuildResult:
     """Build the bitstream of a graph; raises DoesNotFitError, MissingToolError or UnsupportedError."""
     target = board_of(graph, board)
+    _check_hopeless(graph, target)
     factory, identity = _engine(graph, target, register_interval)
     folder = Path(out_dir) if out_dir is not None else None
     return build(factory, identity, target, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
+
+
+HOPELESS = 1.25
+"""Lookup tables of the network over those of the chip from which on synthesis is not even tried: it saves some per cent."""
+
+
+def _check_hopeless(graph: Graph, board: Board) -> None:
+    """Refuse at once what minutes of synthesis would refuse; raises DoesNotFitError naming a board that would do."""
+    tables = sum(len(node.attrs["tables"]) for node in graph.walk() if node.op == "lut")
+    if tables > HOPELESS * board.resources.luts:
+        check_fit({"luts": tables}, board)
 
 
 def emulate_model(

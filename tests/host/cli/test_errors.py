@@ -110,6 +110,14 @@ def test_options(cli, model: Path, source: Path, samples: Path) -> None:
     assert cli().code == 2
 
 
+def test_networks_too_large_for_the_board(cli) -> None:
+    """Said before synthesis: by how much, and where it would fit."""
+    network = Path(__file__).parents[3] / "examples" / "mnist_logic" / "mnist_gates48k.onnx"
+    refused(
+        cli("build", network, "--board", "icebreaker", "-q"), 1, "too large for icebreaker", "it would fit ulx3s_85f"
+    )
+
+
 def test_labels(cli, model: Path, samples: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "short.npy", np.zeros(5, int))
     refused(cli("eval", model, "-i", samples, "--labels", "short.npy", "-q"), 2, "labels must be 30 class numbers")
