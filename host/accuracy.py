@@ -55,7 +55,7 @@ def classes_of(array: np.ndarray) -> np.ndarray:
     return flat[:, 0].astype(np.int64) if flat.shape[1] == 1 else flat.argmax(axis=1)
 
 
-def score(graph: Graph, array: np.ndarray, labels: np.ndarray, name: str) -> Score:
+def score(array: np.ndarray, labels: np.ndarray) -> Score:
     """Score of an output's integers against labels."""
     classes = classes_of(array)
     return Score(classes, int((classes == labels).sum()))
@@ -115,5 +115,4 @@ def source_classes(path: str | os.PathLike[str], graph: Graph, inputs: Any, labe
     named = dict(inputs) if isinstance(inputs, Mapping) else {first.source or first.name: inputs}
     named = {k: v[: len(labels)] for k, v in named.items()}
     outputs = run_source(path, named)
-    classes = classes_of(outputs.get(name, next(iter(outputs.values()))))
-    return Score(classes, int((classes == labels).sum()))
+    return score(outputs.get(name, next(iter(outputs.values()))), labels)

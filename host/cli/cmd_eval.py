@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     name = class_output(model.graph, args.output_name)
     with ui.progress("simulating") as update:
         outputs = model.outputs(arrays, progress=update)
-    scores = {"graph": score(model.graph, outputs[name], labels, name)}
+    scores = {"graph": score(outputs[name], labels)}
     source = args.source or (args.model if args.model.endswith(".onnx") else None)
     if source:
         raw = read_inputs(args.inputs, [i.source or i.name for i in model.graph.inputs])
@@ -76,4 +76,4 @@ def _board(
     options = {"baud": args.baud} if args.baud else {}
     with connect(args.port, **options) as device, ui.progress("running on the board") as update:
         outputs = run_model(model.graph, device, arrays, progress=update)
-    return score(model.graph, outputs[name], labels, name)
+    return score(outputs[name], labels)

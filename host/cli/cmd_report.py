@@ -72,7 +72,7 @@ def _samples(args: argparse.Namespace, model: Model, facts: Facts) -> None:
         return
     facts.labels = read_array(args.labels or args.inputs)[:count]
     name = class_output(model.graph)
-    facts.scores["graph"] = score(model.graph, facts.outputs[name], facts.labels, name)
+    facts.scores["graph"] = score(facts.outputs[name], facts.labels)
     if args.source:
         raw = read_inputs(args.inputs, [i.source or i.name for i in model.graph.inputs])
         facts.scores["source (onnxruntime)"] = source_classes(args.source, model.graph, raw, facts.labels, name)

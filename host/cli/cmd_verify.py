@@ -13,11 +13,11 @@ from neuroloom.boards.equivalence import check_equivalence
 from neuroloom.compiler.errors import InputError, MismatchError
 from neuroloom.compiler.ir.file import write_atomically
 from neuroloom.host.verify.ladder import HARDWARE_LIMIT, RUNGS, climb
-from neuroloom.host.verify.result import RungResult
+from neuroloom.host.verify.result import RungResult, random_vectors
 
 from neuroloom.model import Model, compile
 
-from .common import add_inputs, add_model, frontend_options, load_inputs, open_model, random_inputs
+from .common import add_inputs, add_model, frontend_options, load_inputs, open_model
 from .ports import add_port, port_options
 from .ui import Ui
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     if args.inputs:
         arrays = load_inputs(args, model)
     else:
-        arrays = random_inputs(model, args.random, args.seed)
+        arrays = random_vectors(model.graph, args.random, args.seed)
         ui.note(f"no inputs given: {args.random} random samples, seed {args.seed}")
     results: list[RungResult] = []
     try:

@@ -138,17 +138,6 @@ def load_inputs(args: argparse.Namespace, model: Model) -> dict[str, np.ndarray]
     return arrays
 
 
-def random_inputs(model: Model, count: int, seed: int, steps: int = 1) -> dict[str, np.ndarray]:
-    """Uniform random integers within every input's range, for checks without data."""
-    rng = np.random.default_rng(seed)
-    out = {}
-    for item in model.graph.inputs:
-        lo, hi = item.range
-        lead = (count, steps) if model.graph.clocked else (count,)
-        out[item.name] = rng.integers(lo, hi, (*lead, *item.value.shape), endpoint=True)
-    return out
-
-
 def count_samples(arrays: dict[str, np.ndarray]) -> int:
     """Number of samples in prepared arrays."""
     return len(next(iter(arrays.values())))
