@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neuroloom.boards import toolchain
+from neuroloom.boards.program import program
 from neuroloom.boards.registry import load_board
-from neuroloom.compiler.errors import DeviceError, InputError
+from neuroloom.compiler.errors import InputError
 
 from .ui import Ui
-
-TIMEOUT_S = 300.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,21 +29,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         raise InputError(
             f"{path} has {path.stat().st_size:,} bytes; the flash of {board.name} holds {board.flash.size_bytes:,}"
         )
-    tool = toolchain.find("openFPGALoader")
-    _, *words = board.flash.command
     with ui.status(f"programming {board.title}"):
-        done = toolchain.run(
-            tool,
-            [w.replace("{bitstream}", str(path.resolve())) for w in words],
-            cwd=path.resolve().parent,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    if done.returncode:
-        raise DeviceError(
-            f"openFPGALoader could not program {board.name}: {toolchain.last_lines(done.output)}; "
-            "check the cable, the power, and the permission to use USB"
-        )
+        program(board, path)
     ui.say(f"{path} is in the flash of {board.name}; press reset or power-cycle the board")
-    ui.result({"board": board.name, "bitstream": str(path), "seconds": done.seconds})
+    ui.result({"board": board.name, "bitstream": str(path)})
     return 0
