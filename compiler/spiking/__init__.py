@@ -1,0 +1,1 @@
+"""Spiking networks: description, lowering to the graph, and programs for the spiking core."""

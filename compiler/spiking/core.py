@@ -1,0 +1,173 @@
+"""What a spiking core can hold: its configuration, the profiles of the boards, and the image that a core is loaded with.
+
+The memories and their layout are in ``docs/spiking-core.md``.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+from neuroloom.compiler.errors import InputError
+
+SPIKE_WORD = 16
+"""Neighbouring sources in one spike word; populations start at multiples of it."""
+
+LEARNING = ("none", "stdp", "reward")
+_RECORD = struct.Struct("<HBBIHHBBBBHHB11x")
+
+
+@dataclass(frozen=True, slots=True)
+class CoreConfig:
+    """Build parameters of a core; see the table in ``docs/spiking-core.md``. Raises InputError on values that make no core."""
+
+    profile: str
+    lanes: int = 2
+    state_bits: int = 24
+    pool_words: int = 16384
+    neurons: int = 1024
+    inputs: int = 512
+    slots: int = 2
+    weight_bits: int = 8
+    program_words: int = 512
+    learning: str = "none"
+    event_depth: int = 128
+
+    def __post_init__(self) -> None:
+        def need(condition: bool, name: str, rule: str) -> None:
+            if not condition:
+                raise InputError(f"{name} of a core must be {rule}, not {getattr(self, name)}")
+
+        need(self.lanes in (1, 2, 4, 8, 16), "lanes", "1, 2, 4, 8 or 16")
+        need(16 <= self.state_bits <= 32, "state_bits", "from 16 to 32")
+        need(self.neurons >= 16 and self.neurons % SPIKE_WORD == 0, "neurons", "a positive multiple of 16")
+        need(self.inputs >= 16 and self.inputs % SPIKE_WORD == 0, "inputs", "a positive multiple of 16")
+        need(self.slots in (2, 4, 8, 16, 32, 64), "slots", "a power of two from 2 to 64")
+        need(self.weight_bits in (8, 16), "weight_bits", "8 or 16")
+        need(64 <= self.pool_words <= 65536, "pool_words", "from 64 to 65536")
+        need(64 <= self.program_words <= 4096 and self.program_words % 4 == 0, "program_words", "64 to 4096, in fours")
+        need(self.learning in LEARNING, "learning", f"one of {', '.join(LEARNING)}")
+
+    @property
+    def word_bits(self) -> int:
+        """W, bits of a pool word."""
+        return 32 * self.lanes
+
+    @property
+    def fields(self) -> int:
+        """F, weight fields in a pool word."""
+        return self.word_bits // self.weight_bits
+
+    @property
+    def target_bits(self) -> int:
+        """Bits of a target neuron's number."""
+        return (self.neurons - 1).bit_length()
+
+    @property
+    def record_bits(self) -> int:
+        """Bits of a record of a compressed row."""
+        return self.weight_bits + self.target_bits + 1 + (8 if self.learning == "reward" else 0)
+
+    @property
+    def records(self) -> int:
+        """R, records in a pool word."""
+        return self.word_bits // self.record_bits
+
+    @property
+    def sources(self) -> int:
+        """Neurons and inputs."""
+        return self.neurons + self.inputs
+
+    def to_bytes(self) -> bytes:
+        """The configuration record that the core's ``Q`` answers, 32 bytes."""
+        return _RECORD.pack(
+            1,  # version of this record
+            self.lanes,
+            self.state_bits,
+            self.pool_words,
+            self.neurons,
+            self.inputs,
+            self.slots,
+            self.weight_bits,
+            LEARNING.index(self.learning),
+            sorted(PROFILES).index(self.profile) if self.profile in PROFILES else 255,
+            self.program_words,
+            self.event_depth,
+            0,
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> CoreConfig:
+        """Read a configuration record; raises InputError when it is of another version."""
+        if len(data) != _RECORD.size or data[:2] != b"\x01\x00":
+            raise InputError("the core's configuration record must be of version 1; rebuild the bitstream")
+        _, lanes, bits, pool, neurons, inputs, slots, weight, learning, profile, program, events, _ = _RECORD.unpack(
+            data
+        )
+        names = sorted(PROFILES)
+        return cls(
+            profile=names[profile] if profile < len(names) else "custom",
+            lanes=lanes,
+            state_bits=bits,
+            pool_words=pool,
+            neurons=neurons,
+            inputs=inputs,
+            slots=slots,
+            weight_bits=weight,
+            learning=LEARNING[learning],
+            program_words=program,
+            event_depth=events,
+        )
+
+
+PROFILES: dict[str, str] = {
+    "infer": "networks without delays beyond one step, no learning",
+    "delay": "delays up to 63 steps, no learning",
+    "stdp": "pair STDP, delays of one step",
+    "reward": "STDP, reward-modulated STDP with eligibility, delays up to 63 steps",
+    "custom": "a configuration of your own",
+}
+"""Profiles by name and what they carry."""
+
+_UP5K = {"lanes": 2, "state_bits": 24, "pool_words": 16384, "neurons": 1024, "inputs": 512, "program_words": 512}
+_SMALL = {"lanes": 2, "state_bits": 24, "pool_words": 1024, "neurons": 256, "inputs": 128, "program_words": 256}
+
+CORES: dict[str, tuple[CoreConfig, ...]] = {
+    "icebreaker": (
+        CoreConfig("infer", slots=2, **_UP5K),
+        CoreConfig("delay", slots=64, **_UP5K),
+        CoreConfig("stdp", slots=2, learning="stdp", **_UP5K),
+        CoreConfig("reward", slots=16, learning="reward", **_UP5K),
+    ),
+    "ulx3s_85f": (
+        CoreConfig(
+            "reward",
+            lanes=16,
+            pool_words=6144,
+            neurons=4096,
+            inputs=1024,
+            slots=64,
+            program_words=1024,
+            learning="reward",
+            event_depth=1024,
+        ),
+    ),
+    "ice40_hx8k_evn": (CoreConfig("infer", slots=2, **_SMALL), CoreConfig("stdp", slots=2, learning="stdp", **_SMALL)),
+    "tang_nano_9k": (CoreConfig("infer", slots=2, **_SMALL), CoreConfig("stdp", slots=2, learning="stdp", **_SMALL)),
+}
+"""The cores that each board is built with, smallest profile first. To be held to what place and route showed."""
+
+
+@dataclass
+class CoreProgram:
+    """What a core is loaded with.
+
+    ``program``: uint32 words from address 0; ``pool``: uint32 [words, lanes], lane 0 holds bits 31..0, as many words as are used;
+    ``maps``: how to read the core back, filled by the mapper (see ``compiler/spiking/mapper.py``).
+    """
+
+    config: CoreConfig
+    program: np.ndarray
+    pool: np.ndarray
+    maps: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Loading, running and reading back a spiking core over the link."""

@@ -1,0 +1,1 @@
+"""The spiking core in Amaranth."""

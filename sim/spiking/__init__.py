@@ -1,0 +1,1 @@
+"""The event-driven fast simulator of spiking graphs."""
