@@ -1,8 +1,9 @@
 """The ports between the sequencer, the memories and the units that work on them.
 
-One unit works at a time: the sequencer sets the fields of its command, pulses ``start`` for one cycle, and waits for a pulse of
-``done``. Ports are joined with OR gates, so **a unit drives 0 on every output of its ports while it is idle**, from the cycle after ``done``
-until (not including) the cycle in which ``start`` is 1; it may use the ports in the cycle of ``start`` itself and in the cycle of ``done``.
+One unit works at a time: the sequencer sets the fields of its command, pulses ``start`` for one cycle, and waits for a pulse
+of ``done``. Ports are joined with OR gates, so **a unit drives 0 on every output of its ports while it is idle**, from the
+cycle after ``done`` until (not including) the cycle in which ``start`` is 1; it may use the ports in the cycle of ``start``
+itself and in the cycle of ``done``.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class PoolPort(wiring.Signature):
 class HistPort(wiring.Signature):
     """The one port of the spike history, from its user's side.
 
-    ``data_r`` has the spike word (16 neighbouring sources, lowest first) of ``slot`` and ``word`` in the cycle after; it is undefined
-    after a cycle with ``write`` = 1. Users reduce slots modulo the number of slots by cutting bits: those above are ignored.
+    ``data_r`` has the spike word (16 neighbouring sources, lowest first) of ``slot`` and ``word`` in the cycle after; it is
+    undefined after a cycle with ``write`` = 1. The memory reduces slots modulo their number: bits above are ignored.
     """
 
     def __init__(self) -> None:
@@ -97,7 +98,8 @@ def decide_members(config: CoreConfig) -> dict[str, wiring.Member]:
     """Members of the unit of DECIDE.
 
     ``step`` is the number of the current step, ``clear`` forgets the decision. ``decided``, ``winner`` (neuron inside the
-    population) and ``at`` (step) are registers: frozen from the first decision until ``clear``. ``decided`` is valid with ``done``'s next cycle.
+    population) and ``at`` (step) are registers, frozen from the first decision until ``clear``; they are right in the cycle
+    after ``done``.
     """
     return {
         "start": In(1),
