@@ -1,0 +1,524 @@
+"""A spiking network as people describe it: populations, inputs, projections, plasticity, a decision, and what is
+watched.
+
+The numbers may be real (quantised by ``compiler/spiking/quantise.py``) or integers (taken exactly). Synapses are kept
+as lists (pre, post, weight, delay), so that any topology has the same form. ``lower_network`` turns an integer
+network into a clocked graph.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from neuroloom.compiler.errors import InputError
+
+from .models import Fields, IzhikevichNeuron, Model, Neuron, RealIzhikevich, RealNeuron, need_choice, need_finite
+from .plasticity import Learning, Plasticity, _Real
+
+MAX_DELAY = 63
+"""Longest delay in steps that a core's spike history can hold."""
+
+WEIGHT_BITS = tuple(range(1, 17))
+RECORDS = ("spikes", "v")
+INPUT_KINDS = ("spikes", "current")
+DECISIONS = ("margin", "confidence")
+
+
+@dataclass(eq=False)
+class Population(Fields):
+    """``size`` neurons of one ``model``.
+
+    ``record`` names what the compiled network shows of it: ``spikes`` and/or ``v`` (the recorded membrane). ``scale``
+    is the number of integers per unit of weight and membrane, filled by quantisation; None in a network that was
+    given in integers or is not quantised yet. ``source`` is the node of the file it came from, for messages.
+    """
+
+    name: str
+    size: int
+    model: Model
+    record: tuple[str, ...] = ()
+    scale: float | None = None
+    source: str = ""
+
+
+@dataclass(eq=False)
+class Input(Fields):
+    """``size`` channels from outside: ``spikes``, or ``current`` added to the neurons of population ``target`` one to
+    one.
+
+    ``bounds`` are the least and greatest current (integers of the network's kind: reals before quantisation); None
+    for spikes. ``scale`` as in :class:`Population`.
+    """
+
+    name: str
+    size: int
+    kind: str = "spikes"
+    target: str = ""
+    bounds: tuple[float, float] | None = None
+    scale: float | None = None
+    source: str = ""
+
+
+@dataclass(eq=False)
+class Projection(Fields):
+    """Synapses from ``source`` (a population or spike input) to population ``target``, one entry per synapse in each
+    array.
+
+    ``pre``, ``post`` int32 [n_syn] are indices inside source and target; ``weight`` float64 or int64; ``delay`` int32
+    in steps, 0..63: a spike of step t acts on the target in step t + delay, so 0 is a feed-forward layer inside one
+    step. ``plasticity`` None: fixed weights. ``weight_bits`` of the integers (signed); None: the network's.
+    """
+
+    name: str
+    source: str
+    target: str
+    pre: np.ndarray
+    post: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray
+    plasticity: Plasticity | None = None
+    weight_bits: int | None = None
+    origin: str = ""
+
+    @property
+    def size(self) -> int:
+        """Number of synapses."""
+        return len(self.pre)
+
+
+@dataclass(eq=False)
+class Decision(Fields):
+    """Early decision over the output spikes of ``population``, counted per neuron.
+
+    ``margin`` mode: decided when the leading count exceeds the runner-up's by ``margin`` (Dynamic Confidence's
+    simplest form). ``confidence`` mode: when sum_k table[min(leader − count_k, len − 1)] ≤ ``limit``, integers; see
+    ``confidence_table``.
+    """
+
+    population: str
+    mode: str = "margin"
+    margin: int = 1
+    table: tuple[int, ...] = ()
+    limit: int = 0
+
+
+def confidence_table(confidence: float, *, length: int = 32, temperature: float = 1.0) -> tuple[tuple[int, ...], int]:
+    """``table`` and ``limit`` for :class:`Decision`: softmax of the counts (divided by ``temperature``) reaches
+    ``confidence``.
+
+    The leader's softmax is 1 / sum_k exp(−(leader − count_k)/temperature), so it reaches the confidence when that sum
+    is at most 1/confidence; both sides carry 12 fraction bits. (Dynamic Confidence, ICCV 2023.)
+    """
+    if not 0 < confidence < 1 or not temperature > 0 or length < 1:
+        raise InputError(f"confidence must be between 0 and 1, not {confidence!r}")
+    table = np.rint(4096 * np.exp(-np.arange(length) / temperature)).astype(int)
+    return tuple(int(t) for t in table), int(np.floor(4096 / confidence))
+
+
+@dataclass(eq=False)
+class Network(Fields):
+    """A spiking network; built with :meth:`input`, :meth:`population`, :meth:`connect`, :meth:`record`, :meth:`decide`.
+
+    ``dt`` is the time step in seconds; ``seed`` (1..2**32 − 1) starts the LFSR of stochastic rounding;
+    ``weight_bits`` (signed) and ``state_bits`` are the integers' widths. Every method raises InputError with one
+    sentence naming the part.
+
+    ::
+
+        net = Network("demo", dt=1e-3)
+        cells = net.input("in", 96)
+        exc = net.population("exc", 90, LIF(tau=20e-3, threshold=1.0, refractory=2))
+        net.connect(cells, exc, weights=w, delay=1)
+        net.record(exc, "spikes", "v")
+    """
+
+    name: str
+    dt: float = 1e-3
+    inputs: dict[str, Input] = field(default_factory=dict)
+    populations: dict[str, Population] = field(default_factory=dict)
+    projections: dict[str, Projection] = field(default_factory=dict)
+    decision: Decision | None = None
+    seed: int = 1
+    weight_bits: int = 8
+    state_bits: int = 24
+    records: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        need_finite("dt", self.dt)
+        if not self.dt > 0:
+            raise InputError(f"dt must be a time above 0 s, not {self.dt!r}")
+        if not isinstance(self.seed, int) or not 0 < self.seed < 1 << 32:
+            raise InputError(f"seed must be in 1..{(1 << 32) - 1}, not {self.seed!r}")
+        if self.weight_bits not in WEIGHT_BITS:
+            raise InputError(f"weight_bits must be from 1 to 16, not {self.weight_bits!r}")
+        if not isinstance(self.state_bits, int) or not 8 <= self.state_bits <= 32:
+            raise InputError(f"state_bits must be from 8 to 32, not {self.state_bits!r}")
+
+    # building
+
+    def input(self, name: str, size: int, *, source: str = "") -> Input:
+        """Add ``size`` spike channels."""
+        item = Input(self._new(name), _need_size(name, size), source=source)
+        self.inputs[name] = item
+        return item
+
+    def drive(
+        self, target: str | Population, *, bounds: tuple[float, float], name: str | None = None, source: str = ""
+    ) -> Input:
+        """Add an analog input of one current per neuron of ``target`` per step, within ``bounds`` (constant current
+        and the like).
+        """
+        population = self.populations[self._population(target)]
+        low, high = bounds
+        need_finite("bounds of a current", np.array([low, high]))
+        if low > high:
+            raise InputError(f"bounds of a current must be (least, greatest), not {bounds!r}")
+        name = name or f"{population.name}_current"
+        item = Input(self._new(name), population.size, "current", population.name, (low, high), source=source)
+        self.inputs[name] = item
+        return item
+
+    def population(
+        self, name: str, size: int, model: Model, *, record: Sequence[str] = (), source: str = ""
+    ) -> Population:
+        """Add ``size`` neurons of ``model``."""
+        if not isinstance(model, Model):
+            raise InputError(
+                f"model of population {name!r} must be a neuron model such as LIF(tau=20e-3), not {model!r}"
+            )
+        item = Population(self._new(name), _need_size(name, size), model, source=source)
+        for key in ("threshold", "bias", "v_init"):
+            value = np.asarray(getattr(model, key, 0))
+            if value.ndim and value.shape != (size,):
+                raise InputError(f"{key} of population {name!r} must be one number or {size}, not {list(value.shape)}")
+        self.populations[name] = item
+        if record:
+            self.record(item, *record)
+        return item
+
+    def connect(
+        self,
+        source: str | Population | Input,
+        target: str | Population,
+        *,
+        weights: float | np.ndarray | None = None,
+        pre: np.ndarray | None = None,
+        post: np.ndarray | None = None,
+        delay: int | np.ndarray = 1,
+        plasticity: Plasticity | None = None,
+        name: str | None = None,
+        weight_bits: int | None = None,
+        origin: str = "",
+    ) -> Projection:
+        """Add synapses from ``source`` to ``target``.
+
+        Either ``weights`` [source size, target size] (rows are sources; zeros are no synapses, except under
+        ``plasticity``; ``delay`` may be a matrix too), or lists ``pre``, ``post`` with ``weights`` and ``delay`` of
+        their length or single numbers (``topology`` makes such lists). Two synapses between the same neurons are
+        allowed.
+        """
+        source_name, size = self._source(source)
+        target_name = self._population(target)
+        population = self.populations[target_name]
+        name = name or self._free(f"{source_name}-{target_name}")
+        what = f"projection {name!r}"
+        if (pre is None) != (post is None):
+            raise InputError(f"{what} must have both pre and post, or neither")
+        if weights is None:
+            raise InputError(f"{what} must have weights")
+        need_finite(f"weights of {what}", weights)
+        if pre is None or post is None:
+            pre, post, weights, delay = _from_matrix(
+                what, weights, delay, size, population.size, plasticity is not None
+            )
+        count = len(np.atleast_1d(pre))
+        item = Projection(
+            self._new(name),
+            source_name,
+            target_name,
+            _index(f"pre of {what}", pre, size, source_name),
+            _index(f"post of {what}", post, population.size, target_name),
+            _numbers(f"weights of {what}", weights, count),
+            _delays(what, delay, count),
+            _with_enable(what, plasticity, count),
+            weight_bits,
+            origin,
+        )
+        if len(item.post) != count:
+            raise InputError(f"{what} must have as many post as pre indices, not {len(item.post)} and {count}")
+        if weight_bits is not None and weight_bits not in WEIGHT_BITS:
+            raise InputError(f"weight_bits of {what} must be from 1 to 16, not {weight_bits!r}")
+        self.projections[name] = item
+        return item
+
+    def record(self, population: str | Population, *what: str) -> None:
+        """Show ``spikes`` and/or ``v`` of a population as outputs of the compiled network (``spikes`` when nothing is
+        named).
+        """
+        item = self.populations[self._population(population)]
+        for key in what or ("spikes",):
+            need_choice("record", key, RECORDS)
+            if key not in item.record:
+                item.record = (*item.record, key)
+
+    def decide(
+        self,
+        population: str | Population,
+        *,
+        margin: int | None = None,
+        confidence: float | None = None,
+        table: Sequence[int] = (),
+        limit: int = 0,
+    ) -> Decision:
+        """Stop when the leading neuron of ``population`` is ahead by ``margin`` spikes, or reaches ``confidence``
+        (0..1, softmax of the counts), or with a ``table`` and ``limit`` of your own."""
+        name = self._population(population)
+        if self.decision is not None:
+            raise InputError(f"network {self.name!r} must have one decision, not a second over {name!r}")
+        if (margin is not None) + (confidence is not None) + bool(table) != 1:
+            raise InputError("decision must have one of margin, confidence and table")
+        if margin is not None:
+            if not isinstance(margin, int) or margin < 1:
+                raise InputError(f"margin must be an integer of at least 1, not {margin!r}")
+            self.decision = Decision(name, "margin", margin)
+        else:
+            if confidence is not None:
+                table, limit = confidence_table(confidence)
+            self.decision = Decision(name, "confidence", 0, tuple(int(t) for t in table), int(limit))
+        return self.decision
+
+    # reading
+
+    @property
+    def exact(self) -> bool:
+        """Whether every number is an integer already, so that nothing has to be quantised."""
+        return (
+            all(p.model.exact for p in self.populations.values())
+            and all(p.weight.dtype.kind in "iu" for p in self.projections.values())
+            and all(p.plasticity is None or p.plasticity.exact for p in self.projections.values())
+        )
+
+    @property
+    def synapses(self) -> int:
+        """Number of synapses."""
+        return sum(p.size for p in self.projections.values())
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return sum(p.size for p in self.populations.values())
+
+    def into(self, target: str) -> Iterator[Projection]:
+        """The projections whose target is population ``target``."""
+        return (p for p in self.projections.values() if p.target == target)
+
+    def size_of(self, source: str) -> int:
+        """Neurons or channels of a population or input."""
+        return self._source(source)[1]
+
+    def copy(self) -> Network:
+        """A network whose parts can be changed; arrays are shared."""
+        return replace(
+            self,
+            inputs={k: replace(v) for k, v in self.inputs.items()},
+            populations={k: replace(v) for k, v in self.populations.items()},
+            projections={k: replace(v) for k, v in self.projections.items()},
+            records=dict(self.records),
+        )
+
+    def frozen(
+        self,
+        weights: Mapping[str, np.ndarray] | None = None,
+        adaptation: Mapping[str, np.ndarray] | None = None,
+    ) -> Network:
+        """The network without learning: plasticity dropped, homeostasis stopped.
+
+        ``weights`` (by projection) replace the initial ones, as read back from a board; ``adaptation`` (by
+        population) is added to the thresholds of populations with ``adapt_persistent``, whose adaptive threshold
+        ends.
+        """
+        out = self.copy()
+        for name, values in (weights or {}).items():
+            out.set_weights(name, values)
+        for projection in out.projections.values():
+            projection.plasticity = None
+        for name, values in (adaptation or {}).items():
+            model = out.populations[out._population(name)].model
+            if not isinstance(model, (Neuron, RealNeuron)) or not model.adapt_persistent:
+                raise InputError(f"population {name!r} must have a persistent adaptive threshold to be frozen")
+            size = out.populations[name].size
+            value = np.broadcast_to(np.asarray(model.threshold), (size,)) + np.asarray(values)
+            frozen: dict[str, Any] = {"adapt_decay": None, "adapt_persistent": False}
+            frozen |= {"adapt_step": 0} if isinstance(model, Neuron) else {"adapt_step": 0.0, "tau_adapt": None}
+            out.populations[name].model = replace(model, threshold=value, **frozen)
+        return out
+
+    def set_weights(self, projection: str, weights: np.ndarray) -> None:
+        """Replace a projection's weights, one per synapse in its order, or a matrix [source size, target size]."""
+        if projection not in self.projections:
+            raise InputError(_unknown("projection", projection, self.projections))
+        item = self.projections[projection]
+        need_finite(f"weights of projection {projection!r}", weights)
+        array = np.asarray(weights)
+        if array.shape == (self.size_of(item.source), self.size_of(item.target)):
+            array = array[item.pre, item.post]
+        item.weight = _numbers(f"weights of projection {projection!r}", array, item.size)
+
+    def matrix(self, projection: str, weights: np.ndarray | None = None) -> np.ndarray:
+        """A projection's weights as [source size, target size] (parallel synapses added); ``weights`` replace its
+        own.
+        """
+        if projection not in self.projections:
+            raise InputError(_unknown("projection", projection, self.projections))
+        item = self.projections[projection]
+        values = item.weight if weights is None else np.asarray(weights).reshape(-1)
+        out = np.zeros((self.size_of(item.source), self.size_of(item.target)), values.dtype)
+        np.add.at(out, (item.pre, item.post), values)
+        return out
+
+    # ways in and out
+
+    @classmethod
+    def from_graph(cls, graph: Any, **options: Any) -> Network:
+        """A network from a networkx graph; see :func:`neuroloom.compiler.spiking.graphs.from_graph`."""
+        from .graphs import from_graph
+
+        return from_graph(graph, **options)
+
+    @classmethod
+    def load(cls, path: Any) -> Network:
+        """Read a ``.yaml`` or ``.json`` network file; see ``docs/network.md`` for the form."""
+        from .yaml_form import load_network
+
+        return load_network(path)
+
+    def save(self, path: Any) -> None:
+        """Write the network as ``.yaml`` or ``.json``; large arrays go to an ``.npz`` beside it."""
+        from .yaml_form import save_network
+
+        save_network(self, path)
+
+    # names
+
+    def _new(self, name: str) -> str:
+        """Check a new part's name."""
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_/-]+", name):
+            raise InputError(f"name must be made of letters, digits, _, - and /, not {name!r}")
+        if name in self.inputs or name in self.populations or name in self.projections:
+            kind = "input" if name in self.inputs else "population" if name in self.populations else "projection"
+            raise InputError(f"name must be given once, not again {name!r}: a {kind} of network {self.name!r} has it")
+        return name
+
+    def _free(self, name: str) -> str:
+        taken = {*self.inputs, *self.populations, *self.projections}
+        number, out = 1, name
+        while out in taken:
+            number += 1
+            out = f"{name}-{number}"
+        return out
+
+    def _population(self, item: str | Population) -> str:
+        name = item.name if isinstance(item, Population) else item
+        if name not in self.populations or (isinstance(item, Population) and self.populations[name] is not item):
+            raise InputError(_unknown("population", name, self.populations))
+        return name
+
+    def _source(self, item: str | Population | Input) -> tuple[str, int]:
+        """Name and size of what a projection may start from."""
+        name = item if isinstance(item, str) else item.name
+        if name in self.populations:
+            return name, self.populations[name].size
+        if name not in self.inputs:
+            raise InputError(_unknown("population or input", name, {**self.populations, **self.inputs}))
+        if self.inputs[name].kind != "spikes":
+            raise InputError(f"source of a projection must be spikes, not the current input {name!r}")
+        return name, self.inputs[name].size
+
+
+def _unknown(kind: str, name: object, known: Mapping[str, object]) -> str:
+    return f"{kind} must be one of {', '.join(known) or '(none yet)'}, not {name!r}"
+
+
+def _need_size(name: str, size: Any) -> int:
+    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
+        raise InputError(f"size of {name!r} must be an integer of at least 1, not {size!r}")
+    return int(size)
+
+
+def _from_matrix(
+    what: str, weights: Any, delay: Any, rows: int, columns: int, keep_zeros: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+    """Synapse lists of a weight matrix."""
+    matrix = np.asarray(weights)
+    if matrix.shape != (rows, columns):
+        turned = "; transpose it (rows are sources)" if matrix.shape == (columns, rows) else ""
+        raise InputError(f"weights of {what} must have the shape [{rows}, {columns}], not {list(matrix.shape)}{turned}")
+    pre, post = np.indices(matrix.shape).reshape(2, -1) if keep_zeros else np.nonzero(matrix)
+    delays = np.asarray(delay)
+    if delays.ndim:
+        if delays.shape != matrix.shape:
+            raise InputError(f"delays of {what} must be one number or [{rows}, {columns}], not {list(delays.shape)}")
+        delay = delays[pre, post]
+    return pre, post, matrix[pre, post], delay
+
+
+def _index(what: str, values: Any, size: int, of: str) -> np.ndarray:
+    array = np.atleast_1d(np.asarray(values))
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise InputError(f"{what} must be a list of integers, not {array.dtype} of shape {list(array.shape)}")
+    if array.size and not (0 <= array.min() and array.max() < size):
+        bad = array[(array < 0) | (array >= size)][0]
+        raise InputError(f"{what} must be in 0..{size - 1} (neurons of {of!r}), not {bad}")
+    return array.astype(np.int32)
+
+
+def _numbers(what: str, values: Any, count: int) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim > 1 or (array.ndim == 1 and len(array) != count):
+        raise InputError(f"{what} must be one number or {count}, not {list(array.shape)}")
+    kind = np.int64 if array.dtype.kind in "iub" else np.float64
+    return np.broadcast_to(array, (count,)).astype(kind)
+
+
+def _delays(what: str, delay: Any, count: int) -> np.ndarray:
+    need_finite(f"delays of {what}", delay)
+    array = np.asarray(delay)
+    if array.dtype.kind not in "iu" and array.size:
+        raise InputError(f"delays of {what} must be integers in steps, not {array.dtype}")
+    array = _numbers(f"delays of {what}", array, count)
+    if array.size and not (0 <= array.min() and array.max() <= MAX_DELAY):
+        bad = int(array[(array < 0) | (array > MAX_DELAY)][0])
+        raise InputError(
+            f"delays of {what} must be in 0..{MAX_DELAY} steps, not {bad}; insert a relay population for more"
+        )
+    return array.astype(np.int32)
+
+
+def _with_enable(what: str, rule: Plasticity | None, count: int) -> Plasticity | None:
+    """The rule with its per-synapse enable as bool [count]."""
+    if rule is None:
+        return None
+    if not isinstance(rule, (Learning, _Real)):
+        raise InputError(f"plasticity of {what} must be a rule such as STDP(), not {rule!r}")
+    if rule.enable is None:
+        return rule
+    enable = np.asarray(rule.enable).reshape(-1)
+    if len(enable) != count or not np.isin(enable, (0, 1)).all():
+        raise InputError(f"enable of {what} must be {count} times 0 or 1, one per synapse, not {len(enable)} values")
+    return replace(rule, enable=enable.astype(bool))
+
+
+__all__ = [
+    "Decision",
+    "Input",
+    "IzhikevichNeuron",
+    "Network",
+    "Population",
+    "Projection",
+    "RealIzhikevich",
+    "confidence_table",
+]
