@@ -143,6 +143,7 @@ _LEARN = {
     "e_base": Place(8, 0, 16),  # dense: eligibility plane, laid out like the rows
     "enable_base": Place(8, 16, 16),  # enable plane: one pool word per row word, bit f enables field f
     "targets": Place(9, 0, 16),  # neurons of the target population
+    "sources": Place(9, 16, 16),  # neurons of the source population: rows past them do not exist and are left alone
 }
 
 FIELDS: Mapping[Step, Mapping[str, Place]] = {
