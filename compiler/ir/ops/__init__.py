@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arith, choose, control, logic, shape, source, tables
+from . import arith, choose, control, logic, neurons, plasticity, shape, source, spiking, tables
 from .registry import REGISTRY, Op, Operands, Result, check_form, infer, op, spec
 
 __all__ = [
@@ -16,9 +16,12 @@ __all__ = [
     "control",
     "infer",
     "logic",
+    "neurons",
     "op",
+    "plasticity",
     "shape",
     "source",
     "spec",
+    "spiking",
     "tables",
 ]
