@@ -77,7 +77,7 @@ def render(found: list[dict[str, Any]]) -> str:
     """One row per network and board."""
     rows = []
     for b in found:
-        fmax = ", ".join(f"{s['fmax_hz'] / 1e6:.1f}" for s in b["seeds"])
+        fmax = ", ".join("not routed" if s.get("unrouted") else f"{s['fmax_hz'] / 1e6:.1f}" for s in b["seeds"])
         wall = ", ".join(f"{s['seconds']:.0f}" for s in b["seeds"])
         luts = b["used"].get("luts", 0)
         rows.append(

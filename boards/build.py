@@ -34,9 +34,10 @@ class BuildResult:
 
     ``used`` and ``available`` count luts, ffs, brams, sprams and dsps as far as the family's placer reports them;
     ``shell_luts`` is the link shell's own share, synthesised and packed alone, in LUTs (logic cells on iCE40).
-    ``bitstream`` is the first seed's that meets timing, or the first one's if none does; ``timing_met`` says that
-    *every* seed meets ``clock_hz``. ``design_sha256`` covers the RTL alone, not tools or seeds: it tells whether a
-    record is stale. ``verilog`` is the RTL, ``netlist`` the synthesised cells; ``cached`` says that nothing was run.
+    ``bitstream`` is the first seed's that meets timing, or the first routed one's if none does; ``timing_met`` says
+    that *every* seed meets ``clock_hz``, which one that could not be routed does not. ``design_sha256`` covers the RTL
+    alone, not tools or seeds: it tells whether a record is stale. ``verilog`` is the RTL, ``netlist`` the synthesised
+    cells; ``cached`` says that nothing was run.
     """
 
     board: str
@@ -137,7 +138,7 @@ def build(
         steps.leave_room(job, cells)
         placed, shell_luts = steps.place_all(job, seeds, jobs)
         results = tuple(result for result, _ in placed)
-        chosen = next((result for result in results if result.met), results[0])
+        chosen = min(results, key=lambda result: (not result.met, bool(result.unrouted)))
         usage = placed[results.index(chosen)][1]
         say("packing")
         os.replace(steps.pack(job, chosen.seed), work / f"{board.name}{flow.suffix}")

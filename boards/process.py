@@ -10,9 +10,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 LIFELINE = "NEUROLOOM_LIFELINE"
 """Variable with the number of a pipe that a child may watch: it closes when this process ends, however it ends."""
+
+
+class Stop(Protocol):
+    """What a running tool is ended by, looked at ten times a second; ``threading.Event`` is one."""
+
+    def is_set(self) -> bool:
+        """Whether the tool shall end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ def execute(
     log: Path | None = None,
     stdin: str | None = None,
     on_line: Callable[[str], None] | None = None,
-    cancel: threading.Event | None = None,
+    cancel: Stop | None = None,
 ) -> Outcome:
     """Run ``argv`` to its end, to ``timeout`` seconds or to ``cancel``; the last two kill its whole process group.
 
@@ -106,7 +115,7 @@ def _watch(
     process: subprocess.Popen[str],
     deadline: float,
     ended: threading.Event,
-    cancel: threading.Event | None,
+    cancel: Stop | None,
     stopped: list[str],
 ) -> None:
     while not ended.wait(0.1):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 from neuroloom.boards import emit, spread, toolchain
 from neuroloom.boards.board import Board
+from neuroloom.boards.convergence import RoutingWatch
 from neuroloom.boards.flows import FLOWS, Flow, pack_only_arguments, place_arguments, shortfalls
 from neuroloom.boards.registry import all_boards
 from neuroloom.compiler.errors import DoesNotFitError
@@ -24,12 +26,16 @@ PACK_TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class SeedResult:
-    """Place and route with one seed: the fastest clock in hertz, whether it reaches the board's, wall time in seconds."""
+    """Place and route with one seed: the fastest clock in hertz, whether it reaches the board's, wall time in seconds.
+
+    ``unrouted`` says in half a sentence why the router was given up; the clock is then 0 and not met.
+    """
 
     seed: int
     fmax_hz: float
     met: bool
     seconds: float
+    unrouted: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,10 @@ def leave_room(job: Job, cells: Mapping[str, int]) -> None:
 
 
 def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list[tuple[SeedResult, Usage]], int]:
-    """Every seed, and the shell's own size, ``workers`` at once; the first failure or an interrupt stops the others."""
+    """Every seed, and the shell's own size, ``workers`` at once; the first failure or an interrupt stops the others.
+
+    A seed that cannot be routed is a result, not a failure; raises DoesNotFitError when that holds for all of them.
+    """
     limit = max(1, min(len(seeds) + 1, workers or os.cpu_count() or 1))
     with ThreadPoolExecutor(max_workers=limit) as pool:
         futures = [pool.submit(_place, job, seed) for seed in seeds]
@@ -130,7 +139,14 @@ def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list
             for future in everything:
                 future.cancel()
             raise
-    return [future.result() for future in futures], size.result()
+    placed = [future.result() for future in futures]
+    if all(result.unrouted for result, _ in placed):
+        each = "; ".join(f"seed {result.seed} stayed {result.unrouted}" for result, _ in placed)
+        raise DoesNotFitError(
+            f"The design cannot be routed on {job.board.name} ({each}); make the network smaller, try other seeds, "
+            f"or take a larger board (logs: {job.logs})"
+        )
+    return placed, size.result()
 
 
 _NO_ROOM = re.compile(r"no (more )?bels remaining|unable to (find a )?place|failed to expand region", re.IGNORECASE)
@@ -139,11 +155,16 @@ _NO_ROOM = re.compile(r"no (more )?bels remaining|unable to (find a )?place|fail
 def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
     job.say(f"place and route, seed {seed}")
     flow, stem = job.flow, f"seed{seed}"
-    done = _run_placer(job, job.netlist, seed)
-    reserved = job.reserved
-    if done.returncode > 0 and reserved:  # it gave up; a signal is somebody's wish to stop
-        job.say(f"place and route, seed {seed}, once more without free cells")
-        done, reserved = _run_placer(job, "netlist.json", seed), 0
+    started = time.monotonic()
+    try:
+        done = _run_placer(job, job.netlist, seed)
+        reserved = job.reserved
+        if done.returncode > 0 and reserved:  # it gave up; a signal is somebody's wish to stop
+            job.say(f"place and route, seed {seed}, once more without free cells")
+            done, reserved = _run_placer(job, "netlist.json", seed), 0
+    except NotRoutedError as error:
+        job.say(f"seed {seed} is given up: its routing stayed {error}")
+        return SeedResult(seed, 0.0, False, round(time.monotonic() - started, 3), str(error)), Usage({}, {})
     usage = usage_from_log(done.output, flow)
     if reserved:
         usage = Usage({**usage.used, "luts": usage.used["luts"] - reserved}, usage.available)
@@ -173,16 +194,27 @@ def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
     return SeedResult(seed, fmax_hz, fmax_hz >= target, round(done.seconds, 3)), usage
 
 
+class NotRoutedError(toolchain.ToolFailedError):
+    """The router was ended because it got no further; the text is half a sentence that says where it stayed."""
+
+
 def _run_placer(job: Job, netlist: str, seed: int) -> toolchain.Completed:
-    return toolchain.run(
-        job.flow.placer,
-        place_arguments(job.flow, job.board, job.engine, netlist, f"seed{seed}", seed),
-        cwd=job.work,
-        timeout=job.place_timeout_s,
-        log=job.logs / f"seed{seed}.log",
-        check=False,
-        cancel=job.stop,
-    )
+    watch = RoutingWatch(job.stop, job.place_timeout_s)
+    try:
+        return toolchain.run(
+            job.flow.placer,
+            place_arguments(job.flow, job.board, job.engine, netlist, f"seed{seed}", seed),
+            cwd=job.work,
+            timeout=job.place_timeout_s,
+            log=job.logs / f"seed{seed}.log",
+            check=False,
+            on_line=watch.see,
+            cancel=watch,
+        )
+    except toolchain.ToolFailedError:
+        if watch.reason:
+            raise NotRoutedError(watch.reason) from None
+        raise
 
 
 def pack(job: Job, seed: int) -> Path:

@@ -16,13 +16,12 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from neuroloom.boards.process import execute
+from neuroloom.boards.process import Stop, execute
 from neuroloom.boards.toolspecs import TOOLS, ToolSpec
 from neuroloom.compiler.errors import MissingToolError, NeuroloomError
 
@@ -281,7 +280,7 @@ def run(
     check: bool = True,
     stdin: str | None = None,
     on_line: Callable[[str], None] | None = None,
-    cancel: threading.Event | None = None,
+    cancel: Stop | None = None,
 ) -> Completed:
     """Run a tool in ``cwd`` and return its combined output.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,9 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.table("", ("resource", ">used", ">available", ">share"), rows)
     ui.say(f"link shell alone: {result.shell_luts:,} LUTs")
     for seed in result.seeds:
+        if seed.unrouted:
+            ui.say(f"seed {seed.seed}: NOT ROUTED, stayed {seed.unrouted}")
+            continue
         mark = "met" if seed.met else "NOT MET"
         ui.say(f"seed {seed.seed}: Fmax {seed.fmax_hz / 1e6:.1f} MHz, {result.clock_hz / 1e6:g} MHz {mark}")
     ui.say(
@@ -95,7 +99,7 @@ def build_facts(result: BuildResult, latency: int) -> dict[str, Any]:
         "used": dict(result.used),
         "available": dict(result.available),
         "shell_luts": result.shell_luts,
-        "seeds": [{"seed": s.seed, "fmax_hz": s.fmax_hz, "met": s.met, "seconds": s.seconds} for s in result.seeds],
+        "seeds": [asdict(seed) for seed in result.seeds],
         "timing_met": result.timing_met,
         "latency_cycles": latency,
         "latency_ns": 1e9 * latency / result.clock_hz,

@@ -86,7 +86,7 @@ def _heading(f: Facts) -> str:
         tiles.append((f"{f.schedule['latency_cycles']}", "cycles latency, 1 inference per clock"))
     if f.build:
         used, available = f.build["used"].get("luts", 0), f.build["available"].get("luts", 1)
-        worst = min(s["fmax_hz"] for s in f.build["seeds"]) / 1e6
+        worst = min(s["fmax_hz"] for s in f.build["seeds"] if not s.get("unrouted")) / 1e6
         tiles.append((f"{100 * used / available:.0f} %", f"of the logic of {escape(f.build['board'])}"))
         tiles.append((f"{worst:.0f} MHz", f"slowest seed; the clock is {f.build['clock_hz'] / 1e6:g} MHz"))
         tiles.append((f"{f.build['latency_ns']:,.0f} ns", "from sample to answer in the core"))
@@ -222,7 +222,7 @@ def _hardware(f: Facts) -> str:
     seeds = [
         [
             str(s["seed"]),
-            f"{s['fmax_hz'] / 1e6:.1f} MHz",
+            "not routed" if s.get("unrouted") else f"{s['fmax_hz'] / 1e6:.1f} MHz",
             f'<span class="{"ok" if s["met"] else "no"}">{"met" if s["met"] else "not met"}</span>',
             f"{s['seconds']:.0f} s",
         ]
