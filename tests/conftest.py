@@ -51,9 +51,11 @@ def _tensor(value: object) -> object:
 
 
 def _cases() -> dict[str, tuple[Graph, dict[str, np.ndarray], list[np.ndarray]]]:
-    table = yaml.safe_load((Path(__file__).parent / "golden" / "operations.yaml").read_text())
+    tables = [
+        yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parent / "golden").glob("operations*.yaml"))
+    ]
     cases = {}
-    for op, rows in table.items():
+    for op, rows in (item for table in tables for item in table.items()):
         for number, row in enumerate(rows):
             builder = Builder(op)
             arrays, names = {}, []
@@ -76,7 +78,7 @@ OPERATION_CASES = _cases()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that take ``operation_case`` run once for every vector of golden/operations.yaml."""
+    """Tests that take ``operation_case`` run once for every vector of golden/operations*.yaml."""
     if "operation_case" in metafunc.fixturenames:
         metafunc.parametrize("operation_case", OPERATION_CASES.values(), ids=OPERATION_CASES.keys())
 

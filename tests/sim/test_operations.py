@@ -51,5 +51,5 @@ def _names() -> set[str]:
 
     import yaml
 
-    table = yaml.safe_load((Path(__file__).parents[1] / "golden" / "operations.yaml").read_text())
-    return {f"{op}-0" for op in table}
+    files = (Path(__file__).parents[1] / "golden").glob("operations*.yaml")
+    return {f"{op}-0" for path in files for op in yaml.safe_load(path.read_text())}
