@@ -21,8 +21,9 @@ ONE = 65536
 
 LEAKS = ("none", "multiplicative", "subtractive")
 RESETS = ("zero", "value", "subtract", "none")
-RESET_MODES = ("immediate", "delayed", "delayed_new", "undelayed")
+RESET_MODES = ("immediate", "delayed", "delayed_new", "undelayed", "undelayed_new")
 ROUNDINGS = ("floor", "half_up", "toward_zero")
+MEMBRANES = ("stored", "tested")
 
 
 class Fields:
@@ -82,15 +83,19 @@ def _need_common(model: Neuron | RealNeuron) -> None:
     need_choice("reset mode", model.reset_mode, RESET_MODES)
     need_choice("rounding", model.rounding, ROUNDINGS)
     need_steps("refractory", model.refractory)
-    if model.reset_mode != "immediate" and model.reset not in ("zero", "subtract", "none"):
-        raise InputError(f"reset must be zero, subtract or none when it is {model.reset_mode}, not {model.reset}")
+    need_choice("recorded membrane", model.record_v, MEMBRANES)
+    if model.refractory_v is not None and not model.refractory:
+        raise InputError("refractory_v must go with a refractory of at least 1 step")
 
 
 @dataclass(frozen=True, eq=False)
 class Neuron(Fields):
     """A neuron in integers: exactly the attributes of the graph's ``lif`` operation.
 
-    ``threshold``, ``bias`` and ``v_init`` are integers or int arrays [n]; everything else is one per population.
+    ``threshold``, ``bias``, ``drive`` and ``v_init`` are integers or int arrays [n]; everything else is one per population.
+    ``bias`` is part of the current (and passes an exponential synapse), ``drive`` goes straight to the membrane.
+    While refractory the membrane keeps its value, or is ``refractory_v``. ``record_v``: the membrane that is shown is the
+    one ``stored`` for the next step, or the one ``tested`` against the threshold.
     ``beta``, ``alpha``, ``adapt_decay`` are factors per step with 16 fraction bits, 0..65536 = 0..1. ``alpha`` None:
     the current is used directly (delta synapse). ``adapt_decay`` None: no adaptive threshold. ``spiking`` False: a
     leaky integrator, which never spikes nor resets. ``adapt_persistent``: the adaptation lives on across samples
@@ -108,6 +113,7 @@ class Neuron(Fields):
     v_reset: int = 0
     reset_mode: str = "immediate"
     refractory: int = 0
+    refractory_v: int | None = None
     adapt_decay: int | None = None
     adapt_step: int = 0
     adapt_persistent: bool = False
@@ -115,11 +121,13 @@ class Neuron(Fields):
     rounding: str = "floor"
     old_current: bool = False
     v_init: int | np.ndarray = 0
+    drive: int | np.ndarray = 0
+    record_v: str = "stored"
     spiking: bool = True
 
     def __post_init__(self) -> None:
         _need_common(self)
-        for name in ("threshold", "bias", "v_init", "v_reset", "decay", "adapt_step"):
+        for name in ("threshold", "bias", "v_init", "drive", "v_reset", "decay", "adapt_step"):
             array = np.asarray(getattr(self, name))
             if array.dtype.kind not in "iu":
                 raise InputError(f"{name} of an integer neuron must be integers, not {getattr(self, name)!r}")
@@ -160,6 +168,7 @@ class RealNeuron(Fields):
     v_reset: float = 0.0
     reset_mode: str = "immediate"
     refractory: int = 0
+    refractory_v: float | None = None
     adapt_decay: float | None = None
     tau_adapt: float | None = None
     adapt_step: float = 0.0
@@ -168,11 +177,13 @@ class RealNeuron(Fields):
     rounding: str = "half_up"
     old_current: bool = False
     v_init: float | np.ndarray = 0.0
+    drive: float | np.ndarray = 0.0
+    record_v: str = "stored"
     spiking: bool = True
 
     def __post_init__(self) -> None:
         _need_common(self)
-        for name in ("threshold", "bias", "v_init", "v_reset", "decay", "adapt_step"):
+        for name in ("threshold", "bias", "v_init", "drive", "v_reset", "decay", "adapt_step"):
             need_finite(name, getattr(self, name))
         for name, tau in (("beta", "tau"), ("alpha", "tau_syn"), ("adapt_decay", "tau_adapt")):
             factor, time = getattr(self, name), getattr(self, tau)
@@ -198,27 +209,53 @@ class RealNeuron(Fields):
 
 
 @dataclass(frozen=True, eq=False)
-class RealIzhikevich(Fields):
-    """Izhikevich's neuron (IEEE Trans. Neural Networks 14(6), 2003), Euler steps of ``dt_ms`` milliseconds.
+class IzhikevichNeuron(Fields):
+    """Izhikevich's neuron in integers: exactly the attributes of the graph's ``izhikevich`` operation (1/256 mV)."""
 
-    v' = v + dt·(0.04·v² + 5·v + 140 − u + I), u' = u + dt·a·(b·v − u); when v' ≥ 30: spike, v ← c, u ← u + d. v in
-    mV; weights into the population are in the unit of I.
+    a: int
+    b: int
+    c: int
+    d: int
+    peak: int = 7680
+    bias: int | np.ndarray = 0
+    substeps: int = 1
+    rounding: str = "half_up"
+    v_init: int | np.ndarray = -65 * 256
+    u_init: int | np.ndarray = -13 * 256
+
+    @property
+    def exact(self) -> bool:
+        """True: integers are taken as they are."""
+        return True
+
+
+@dataclass(frozen=True, eq=False)
+class RealIzhikevich(Fields):
+    """Izhikevich's neuron (IEEE Trans. Neural Networks 14(6), 2003) in steps of 1 ms.
+
+    v' = v + 0.04·v² + 5·v + 140 − u + I, u' = u + a·(b·v' − u); when v' ≥ ``peak``: spike, v ← c, u ← u + d. v in mV;
+    weights into the population are in the unit of I. ``substeps`` 2 takes v in two halves, as the paper's program does.
+    ``u_init`` None: b·v_init. The network's dt must be 1 ms.
     """
 
     a: float = 0.02
     b: float = 0.2
     c: float = -65.0
     d: float = 8.0
-    dt_ms: float = 1.0
-    v_peak: float = 30.0
-    v_init: float = -65.0
+    peak: float = 30.0
     bias: float | np.ndarray = 0.0
+    substeps: int = 1
+    rounding: str = "half_up"
+    v_init: float | np.ndarray = -65.0
+    u_init: float | np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            need_finite(f.name, getattr(self, f.name))
-        if self.dt_ms <= 0:
-            raise InputError(f"dt_ms must be above 0, not {self.dt_ms}")
+            value = getattr(self, f.name)
+            if f.name not in ("rounding",) and value is not None:
+                need_finite(f.name, value)
+        if self.substeps not in (1, 2):
+            raise InputError(f"substeps must be 1 or 2, not {self.substeps}")
 
     @property
     def exact(self) -> bool:
@@ -227,12 +264,18 @@ class RealIzhikevich(Fields):
 
 
 @dataclass(frozen=True, eq=False)
-class IzhikevichNeuron(Fields):
-    """Izhikevich's neuron in integers: the attributes of the graph's ``izhikevich`` operation by name."""
+class AlphaNeuron(Fields):
+    """snnTorch's Alpha in integers: exactly the attributes of the graph's ``alpha_neuron`` operation."""
 
-    attrs: dict[str, Any]
-    v_init: int = -65 * 256
-    u_init: int = -13 * 256
+    threshold: int | np.ndarray
+    alpha: int
+    beta: int
+    gain: int
+    gain_bits: int
+    bias: int | np.ndarray = 0
+    reset: str = "subtract"
+    wta: bool = False
+    rounding: str = "floor"
 
     @property
     def exact(self) -> bool:
@@ -240,7 +283,31 @@ class IzhikevichNeuron(Fields):
         return True
 
 
-Model = Neuron | RealNeuron | IzhikevichNeuron | RealIzhikevich
+@dataclass(frozen=True, eq=False)
+class RealAlpha(Fields):
+    """snnTorch 1.0.0's ``Alpha``: the membrane is the difference of two exponentials, 1 > alpha > beta > 0."""
+
+    alpha: float
+    beta: float
+    threshold: float | np.ndarray = 1.0
+    bias: float | np.ndarray = 0.0
+    reset: str = "subtract"
+    wta: bool = False
+    rounding: str = "half_up"
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "threshold", "bias"):
+            need_finite(name, getattr(self, name))
+        if not 0 < self.beta < self.alpha < 1:
+            raise InputError(f"alpha and beta must be 1 > alpha > beta > 0, not {self.alpha!r} and {self.beta!r}")
+
+    @property
+    def exact(self) -> bool:
+        """False: the numbers are quantised before lowering."""
+        return False
+
+
+Model = Neuron | RealNeuron | IzhikevichNeuron | RealIzhikevich | AlphaNeuron | RealAlpha
 """What a population may be made of."""
 
 
@@ -323,7 +390,7 @@ def Synaptic(
     **fields: Any,
 ) -> RealNeuron:
     """snnTorch 1.0.0's ``Synaptic``; its delayed zero reset clears the new membrane, unlike Leaky's."""
-    mode = "undelayed" if not reset_delay else "delayed_new" if reset == "zero" else "delayed"
+    mode = ("delayed" if reset_delay else "undelayed") + ("_new" if reset == "zero" else "")
     return RealNeuron(alpha=alpha, beta=beta, threshold=threshold, strict=True, reset=reset, reset_mode=mode, **fields)
 
 
@@ -345,21 +412,11 @@ def Izhikevich(pattern: str = "RS", **fields: Any) -> RealIzhikevich:
     return RealIzhikevich(**{**IZHIKEVICH[pattern], **fields})
 
 
-MODELS = {
+MODELS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        LIF,
-        IF,
-        LI,
-        CubaLIF,
-        ALIF,
-        Leaky,
-        Synaptic,
-        Izhikevich,
-        Neuron,
-        RealNeuron,
-        RealIzhikevich,
-        IzhikevichNeuron,
+        *(LIF, IF, LI, CubaLIF, ALIF, Leaky, Synaptic, Izhikevich),
+        *(Neuron, RealNeuron, RealIzhikevich, IzhikevichNeuron, RealAlpha, AlphaNeuron),
     )
 }
 """Every model by the name that YAML uses."""

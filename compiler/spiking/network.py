@@ -26,6 +26,7 @@ WEIGHT_BITS = tuple(range(1, 17))
 RECORDS = ("spikes", "v")
 INPUT_KINDS = ("spikes", "current")
 DECISIONS = ("margin", "confidence")
+RESERVED = ("decision", "lfsr", "reward", "clock")
 
 
 @dataclass(eq=False)
@@ -33,8 +34,9 @@ class Population(Fields):
     """``size`` neurons of one ``model``.
 
     ``record`` names what the compiled network shows of it: ``spikes`` and/or ``v`` (the recorded membrane). ``scale``
-    is the number of integers per unit of weight and membrane, filled by quantisation; None in a network that was
-    given in integers or is not quantised yet. ``source`` is the node of the file it came from, for messages.
+    is the number of membrane integers per real unit, filled by quantisation; None in a network that was given in
+    integers or is not quantised yet. The synapses' sum times 2**``shift`` is what the membrane gets, so a weight's scale
+    is ``scale`` / 2**``shift``. ``source`` is the node of the file it came from, for messages.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Population(Fields):
     model: Model
     record: tuple[str, ...] = ()
     scale: float | None = None
+    shift: int = 0
     source: str = ""
 
 
@@ -191,7 +194,7 @@ class Network(Fields):
                 f"model of population {name!r} must be a neuron model such as LIF(tau=20e-3), not {model!r}"
             )
         item = Population(self._new(name), _need_size(name, size), model, source=source)
-        for key in ("threshold", "bias", "v_init"):
+        for key in ("threshold", "bias", "drive", "v_init", "u_init"):
             value = np.asarray(getattr(model, key, 0))
             if value.ndim and value.shape != (size,):
                 raise InputError(f"{key} of population {name!r} must be one number or {size}, not {list(value.shape)}")
@@ -408,6 +411,8 @@ class Network(Fields):
         """Check a new part's name."""
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_/-]+", name):
             raise InputError(f"name must be made of letters, digits, _, - and /, not {name!r}")
+        if name in RESERVED:
+            raise InputError(f"name must not be {name!r}, which the graph uses itself")
         if name in self.inputs or name in self.populations or name in self.projections:
             kind = "input" if name in self.inputs else "population" if name in self.populations else "projection"
             raise InputError(f"name must be given once, not again {name!r}: a {kind} of network {self.name!r} has it")
