@@ -18,6 +18,7 @@ INSTALL = {
     "icebox": "apt-get install fpga-icestorm",
     "onnxruntime": "pip install 'neuroloom[oracle]'",
     "torch": "pip install torch==2.13.0",
+    "snntorch": "pip install snntorch==1.0.0",
     "sklearn": "pip install 'neuroloom[train]'",
 }
 """Command that installs each tool a test may need."""
