@@ -94,7 +94,10 @@ def build(
     would fit, MissingToolError, ToolFailedError.
     """
     if board.support != "bitstream":
-        raise InputError(f"Board must be built with open tools, not {board.name}; use the vendor project instead")
+        raise InputError(
+            f"Board must be built with open tools, not {board.name}; use the vendor project instead, "
+            f"as `neuroloom build --board {board.name}` writes it"
+        )
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"Seeds must be different and at least one, not {list(seeds)}")
     say = progress or (lambda text: None)

@@ -12,6 +12,7 @@ from neuroloom.boards.build import BuildResult, build
 from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.steps import check_fit
+from neuroloom.boards.vendor import VendorProject, write_project
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
@@ -84,6 +85,24 @@ def build_model(
     factory, identity = _engine(graph, target, register_interval)
     folder = Path(out_dir) if out_dir is not None else None
     return build(factory, identity, target, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
+
+
+def write_vendor_project(
+    graph: Graph,
+    board: str | None,
+    out_dir: Path | str,
+    *,
+    register_interval: int | None = None,
+    progress: Say | None = None,
+) -> VendorProject:
+    """Write Verilog, pins and a script for the tool of the board's vendor to ``out_dir``, with Yosys' resource figures.
+
+    Raises InputError for a board that the open tools build, DoesNotFitError, MissingToolError or UnsupportedError.
+    """
+    target = board_of(graph, board)
+    _check_hopeless(graph, target)
+    factory, identity = _engine(graph, target, register_interval)
+    return write_project(factory, identity, target, Path(out_dir), progress=progress)
 
 
 HOPELESS = 1.25

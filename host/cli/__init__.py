@@ -6,7 +6,7 @@ COMMANDS = {
     "simulate": "exact outputs for samples",
     "eval": "accuracy, confusion matrix, first divergences",
     "verify": "bit-exactness, rung by rung",
-    "build": "bitstream, resources, Fmax, latency",
+    "build": "bitstream or vendor project, resources, Fmax, latency",
     "emulate": "a virtual board on a serial port",
     "flash": "write a bitstream to a board by cable",
     "run": "answers from a board",

@@ -1,16 +1,22 @@
-"""Build a board's bitstream, or write the core as Verilog for a design of your own."""
+"""Build a board's bitstream, or write the core as Verilog for a design of your own.
+
+For a board that only its vendor's tool can build, the project for that tool is written, with Yosys' resource figures.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neuroloom.boards.board import Board
 from neuroloom.boards.build import BuildResult
 from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.file import write_atomically
-from neuroloom.host.flow import board_of, build_model, core_verilog, schedule_model
+from neuroloom.host.flow import board_of, build_model, core_verilog, schedule_model, write_vendor_project
 
 from .common import add_model, open_model
 from .ui import Ui
@@ -21,11 +27,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
     parser.add_argument(
-        "-o", "--output", metavar="DIR", help="folder for the bitstream and reports (default: build/BOARD)"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="folder for the bitstream and reports, or for the vendor's project (default: build/BOARD)",
     )
-    parser.add_argument(
-        "--seeds", metavar="S,S,..", default="1,2,3", help="place-and-route seeds, all reported (default 1,2,3)"
-    )
+    parser.add_argument("--seeds", metavar="S,S,..", help="place-and-route seeds, all reported (default 1,2,3)")
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
     parser.add_argument("--no-cache", action="store_true", help="run every tool again")
     parser.add_argument(
@@ -39,11 +46,13 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     if args.verilog:
         return _verilog(args, model.graph, ui)
     board = board_of(model.graph, args.board)
+    folder = Path(args.output or f"build/{board.name}")
+    if board.support == "vendor-project":
+        return _vendor(args, model.graph, board, folder, ui)
     try:
-        seeds = [int(s) for s in args.seeds.split(",")]
+        seeds = [int(s) for s in (args.seeds or "1,2,3").split(",")]
     except ValueError:
         raise InputError(f"--seeds must be integers with commas between, not {args.seeds!r}") from None
-    folder = Path(args.output or f"build/{board.name}")
     folder.mkdir(parents=True, exist_ok=True)
     with ui.status(f"building for {board.title}") as say:
         result = build_model(
@@ -59,12 +68,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     facts = build_facts(result, latency)
     cached = " (cached)" if result.cached else f" in {result.seconds:.0f} s"
     ui.say(f"{result.bitstream}{cached}")
-    rows = [
-        (k, f"{v:,}", f"{result.available[k]:,}", f"{100 * v / result.available[k]:.0f} %")
-        for k, v in result.used.items()
-        if result.available.get(k)
-    ]
-    ui.table("", ("resource", ">used", ">available", ">share"), rows)
+    _resources(result.used, result.available, ui)
     ui.say(f"link shell alone: {result.shell_luts:,} LUTs")
     for seed in result.seeds:
         if seed.unrouted:
@@ -79,7 +83,56 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     return 0 if result.timing_met else 1
 
 
-def _verilog(args: argparse.Namespace, graph: Any, ui: Ui) -> int:
+def _vendor(args: argparse.Namespace, graph: Graph, board: Board, folder: Path, ui: Ui) -> int:
+    """Write the vendor's project and print Yosys' figures; whether timing is met only the vendor's tool can say."""
+    for option, given in (("--seeds", args.seeds), ("--no-cache", args.no_cache)):
+        if given:
+            raise InputError(f"{option} must be left out for {board.name}: its place and route is the vendor's tool's")
+    with ui.status(f"writing the project for {board.title}") as say:
+        project = write_vendor_project(
+            graph,
+            board.name,
+            folder,
+            register_interval=args.register_interval,
+            progress=lambda text: say(f"{board.name}: {text}"),
+        )
+    latency = schedule_model(graph, board=board, register_interval=args.register_interval).latency
+    clock_hz, used = board.speed("logic").plan.logic_hz, dict(project.figures.used)
+    available = {name: getattr(board.resources, name) for name in used}
+    ui.say(
+        f"{folder}: {', '.join(path.name for path in project.files)}; run `vivado -mode batch -source build.tcl` there"
+    )
+    _resources(used, available, ui)
+    ui.say(
+        f"resources as Yosys {project.figures.yosys} maps them, with the link; place and route is the vendor's tool's"
+    )
+    ui.say(f"latency {latency} cycles = {1e9 * latency / clock_hz:,.0f} ns at the planned {clock_hz / 1e6:g} MHz")
+    ui.result(
+        {
+            "board": board.name,
+            "files": [str(path) for path in project.files],
+            "clock_hz": clock_hz,
+            "used": used,
+            "available": available,
+            "cells": dict(project.figures.cells),
+            "latency_cycles": latency,
+            "latency_ns": 1e9 * latency / clock_hz,
+            "tools": {"yosys": project.figures.yosys},
+        }
+    )
+    return 0
+
+
+def _resources(used: Mapping[str, int], available: Mapping[str, int], ui: Ui) -> None:
+    rows = [
+        (name, f"{count:,}", f"{available[name]:,}", f"{100 * count / available[name]:.0f} %")
+        for name, count in used.items()
+        if available.get(name)
+    ]
+    ui.table("", ("resource", ">used", ">available", ">share"), rows)
+
+
+def _verilog(args: argparse.Namespace, graph: Graph, ui: Ui) -> int:
     board = board_of(graph, args.board) if args.board or graph.records.get("board") else None
     text = core_verilog(graph, board=board, register_interval=args.register_interval)
     write_atomically(Path(args.verilog), text.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from neuroloom.boards import toolchain
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.vendor import core_figures, write_project
-from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.errors import DoesNotFitError, InputError
 from neuroloom.rtl.link.protocol import Identity
 
 ADD = "module add(input clk, input [7:0] a, b, output reg [7:0] s); always @(posedge clk) s <= a ^ b; endmodule\n"
@@ -41,6 +42,16 @@ def test_project_has_all_files_and_the_part(identity: Identity, inverting: Calla
     assert "create_clock -period 10.000000 [get_ports clk]" in constraints
     assert "MMCME2_BASE" in (tmp_path / "out" / "top.v").read_text()
     assert 100 < project.figures.used["luts"] < 5000 and project.figures.cells["MMCME2_BASE"] == 1
+
+
+def test_projects_that_cannot_fit_are_not_written(
+    identity: Identity, inverting: Callable[[], Any], tmp_path: Path
+) -> None:
+    board = load_board("cmod_a7")
+    small = replace(board, resources=replace(board.resources, luts=100))
+    with pytest.raises(DoesNotFitError, match=r"too large for cmod_a7: it needs \d+ LUTs of 100 .* it would fit"):
+        write_project(inverting, identity, small, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_boards_with_open_tools_are_refused(identity: Identity, inverting: Callable[[], Any], tmp_path: Path) -> None:
