@@ -26,7 +26,7 @@ class Job:
     seeds: int
 
 
-DIGITS = (Job("digits", "icebreaker", 3),)
+DIGITS = tuple(Job("digits", board, 3) for board in ("icebreaker", "ice40_hx8k_evn", "tang_nano_9k", "ulx3s_85f"))
 SMALL = (Job("mnist_small", "ice40_hx8k_evn", 3), Job("mnist_small", "ulx3s_85f", 3))
 LARGE = (Job("mnist_gates48k", "ulx3s_85f", 1),)
 
@@ -107,6 +107,6 @@ def render(found: list[dict[str, Any]]) -> str:
     return table([*head, "place and route, s", "core"], rows)
 
 
-register(Benchmark("place_digits", "Place and route of the digits network on the iCEBreaker.", runner(DIGITS), render))
+register(Benchmark("place_digits", "Place and route of the digits network on every board.", runner(DIGITS), render))
 register(Benchmark("place_small", "Place and route of the small MNIST network.", runner(SMALL), render))
 register(Benchmark("place_48k", "Place and route of 48,000 gates on the ULX3S-85F.", runner(LARGE), render))
