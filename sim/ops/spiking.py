@@ -72,7 +72,8 @@ def lif(node: Node, current: np.ndarray, v: np.ndarray, *states: np.ndarray) -> 
         held = zero + get("refractory_v")
     elif mode in ("delayed", "delayed_new"):
         held = np.where(reset & resets, v_reset, np.where(reset & subtract, sat(v - theta, t), v))
-    new_v = np.where(counting, held, new_v)
+    holds = counting & (not get("integrates"))
+    new_v = np.where(holds, held, new_v)
     outputs = [spike, new_v]
     if new_i is not None:
         outputs.append(new_i)
@@ -81,7 +82,7 @@ def lif(node: Node, current: np.ndarray, v: np.ndarray, *states: np.ndarray) -> 
     if a is not None:
         outputs.append(sat(mul(a, get("adapt_decay")) + spike * get("adapt_step", 0), t))
     tested = get("record") == "tested"
-    return [*outputs, np.where(counting, new_v, x) if tested else new_v]
+    return [*outputs, np.where(holds, new_v, x) if tested else new_v]
 
 
 @function("decide")

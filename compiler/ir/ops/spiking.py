@@ -91,6 +91,7 @@ def _sums_range(weights: np.ndarray, post: np.ndarray, targets: int) -> Range:
         "reset_mode": "str",
         "refractory": "int?",
         "refractory_v": "int?",
+        "integrates": "bool?",
         "adapt_decay": "int?",
         "adapt_step": "int?",
         "wta": "bool?",
@@ -127,17 +128,17 @@ def lif(o: Operands) -> list[Result]:
              immediate and s:                   zero: 0 | value: v_reset | subtract: sat(x − θ) | none: x
              undelayed(_new), s and not R:      zero or value: v_reset | subtract: sat(x − θ) | none: x
              undelayed(_new), R and not s:      zero or value: sat(sat(x + x) − v_reset) | subtract: sat(x + θ) | none: x
-             r > 0 (counting, s = 0), in place of all the above:
+             r > 0 (counting, s = 0) and not integrates, in place of all the above:
                  refractory_v where given; else in delayed and delayed_new with R:
                      v_reset (zero, value) | sat(v − θ) (subtract) | v (none); else v
        11  r' = refractory if s else max(r − 1, 0)                  silent in the ``refractory`` steps after a spike
        12  a' = sat(mul(a, adapt_decay) + adapt_step if s else mul(a, adapt_decay))
-       13  recorded = v' (``record`` stored, the default), or x of line 9 (tested; v' while counting)
+       13  recorded = v' (``record`` stored, the default), or x of line 9 (tested; v' while counting, unless integrates)
 
-    ``reset`` zero is value with v_reset 0. While counting, i and a go on, v does not integrate. i' of line 3 is what
-    the next step sees in every mode. Absent ``refractory`` and ``adapt_step`` mean 0. The shift leak is beta =
-    65536 − 2**(16−k); like every mul it rounds the product (x − (x >> k) would round it up). A neuron that never spikes
-    (LI) has threshold T.hi, strict.
+    ``reset`` zero is value with v_reset 0. While counting, i and a go on and v does not integrate; with ``integrates``
+    (NeuroCoreX) it does, and only the spike is suppressed. i' of line 3 is what the next step sees in every mode.
+    Absent ``refractory`` and ``adapt_step`` mean 0. The shift leak is beta = 65536 − 2**(16−k); like every mul it
+    rounds the product (x − (x >> k) would round it up). A neuron that never spikes (LI) has threshold T.hi, strict.
 
     Modes (snnTorch 1.0.0): ``delayed`` is Leaky (zero clears the old membrane and keeps the step's input);
     ``delayed_new`` is zero of Synaptic, RLeaky, RSynaptic, Lapicque (clears the new membrane; subtract is the same as
@@ -166,6 +167,8 @@ def lif(o: Operands) -> list[Result]:
         raise GraphError(f"refractory must be a number of steps of at least 0, not {refractory}")
     if "refractory_v" in a and not refractory:
         raise GraphError("refractory_v must go with a refractory of at least 1 step")
+    if a.get("integrates") and (not refractory or "refractory_v" in a):
+        raise GraphError("integrates must go with a refractory of at least 1 step and without refractory_v")
     if a.get("old_current") and "alpha" not in a:
         raise GraphError("old_current must go with alpha: without a synapse there is no older current")
     if "adapt_step" in a and "adapt_decay" not in a:
