@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import UnsupportedError
 
-from .writer import LogicModelWriter, Value
+from .model_under_way import Value
+from .writer import LogicModelWriter
 
 
 class BitsNeededError(UnsupportedError):

@@ -7,42 +7,22 @@ carries the functions that it uses.  Same calls, same bytes.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-from neuroloom.compiler.errors import InputError
 from numpy.typing import ArrayLike
-from onnx import helper, numpy_helper
 
-from .checks import TABLE_TYPES, UNSIGNED, dtype_name, index_array, onnx_type, require, table_array, threshold_array
-from .files import write_atomically
-from .functions import DOMAIN_VERSIONS, LNN_DOMAIN, NL_DOMAIN, function_proto
+from .checks import TABLE_TYPES, UNSIGNED, index_array, require, table_array, threshold_array
+from .functions import LNN_DOMAIN, NL_DOMAIN
 from .geometry import table_shape, window_output
-
-IR_VERSION = 10
-"""Of the file: the first that carries overloads of functions."""
-
-BATCH_AXIS = "N"
-"""Name of the symbolic batch axis put in front of every per-sample shape."""
+from .model_under_way import Value
+from .standard_layers import StandardLayers
 
 _RELATIONS = {">=": 1, ">": 0}
 
 
-@dataclass(frozen=True)
-class Value:
-    """A tensor of the model being written: its name, per-sample shape (no batch axis) and numpy element type."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class LogicModelWriter:
+class LogicModelWriter(StandardLayers):
     """Builds one ONNX model, layer by layer.
 
     Every method that adds a layer takes the per-sample view (no batch axis), returns a :class:`Value`, and raises
@@ -50,31 +30,6 @@ class LogicModelWriter:
 
     ``name`` becomes the graph's name, ``producer`` the file's producer name.
     """
-
-    def __init__(self, name: str, producer: str = "neuroloom") -> None:
-        self.name = name
-        self.producer = producer
-        self._nodes: list[onnx.NodeProto] = []
-        self._inputs: list[Value] = []
-        self._outputs: list[tuple[Value, str]] = []
-        self._constants: dict[str, np.ndarray] = {}
-        self._functions: dict[tuple[str, str, str], None] = {}
-        self._names: set[str] = set()
-
-    # ---- inputs and outputs
-
-    def input(self, name: str, shape: Sequence[int], dtype: str = "bool") -> Value:
-        """Declare an input of per-sample ``shape`` and numpy type ``dtype``; a symbolic batch axis is put in front."""
-        dims = tuple(int(d) for d in shape)
-        if any(d < 1 for d in dims):
-            raise InputError(f"input '{name}': every dimension must be at least 1, not {list(dims)}")
-        value = Value(self._claim(name), dims, dtype_name(dtype, f"input '{name}'"))
-        self._inputs.append(value)
-        return value
-
-    def output(self, value: Value, name: str) -> None:
-        """Make ``value`` an output of the model under ``name``."""
-        self._outputs.append((value, self._claim(name)))
 
     # ---- logic layers
 
@@ -255,220 +210,3 @@ class LogicModelWriter:
             "float32",
             {"groups": int(groups), "tau": float(tau), "beta": float(beta), "offset": float(offset)},
         )
-
-    def argmax(self, x: Value, name: str | None = None) -> Value:
-        """Add the position of the largest value of the last axis, the first of equals: ``[.., G] -> int64 [..]``."""
-        name = self._layer_name(name, "argmax")
-        return self._standard("ArgMax", [x], x.shape[:-1], "int64", name=name, axis=-1, keepdims=0, select_last_index=0)
-
-    # ---- shapes
-
-    def reshape(self, x: Value, shape: Sequence[int], name: str | None = None) -> Value:
-        """Give the samples another ``shape`` (no batch axis; one entry may be -1)."""
-        name = self._layer_name(name, "reshape")
-        dims = [int(d) for d in shape]
-        size = math.prod(x.shape)
-        if dims.count(-1) == 1:
-            rest = -math.prod(dims)
-            if rest and size % rest == 0:
-                dims[dims.index(-1)] = size // rest
-        require(
-            math.prod(dims) == size and all(d > 0 for d in dims),
-            f"layer '{name}': shape must hold {size} elements like {list(x.shape)}, not {list(shape)}",
-        )
-        target = self._constant(f"{name}.shape", np.array([0, *dims], dtype=np.int64))
-        return self._standard("Reshape", [x, target], tuple(dims), x.dtype, name=name)
-
-    def flatten(self, x: Value, name: str | None = None) -> Value:
-        """Flatten each sample, row-major."""
-        name = self._layer_name(name, "flatten")
-        return self._standard("Flatten", [x], (math.prod(x.shape),), x.dtype, name=name, axis=1)
-
-    def transpose(self, x: Value, axes: Sequence[int], name: str | None = None) -> Value:
-        """Permute the per-sample axes: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
-        name = self._layer_name(name, "transpose")
-        order = [int(a) for a in axes]
-        require(
-            sorted(order) == list(range(len(x.shape))),
-            f"layer '{name}': axes must be a permutation of 0..{len(x.shape) - 1}, not {order}",
-        )
-        shape = tuple(x.shape[a] for a in order)
-        return self._standard("Transpose", [x], shape, x.dtype, name=name, perm=[0, *(a + 1 for a in order)])
-
-    def concat(self, values: Sequence[Value], axis: int = -1, name: str | None = None) -> Value:
-        """Join values along a per-sample ``axis``."""
-        name = self._layer_name(name, "concat")
-        require(bool(values), f"layer '{name}': concat must get at least one value")
-        first = values[0]
-        rank = len(first.shape)
-        require(-rank <= axis < rank, f"layer '{name}': axis must be in [{-rank}, {rank}), not {axis}")
-        at = axis % rank
-        for value in values[1:]:
-            fits = len(value.shape) == rank and all(
-                a == b for i, (a, b) in enumerate(zip(value.shape, first.shape, strict=True)) if i != at
-            )
-            require(
-                fits and value.dtype == first.dtype,
-                f"layer '{name}': '{value.name}' {value.dtype}{list(value.shape)} must match "
-                f"'{first.name}' {first.dtype}{list(first.shape)} in all but axis {at}",
-            )
-        shape = (*first.shape[:at], sum(v.shape[at] for v in values), *first.shape[at + 1 :])
-        return self._standard("Concat", list(values), shape, first.dtype, name=name, axis=at + 1)
-
-    def logical_or(self, a: Value, b: Value, name: str | None = None) -> Value:
-        """Add ``a OR b``, element by element, of two bool values of one shape."""
-        return self._binary("Or", a, b, name)
-
-    def logical_and(self, a: Value, b: Value, name: str | None = None) -> Value:
-        """Add ``a AND b``, element by element, of two bool values of one shape."""
-        return self._binary("And", a, b, name)
-
-    def logical_xor(self, a: Value, b: Value, name: str | None = None) -> Value:
-        """Add ``a XOR b``, element by element, of two bool values of one shape."""
-        return self._binary("Xor", a, b, name)
-
-    def logical_not(self, x: Value, name: str | None = None) -> Value:
-        """Add ``NOT x`` of a bool value."""
-        name = self._layer_name(name, "not")
-        require(x.dtype == "bool", f"layer '{name}': the input must be bool, not {x.dtype}")
-        return self._standard("Not", [x], x.shape, "bool", name=name)
-
-    def cast(self, x: Value, dtype: str, name: str | None = None) -> Value:
-        """Convert to another element type."""
-        name = self._layer_name(name, "cast")
-        to = dtype_name(dtype, f"layer '{name}'")
-        return self._standard("Cast", [x], x.shape, to, name=name, to=onnx_type(to))
-
-    def standard(
-        self,
-        op_type: str,
-        inputs: Sequence[Value | str],
-        shape: Sequence[int],
-        dtype: str,
-        name: str | None = None,
-        **attributes: Any,
-    ) -> Value:
-        """Add any standard operator; ``shape`` and ``dtype`` of the result are the caller's word."""
-        return self._standard(op_type, inputs, shape, dtype, name=self._layer_name(name, op_type.lower()), **attributes)
-
-    def constant(self, name: str, array: ArrayLike) -> str:
-        """Store an array in the file and return its name, for :meth:`standard`."""
-        return self._constant(self._claim(name), np.asarray(array))
-
-    # ---- result
-
-    def model(self) -> onnx.ModelProto:
-        """Return the model; it passes ``onnx.checker`` with full checks."""
-        if not self._inputs or not self._outputs:
-            raise InputError(f"model '{self.name}' must have an input and an output; call input() and output()")
-        nodes, outputs = self._named_outputs()
-        graph = helper.make_graph(
-            nodes,
-            self.name,
-            [_value_info(v.name, v) for v in self._inputs],
-            [_value_info(name, value) for value, name in outputs],
-            [numpy_helper.from_array(array, name) for name, array in self._constants.items()],
-        )
-        domains = sorted({domain for domain, _, _ in self._functions} | {""})
-        return helper.make_model(
-            graph,
-            producer_name=self.producer,
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid(domain, DOMAIN_VERSIONS[domain]) for domain in domains],
-            functions=[function_proto(*key) for key in sorted(self._functions)],
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Check the model and write it to ``path``, whole or not at all; return the path."""
-        return self.write(self.model(), path)
-
-    @staticmethod
-    def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
-        """Check a model built here and write it to ``path``, whole or not at all; return the path."""
-        onnx.checker.check_model(model, full_check=True)
-        return write_atomically(model.SerializeToString(deterministic=True), path)
-
-    # ---- inner workings
-
-    def _named_outputs(self) -> tuple[list[onnx.NodeProto], list[tuple[Value, str]]]:
-        """Give each output its name: by renaming the tensor, or through Identity where that would clash."""
-        rename: dict[str, str] = {}
-        nodes: list[onnx.NodeProto] = []
-        tail: list[onnx.NodeProto] = []
-        inputs = {v.name for v in self._inputs}
-        for value, name in self._outputs:
-            if value.name in inputs or value.name in rename:
-                tail.append(helper.make_node("Identity", [value.name], [name], name=f"{name}.output"))
-            else:
-                rename[value.name] = name
-        for original in [*self._nodes, *tail]:
-            node = onnx.NodeProto()
-            node.CopyFrom(original)
-            node.input[:] = [rename.get(n, n) for n in original.input]
-            node.output[:] = [rename.get(n, n) for n in original.output]
-            nodes.append(node)
-        return nodes, list(self._outputs)
-
-    def _binary(self, op_type: str, a: Value, b: Value, name: str | None) -> Value:
-        name = self._layer_name(name, op_type.lower())
-        require(
-            a.dtype == b.dtype == "bool" and a.shape == b.shape,
-            f"layer '{name}': both inputs must be bool of one shape, not {a.dtype}{list(a.shape)} "
-            f"and {b.dtype}{list(b.shape)}",
-        )
-        return self._standard(op_type, [a, b], a.shape, "bool", name=name)
-
-    def _standard(
-        self,
-        op_type: str,
-        inputs: Sequence[Value | str],
-        shape: Sequence[int],
-        dtype: str,
-        name: str,
-        **attributes: Any,
-    ) -> Value:
-        names = [value if isinstance(value, str) else value.name for value in inputs]
-        return self._call("", op_type, name, names, tuple(shape), dtype, attributes)
-
-    def _call(
-        self,
-        domain: str,
-        op_type: str,
-        name: str,
-        inputs: Sequence[str],
-        shape: tuple[int, ...],
-        dtype: str,
-        attributes: Mapping[str, Any],
-        overload: str = "",
-    ) -> Value:
-        value = Value(f"{name}.y", shape, dtype)
-        options = {"overload": overload} if overload else {}
-        node = helper.make_node(op_type, list(inputs), [value.name], name=name, domain=domain, **options, **attributes)
-        self._nodes.append(node)
-        if domain:
-            self._functions[domain, op_type, overload] = None
-        return value
-
-    def _constant(self, name: str, array: np.ndarray) -> str:
-        self._constants[name] = np.ascontiguousarray(array)
-        return name
-
-    def _layer_name(self, name: str | None, default: str) -> str:
-        if name is not None and name not in self._names:
-            return self._claim(name)
-        if name is not None:
-            raise InputError(f"layer '{name}': every name in a model must be used once; choose another")
-        number = 1
-        while f"{default}_{number}" in self._names:
-            number += 1
-        return self._claim(f"{default}_{number}")
-
-    def _claim(self, name: str) -> str:
-        require(bool(name), "a name in a model must not be empty")
-        require(name not in self._names, f"name '{name}' must be used once in a model; choose another")
-        self._names.add(name)
-        return name
-
-
-def _value_info(name: str, value: Value) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, onnx_type(value.dtype), [BATCH_AXIS, *value.shape])
