@@ -17,10 +17,14 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 
 from .models import Fields, IzhikevichNeuron, Model, Neuron, RealIzhikevich, RealNeuron, need_choice, need_finite
-from .plasticity import Learning, Plasticity, _Real
+from .plasticity import Learning, Plasticity, RealRule
+from .topology import Topology, Values
 
 MAX_DELAY = 63
 """Longest delay in steps that a core's spike history can hold."""
+
+MAX_SIZE = 1 << 20
+"""Most neurons of a population, far beyond what any board holds; it bounds what a file can make us allocate."""
 
 WEIGHT_BITS = tuple(range(1, 17))
 RECORDS = ("spikes", "v")
@@ -35,8 +39,8 @@ class Population(Fields):
 
     ``record`` names what the compiled network shows of it: ``spikes`` and/or ``v`` (the recorded membrane). ``scale``
     is the number of membrane integers per real unit, filled by quantisation; None in a network that was given in
-    integers or is not quantised yet. The synapses' sum times 2**``shift`` is what the membrane gets, so a weight's scale
-    is ``scale`` / 2**``shift``. ``source`` is the node of the file it came from, for messages.
+    integers or is not quantised yet. The synapses' sum times 2**``shift`` is what the membrane gets, so a weight's
+    scale is ``scale`` / 2**``shift``. ``source`` is the node of the file it came from, for messages.
     """
 
     name: str
@@ -208,10 +212,11 @@ class Network(Fields):
         source: str | Population | Input,
         target: str | Population,
         *,
-        weights: float | np.ndarray | None = None,
+        weights: float | np.ndarray | Values | None = None,
         pre: np.ndarray | None = None,
         post: np.ndarray | None = None,
-        delay: int | np.ndarray = 1,
+        topology: Topology | None = None,
+        delay: int | np.ndarray | Values = 1,
         plasticity: Plasticity | None = None,
         name: str | None = None,
         weight_bits: int | None = None,
@@ -220,8 +225,9 @@ class Network(Fields):
         """Add synapses from ``source`` to ``target``.
 
         Either ``weights`` [source size, target size] (rows are sources; zeros are no synapses, except under
-        ``plasticity``; ``delay`` may be a matrix too), or lists ``pre``, ``post`` with ``weights`` and ``delay`` of
-        their length or single numbers (``topology`` makes such lists). Two synapses between the same neurons are
+        ``plasticity``; ``delay`` may be a matrix too); or lists ``pre``, ``post`` with ``weights`` and ``delay`` of
+        their length or single numbers; or a ``topology`` such as ``random(0.1, seed=1)``, where ``weights`` and
+        ``delay`` may also be functions such as ``uniform(1, 10, seed=2)``. Two synapses between the same neurons are
         allowed.
         """
         source_name, size = self._source(source)
@@ -233,6 +239,15 @@ class Network(Fields):
             raise InputError(f"{what} must have both pre and post, or neither")
         if weights is None:
             raise InputError(f"{what} must have weights")
+        if topology is not None:
+            if pre is not None:
+                raise InputError(f"{what} must have either a topology or lists pre and post, not both")
+            pairs = topology(size, population.size)
+            pre, post = pairs.pre, pairs.post
+            weights = weights(pairs) if callable(weights) else weights
+            delay = delay(pairs) if callable(delay) else delay
+        if callable(weights) or callable(delay):
+            raise InputError(f"{what} must have a topology when its weights or delays are a function of the pairs")
         need_finite(f"weights of {what}", weights)
         if pre is None or post is None:
             pre, post, weights, delay = _from_matrix(
@@ -449,8 +464,8 @@ def _unknown(kind: str, name: object, known: Mapping[str, object]) -> str:
 
 
 def _need_size(name: str, size: Any) -> int:
-    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
-        raise InputError(f"size of {name!r} must be an integer of at least 1, not {size!r}")
+    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or not 1 <= size <= MAX_SIZE:
+        raise InputError(f"size of {name!r} must be an integer in 1..{MAX_SIZE}, not {size!r}")
     return int(size)
 
 
@@ -507,7 +522,7 @@ def _with_enable(what: str, rule: Plasticity | None, count: int) -> Plasticity |
     """The rule with its per-synapse enable as bool [count]."""
     if rule is None:
         return None
-    if not isinstance(rule, (Learning, _Real)):
+    if not isinstance(rule, (Learning, RealRule)):
         raise InputError(f"plasticity of {what} must be a rule such as STDP(), not {rule!r}")
     if rule.enable is None:
         return rule

@@ -84,7 +84,7 @@ class Learning(Fields):
         return self.kind == "window"
 
 
-class _Real(Fields):
+class RealRule(Fields):
     """What the real rules have in common."""
 
     @property
@@ -107,7 +107,7 @@ class _Real(Fields):
 
 
 @dataclass(frozen=True, eq=False)
-class STDP(_Real):
+class STDP(RealRule):
     """Pair STDP with exponential traces (Song, Miller, Abbott, Nature Neuroscience 3, 2000).
 
     A source spike Δ > 0 before a target spike adds a_plus·exp(−Δ/tau_plus), one behind it takes
@@ -134,7 +134,7 @@ class STDP(_Real):
 
 
 @dataclass(frozen=True, eq=False)
-class WindowSTDP(_Real):
+class WindowSTDP(RealRule):
     """The rectangular window of NeuroCoreX (arXiv 2506.14138): ``a_plus`` when a source spike lies 1..``steps_plus``
     steps before a target spike, minus ``a_minus`` when it lies 1..``steps_minus`` steps behind one."""
 
@@ -155,7 +155,7 @@ class WindowSTDP(_Real):
 
 
 @dataclass(frozen=True, eq=False)
-class RSTDP(_Real):
+class RSTDP(RealRule):
     """Reward-modulated STDP (Izhikevich, Cerebral Cortex 17(10), 2007): Δ of :class:`STDP` goes to an eligibility
     trace that decays with ``tau_eligibility``; a reward R in a step changes every weight by rate·R·eligibility. R =
     1.0 is the reward integer 64 (s8)."""
