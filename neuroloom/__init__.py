@@ -11,6 +11,11 @@ The public API::
     with nl.connect("/dev/ttyUSB1") as device:
         y2 = m.run(device, x)                    # the same integers, from the board
     nl.export(torch_module, sample, "model.onnx")
+
+    net = nl.Network("demo", dt=1e-3)            # a spiking network without training; docs/network.md
+    exc = net.population("exc", 90, nl.LIF(tau=20e-3, threshold=1.0, refractory=2), record=["spikes"])
+    net.connect(net.input("in", 96), exc, weights=w, plasticity=nl.STDP())
+    m = nl.compile(net)
 """
 
 from __future__ import annotations
@@ -20,13 +25,56 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuroloom.compiler.frontends.export import export
+    from neuroloom.compiler.spiking import encoders, events, topology
+    from neuroloom.compiler.spiking.models import (
+        ALIF,
+        IF,
+        LI,
+        LIF,
+        Alpha,
+        CubaLIF,
+        Izhikevich,
+        Leaky,
+        Neuron,
+        Synaptic,
+    )
+    from neuroloom.compiler.spiking.network import Network
+    from neuroloom.compiler.spiking.plasticity import RSTDP, STDP, Learning, WindowSTDP
     from neuroloom.host.device import connect
 
     from .model import Model, compile, load
 
-__all__ = ["Model", "compile", "connect", "export", "load"]
+__all__ = [
+    "ALIF",
+    "IF",
+    "LI",
+    "LIF",
+    "RSTDP",
+    "STDP",
+    "Alpha",
+    "CubaLIF",
+    "Izhikevich",
+    "Leaky",
+    "Learning",
+    "Model",
+    "Network",
+    "Neuron",
+    "Synaptic",
+    "WindowSTDP",
+    "compile",
+    "connect",
+    "encoders",
+    "events",
+    "export",
+    "load",
+    "topology",
+]
 
 __version__ = "0.1.0"
+
+_SPIKING = "neuroloom.compiler.spiking"
+_MODELS = ("ALIF", "IF", "LI", "LIF", "Alpha", "CubaLIF", "Izhikevich", "Leaky", "Neuron", "Synaptic")
+_RULES = ("RSTDP", "STDP", "Learning", "WindowSTDP")
 
 _HOME = {
     "Model": "neuroloom.model",
@@ -34,11 +82,19 @@ _HOME = {
     "load": "neuroloom.model",
     "export": "neuroloom.compiler.frontends.export",
     "connect": "neuroloom.host.device",
+    "Network": f"{_SPIKING}.network",
+    **dict.fromkeys(_MODELS, f"{_SPIKING}.models"),
+    **dict.fromkeys(_RULES, f"{_SPIKING}.plasticity"),
 }
 """Where each public name lives. They are imported at first use, so that ``neuroloom --help`` answers at once."""
 
+_MODULES = {name: f"{_SPIKING}.{name}" for name in ("encoders", "events", "topology")}
+"""Public modules, imported at first use too."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name not in _HOME:
         raise AttributeError(f"module 'neuroloom' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

@@ -13,17 +13,26 @@ from neuroloom.compiler.ir import Graph
 
 FRONTENDS = {
     ".onnx": ("neuroloom.compiler.frontends.onnx", "load_onnx"),
+    ".yaml": ("neuroloom.compiler.frontends.network", "load_network_graph"),
+    ".yml": ("neuroloom.compiler.frontends.network", "load_network_graph"),
+    ".json": ("neuroloom.compiler.frontends.network", "load_network_graph"),
 }
 """File ending → (module, function); the module is imported only when such a file comes."""
 
+OBJECTS = {
+    "neuroloom.compiler.spiking.network.Network": ("neuroloom.compiler.frontends.network", "network_graph"),
+}
+"""Class of a live object → (module, function); an ``onnx.ModelProto`` goes to the ONNX frontend, as anything else."""
+
 
 def load_source(source: str | os.PathLike[str] | Any, **options: Any) -> Graph:
-    """Read a network from a file by its ending, or from an ``onnx.ModelProto``; ``options`` go to the frontend.
+    """Read a network from a file by its ending, or from an ``onnx.ModelProto`` or a ``Network``; ``options`` go to
+    the frontend.
 
     The file's name and SHA-256 are kept in ``records["source"]``. Raises InputError for an unknown ending.
     """
     if not isinstance(source, (str, os.PathLike)):
-        return _frontend(".onnx")(source, **options)
+        return _reader(OBJECTS.get(_class_name(source), FRONTENDS[".onnx"]))(source, **options)
     path = Path(source)
     if path.suffix not in FRONTENDS:
         raise InputError(f"{path} must end in {' or '.join(FRONTENDS)}; export the network to one of these")
@@ -31,11 +40,15 @@ def load_source(source: str | os.PathLike[str] | Any, **options: Any) -> Graph:
         data = path.read_bytes()
     except OSError as e:
         raise InputError(f"{path} cannot be read: {e.strerror}") from e
-    graph = _frontend(path.suffix)(path, **options)
+    graph = _reader(FRONTENDS[path.suffix])(path, **options)
     graph.records["source"] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
     return graph
 
 
-def _frontend(suffix: str) -> Any:
-    module, function = FRONTENDS[suffix]
+def _class_name(source: Any) -> str:
+    return f"{type(source).__module__}.{type(source).__qualname__}"
+
+
+def _reader(entry: tuple[str, str]) -> Any:
+    module, function = entry
     return getattr(importlib.import_module(module), function)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,10 @@ def same(a: Any, b: Any) -> bool:
     """Whether two fields are equal; arrays element by element."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return type(a) is type(b) and a.shape == b.shape and bool((a == b).all())
+    if isinstance(a, dict):
+        return type(a) is type(b) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, Real) and isinstance(b, Real):
+        return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
     return type(a) is type(b) and bool(a == b)
 
 
@@ -92,13 +97,13 @@ def _need_common(model: Neuron | RealNeuron) -> None:
 class Neuron(Fields):
     """A neuron in integers: exactly the attributes of the graph's ``lif`` operation.
 
-    ``threshold``, ``bias``, ``drive`` and ``v_init`` are integers or int arrays [n]; everything else is one per population.
-    ``bias`` is part of the current (and passes an exponential synapse), ``drive`` goes straight to the membrane.
-    While refractory the membrane keeps its value, or is ``refractory_v``. ``record_v``: the membrane that is shown is the
-    one ``stored`` for the next step, or the one ``tested`` against the threshold.
-    ``beta``, ``alpha``, ``adapt_decay`` are factors per step with 16 fraction bits, 0..65536 = 0..1. ``alpha`` None:
-    the current is used directly (delta synapse). ``adapt_decay`` None: no adaptive threshold. ``spiking`` False: a
-    leaky integrator, which never spikes nor resets. ``adapt_persistent``: the adaptation lives on across samples
+    ``threshold``, ``bias``, ``drive`` and ``v_init`` are integers or int arrays [n]; everything else is one per
+    population. ``bias`` is part of the current (and passes an exponential synapse), ``drive`` goes straight to the
+    membrane. While refractory the membrane keeps its value, or is ``refractory_v``. ``record_v``: the membrane that
+    is shown is the one ``stored`` for the next step, or the one ``tested`` against the threshold. ``beta``,
+    ``alpha``, ``adapt_decay`` are factors per step with 16 fraction bits, 0..65536 = 0..1. ``alpha`` None: the
+    current is used directly (delta synapse). ``adapt_decay`` None: no adaptive threshold. ``spiking`` False: a leaky
+    integrator, which never spikes nor resets. ``adapt_persistent``: the adaptation lives on across samples
     (homeostasis). Raises InputError on values outside these rules.
     """
 
@@ -412,10 +417,15 @@ def Izhikevich(pattern: str = "RS", **fields: Any) -> RealIzhikevich:
     return RealIzhikevich(**{**IZHIKEVICH[pattern], **fields})
 
 
+def Alpha(*, alpha: float, beta: float, threshold: float | np.ndarray = 1.0, **fields: Any) -> RealAlpha:
+    """snnTorch 1.0.0's ``Alpha``: the response to a spike is the difference of two exponentials."""
+    return RealAlpha(alpha=alpha, beta=beta, threshold=threshold, **fields)
+
+
 MODELS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        *(LIF, IF, LI, CubaLIF, ALIF, Leaky, Synaptic, Izhikevich),
+        *(LIF, IF, LI, CubaLIF, ALIF, Leaky, Synaptic, Alpha, Izhikevich),
         *(Neuron, RealNeuron, RealIzhikevich, IzhikevichNeuron, RealAlpha, AlphaNeuron),
     )
 }
