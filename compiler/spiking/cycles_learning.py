@@ -1,0 +1,120 @@
+"""Cycles of the LEARN commands and of DECIDE, from the command's fields and from what decides which rows are skipped.
+
+Counted from the cycle of ``start`` to the cycle of ``done``, both included. The units are ``rtl/spiking/learn*.py`` and
+``decide.py``; a test holds both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .core import CoreConfig
+
+START, DONE = 1, 1
+BEATS, DRAIN = 4, 2
+"""Cycles that a phase of the rule takes on a row word, and until the last result."""
+
+FAST_STAGES = 4
+DIVISION = 20
+"""Cycles from the number of a row's first record to its pool word, unless a word holds a power of two."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a LEARN command finds: traces and spikes of sources and targets, the reward, and the eligibilities that are not 0.
+
+    ``rows``: for LEARN_SPARSE, every source's first record and its targets in the order of the records.
+    """
+
+    x: Sequence[int]
+    y: Sequence[int]
+    pre: Sequence[int]
+    post: Sequence[int]
+    reward: int = 0
+    eligibility: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    rows: Sequence[tuple[int, Sequence[int]]] = ()
+
+
+def fast_rule(fields: Mapping[str, int]) -> bool:
+    """Whether a core with the fast path takes this LEARN_DENSE there."""
+    get = fields.get
+    slow = get("soft", 0) or get("enables", 0) or get("eligible", 0)
+    return not slow and (get("rounding", 0) != 2 or get("f", 0) == 0)
+
+
+def _rule_cycles(eligible: bool, dep: bool, pot: bool, reward: int) -> int:
+    phases = dep + pot + (eligible + (reward != 0) if eligible else 0)
+    return BEATS * phases + DRAIN
+
+
+def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look, *, fast: bool = False) -> int:
+    """Cycles of one LEARN_DENSE; ``fast``: the core was built with the fast path."""
+    sources, targets = fields.get("sources", 0), fields.get("targets", 0)
+    if not sources or not targets:
+        return START + DONE
+    per, lanes = config.fields, config.lanes
+    groups = -(-sources // lanes)
+    blocks = -(-targets // per)
+    if fast and fast_rule(fields):
+        return START + blocks * (per // lanes + groups + sources) + FAST_STAGES + DONE
+    eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
+    enables = fields.get("enables", 0)
+    excited: set[tuple[int, int]] = {(j, i // per) for (j, i), e in look.eligibility.items() if e}
+    total = START + DONE
+    for block in range(blocks):
+        span = slice(block * per, min(targets, (block + 1) * per))
+        any_y, any_post = any(look.y[span]), any(look.post[span])
+        total += per // lanes + 2 * groups
+        for j in range(sources):
+            dep, pot = bool(look.pre[j]) and any_y, bool(look.x[j]) and any_post
+            if eligible:
+                total += 3
+                if dep or pot or (j, block) in excited:
+                    total += enables + _rule_cycles(True, dep, pot, look.reward) + 1 + (look.reward != 0)
+            elif dep or pot:
+                total += 3 + enables + _rule_cycles(False, dep, pot, 0)
+            else:
+                total += 1
+    return total
+
+
+def _row_cycles(config: CoreConfig, start: int, records: Sequence[int]) -> int:
+    """Cycles of a row's records and words; ``records``: cycles that the rule takes on each, 0 where it is passed over."""
+    per = config.records
+    total = 0
+    for word in range(start // per, (start + len(records) - 1) // per + 1):
+        first = max(start, word * per)
+        last = min(start + len(records), (word + 1) * per)
+        mine = records[first - start : last - start]
+        total += 2 + first % per + sum(2 if not rule else 5 + rule for rule in mine)
+        if any(mine):
+            total += 1 + (word + 1) * per - last
+    return total
+
+
+def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look, *, fast: bool = False) -> int:
+    """Cycles of one LEARN_SPARSE; ``fast`` changes nothing."""
+    sources = fields.get("sources", 0)
+    if not sources or not fields.get("targets", 0):
+        return START + DONE
+    eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
+    multiply = config.target_bits if fields.get("rounding", 0) == 2 else 0
+    divide = 0 if config.records & config.records - 1 == 0 else DIVISION
+    total = START + DONE + 2 * -(-sources // config.lanes)
+    for j in range(sources):
+        dep, x = bool(look.pre[j]), bool(look.x[j])
+        total += 1
+        if not (dep or x or eligible):
+            continue
+        total += 1
+        start, targets = look.rows[j]
+        if not targets:
+            continue
+        records = []
+        for i in targets:
+            pot = x and bool(look.post[i])
+            busy = dep or pot or (eligible and look.eligibility.get((j, i), 0) != 0)
+            records.append(multiply + _rule_cycles(eligible, dep, pot, look.reward) if busy else 0)
+        total += divide + _row_cycles(config, start, records)
+    return total

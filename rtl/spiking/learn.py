@@ -1,0 +1,93 @@
+"""The learning unit: carries out LEARN_DENSE and LEARN_SPARSE with one set of rule lanes."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.compiler.spiking.isa import Step
+
+from .learn_dense import DenseWalk
+from .learn_fast import FastWalk, PoolWritePort, check_fast
+from .learn_rule import TRACE_BITS, Rule
+from .learn_sources import Sources
+from .learn_sparse import SparseWalk
+from .ports import learn_members
+
+
+class Learn(wiring.Component):
+    """Applies a projection's learning rule to all its synapses, once.
+
+    The equations are those of "Learning" in docs/spiking-core.md; the cycles of a command, from the one of ``start`` to the one
+    of ``done`` with both counted, those of ``compiler/spiking/cycles_learning.py``.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        With ``learning`` not ``none``. InputError when a pool word has less than 4 weights.
+    fast : :class:`bool`
+        Additive rules without eligibility, random numbers and enable plane take one cycle per row word, in F adders,
+        and write through a second port of the pool. InputError when the configuration has no 8-bit weights.
+
+    Members
+    -------
+    start, done, slot, lfsr, reward, pool, hist, and the fields of a LEARN command
+        See :func:`learn_members`. All outputs of the ports are 0 while the unit is idle.
+    sparse : ``In(1)``
+        The command is LEARN_SPARSE; held from ``start`` to ``done`` like the fields.
+    rows : ``Out(PoolWritePort)``
+        With ``fast`` only.
+    """
+
+    def __init__(self, config: CoreConfig, *, fast: bool = False) -> None:
+        self._config = config
+        self._rule = Rule(config)
+        self._fast = fast
+        members = {**learn_members(config, Step.LEARN_DENSE), "sparse": In(1)}
+        if fast:
+            check_fast(config)
+            members["rows"] = Out(PoolWritePort(config))
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        rule, sources = self._rule, Sources(self._config)
+        rule.build(m, self)
+        sources.build(m)
+        m.d.comb += rule.x.eq(sources.x[:TRACE_BITS])
+        dense = DenseWalk(self._config, self, rule, sources)
+        sparse = SparseWalk(self._config, self, rule, sources)
+        fast = FastWalk(self._config, self, rule, sources, dense) if self._fast else None
+        dense.build(m)
+        if fast:
+            fast.build(m)
+        with m.FSM(name="learn"):
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    sources.rewind(m, self, rule)
+                    m.d.sync += sources.offset.eq(0)
+                    dense.rewind(m)
+                    with m.If((self.sources == 0) | (self.targets == 0)):
+                        m.next = "DONE"
+                    with m.Elif(self.sparse):
+                        m.next = "ASK"
+                    with m.Else():
+                        m.next = "TARGETS"
+            with m.State("ASK"):
+                sources.ask(m, self)
+                m.next = "TAKE"
+            with m.State("TAKE"):
+                sources.take(m, self)
+                dense.limit(m)
+                m.next = "ROW"
+                with m.If(self.sparse):
+                    m.next = "HEADER"
+            dense.states(m, fast)
+            if fast:
+                fast.states(m)
+            sparse.states(m)
+            with m.State("DONE"):
+                m.d.comb += self.done.eq(1)
+                m.next = "IDLE"
+        return m

@@ -1,0 +1,89 @@
+"""What both LEARN commands have in common: the walk over the sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from amaranth.hdl import Cat, Module, Signal, Value
+from neuroloom.compiler.spiking.core import CoreConfig
+
+from .learn_rule import TRACE_BITS, Rule
+from .ports import HIST_WORD_BITS, POOL_ADDR_BITS
+from .random import SOURCE_STEP
+
+if TYPE_CHECKING:
+    from .learn import Learn
+
+
+class Sources:
+    """Walks over the sources of a projection: their traces and spikes, one source after the other.
+
+    ``x``, ``spikes`` are rings with the current source at the bottom; ``number`` is the source modulo 16.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.lanes = config.lanes
+        self.x = Signal(TRACE_BITS * config.lanes, reset_less=True)
+        self.spikes = Signal(16, reset_less=True)
+        self.number = Signal(4, reset_less=True)
+        self.left = Signal(16, reset_less=True)
+        self.at = Signal(POOL_ADDR_BITS, reset_less=True)
+        self.word = Signal(HIST_WORD_BITS, reset_less=True)
+        self.offset = Signal(POOL_ADDR_BITS, reset_less=True)  # of the row, or of the header
+        self.last = Signal()
+        self.last_of_group = Signal()
+
+    def build(self, m: Module) -> None:
+        """Add what is said about the current source."""
+        group_bits = (self.lanes - 1).bit_length()
+        m.d.comb += [self.last.eq(self.left == 1), self.last_of_group.eq(self.number[:group_bits].all())]
+
+    def rewind(self, m: Module, unit: Learn, rule: Rule) -> None:
+        """Go back to the first source."""
+        m.d.sync += [
+            self.number.eq(0),
+            self.left.eq(unit.sources),
+            self.at.eq(unit.x_base + unit.x_k),
+            self.word.eq(unit.first_word),
+            rule.source_product.eq(0),
+        ]
+
+    def ask(self, m: Module, unit: Learn) -> None:
+        """Read the traces of the next group, and its spike word when it is the first group of one."""
+        m.d.comb += [
+            unit.pool.addr.eq(self.at),
+            unit.hist.word.eq(self.word),
+            unit.hist.slot.eq(unit.slot),
+        ]
+        m.d.sync += self.at.eq(self.at + unit.x_stride)
+        with m.If(self.number == 0):
+            m.d.sync += self.word.eq(self.word + 1)
+
+    def take(self, m: Module, unit: Learn) -> None:
+        """What was asked for has come."""
+        m.d.sync += self.x.eq(traces(unit, self.lanes))
+        with m.If(self.number == 0):
+            m.d.sync += self.spikes.eq(unit.hist.data_r)
+
+    def advance(self, m: Module, rule: Rule, stride: Any) -> None:
+        """Go to the next source, whose row or header lies ``stride`` further."""
+        m.d.sync += [
+            self.x.eq(self.x.rotate_right(TRACE_BITS)),
+            self.spikes.eq(self.spikes.rotate_right(1)),
+            self.number.eq(self.number + 1),
+            self.left.eq(self.left - 1),
+            self.offset.eq(self.offset + stride),
+            rule.source_product.eq(rule.source_product + SOURCE_STEP),
+        ]
+
+
+def traces(unit: Learn, lanes: int) -> Value:
+    """The traces in the pool word that has come."""
+    return Cat(unit.pool.data_r.word_select(lane, 32)[:TRACE_BITS] for lane in range(lanes))
+
+
+def due(unit: Learn, rewarded: bool, dep: Any, pot: Any) -> Value:
+    """The phases of a row or record, for :attr:`Rule.todo`."""
+    if not rewarded:
+        return Cat(0, dep, pot, 0)
+    return Cat(unit.eligible, dep, pot, unit.eligible & (unit.reward != 0))
