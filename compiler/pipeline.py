@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from neuroloom.compiler.ir import Graph
-from neuroloom.compiler.passes.manager import Options, Pass, run_passes
+from neuroloom.compiler.passes.manager import Options, Pass, all_passes, run_passes
+
+SPIKING_OPERATIONS = frozenset({"synapses", "lif", "izhikevich", "alpha_neuron"})
+"""A graph with one of these runs on a spiking core."""
+
+SPIKING_PASSES = ("remove-dead",)
+"""Passes over such a graph: the core takes whole rows of spikes, so moves of bits must not be broken into wires and gates."""
 
 
 def compile_graph(
@@ -17,6 +23,9 @@ def compile_graph(
     ``records["options"]``. The input graph is not changed. Raises GraphError naming the pass that broke a rule.
     """
     options = options or Options()
-    out = run_passes(graph, options, after=after)
+    passes = None
+    if any(node.op in SPIKING_OPERATIONS for node in graph.walk()):
+        passes = [p for p in all_passes() if p.name in SPIKING_PASSES]
+    out = run_passes(graph, options, passes=passes, after=after)
     out.records["options"] = {"lut_size": options.lut_size, "keep": list(options.keep), "level": options.level}
     return out
