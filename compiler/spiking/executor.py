@@ -1,0 +1,414 @@
+"""A model of the spiking core in Python: executes a program's words as ``docs/spiking-core.md`` says, and counts cycles.
+
+It decodes program and pool like the hardware and knows nothing of the graph, so that microcode, layout and step program are tested
+without RTL. The cycle counts are those of ``compiler/spiking/cycles.py``. Numbers are int64; neurons of a SCAN are worked on together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from neuroloom.compiler.errors import InputError
+
+from . import layout
+from .core import SPIKE_WORD, CoreConfig, CoreProgram
+from .isa import END_BIT, RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op, Step, command_words, decode_command
+from .learner import learn_dense, learn_sparse
+from .timing import Activity, command_cycles
+
+LFSR_POLYNOMIAL = 0x80200003
+SATURATED_SUM, SATURATED_ROUND, SATURATED_DELIVERY, SATURATED_ELIGIBILITY = 1, 2, 4, 8
+
+
+class CoreModel:
+    """A core that is loaded with a program.
+
+    ``pool`` uint32 [pool words, lanes], ``history`` bool [slots, sources], ``acc`` int64 [neurons] are its memories; ``reward``, ``lfsr``,
+    ``step``, ``cycles`` (inside steps), ``decided``, ``winner``, ``at``, ``saturated`` its registers.
+    """
+
+    def __init__(self, program: CoreProgram) -> None:
+        self.config: CoreConfig = program.config
+        self.program = [int(w) for w in program.program]
+        self.pool = np.zeros((self.config.pool_words, self.config.lanes), np.uint32)
+        self.pool[: len(program.pool)] = program.pool
+        seed = program.maps.get("seed")
+        self.lfsr = int(seed) if isinstance(seed, int) else 1
+        self.reward = 0
+        self.commands = self._decode()
+        self.clear()
+
+    def clear(self) -> None:
+        """What the byte ``Z`` does: step 0, no history, no decision; program, pool and LFSR stay."""
+        self.history = np.zeros((self.config.slots, self.config.sources), bool)
+        self.acc = np.zeros(self.config.neurons, np.int64)
+        self.step = self.cycles = self.saturated = 0
+        self.decided, self.winner, self.at = False, 0, 0
+        self.best: tuple[int, int] | None = None
+        self.events: list[tuple[int, int]] = []
+
+    def _decode(self) -> list[tuple[Step, dict[str, int]]]:
+        out, at = [], 0
+        while True:
+            if at >= len(self.program):
+                raise InputError("step program must end in END")
+            step, fields = decode_command(self.program[at:])
+            out.append((step, fields))
+            at += command_words(step)
+            if step is Step.END:
+                return out
+
+    @property
+    def slot(self) -> int:
+        """The history slot of this step."""
+        return self.step % self.config.slots
+
+    def run_step(self, spikes: np.ndarray | None = None) -> int:
+        """One step with ``spikes`` bool [inputs] (None: silence); returns its cycles."""
+        before = self.cycles
+        for step, fields in self.commands:
+            activity = Activity()
+            if step is not Step.END:
+                _COMMANDS[step](self, fields, activity, spikes)
+            self.cycles += command_cycles(
+                self.config, step, fields, activity, microcode=self.program[fields.get("pc", 0) :]
+            )
+        self.lfsr = self.lfsr >> 1 ^ (LFSR_POLYNOMIAL if self.lfsr & 1 else 0)
+        self.step += 1
+        return self.cycles - before
+
+    # commands
+
+    def inputs(self, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
+        """INPUTS."""
+        span = slice(f["first_word"] * SPIKE_WORD, (f["first_word"] + f["words"]) * SPIKE_WORD)
+        first = self.config.neurons
+        row = np.zeros(self.config.sources, bool)
+        if spikes is not None:
+            row[first : first + len(spikes)] = spikes
+        self.history[self.slot, span] = row[span]
+
+    def sources(self, f: Mapping[str, int], delay: int) -> np.ndarray:
+        """Spiking sources (counted from the command's first one) of ``delay`` steps ago."""
+        span = slice(f["first_word"] * SPIKE_WORD, (f["first_word"] + f["words"]) * SPIKE_WORD)
+        return np.flatnonzero(self.history[(self.step - delay) % self.config.slots, span])
+
+    def deliver(self, target: np.ndarray, weight: np.ndarray) -> None:
+        """ACC of the targets += weights, saturating."""
+        top = 1 << self.config.state_bits - 1
+        np.add.at(self.acc, target, weight)
+        over = (self.acc[target] >= top) | (self.acc[target] < -top)
+        if over.any():
+            self.saturated |= SATURATED_DELIVERY
+            self.acc[target] = np.clip(self.acc[target], -top, top - 1)
+
+    def dense(self, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
+        """DENSE."""
+        kind = "<i1" if self.config.weight_bits == 8 else "<i2"
+        fields = f["row_words"] * self.config.fields
+        target = f["target"] + np.arange(fields)
+        real = target < self.config.neurons
+        found = self.sources(f, f["delay"])
+        activity.spikes = len(found)
+        for j in found:
+            base = f["base"] + int(j) * f["row_words"]
+            row = (
+                np.ascontiguousarray(self.pool[base : base + f["row_words"]], "<u4")
+                .view(kind)
+                .reshape(-1)
+                .astype(np.int64)
+            )
+            self.deliver(target[real], row[real] << (8 if f["shift8"] else 0))
+
+    def sparse(self, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
+        """SPARSE."""
+        delays = f["delays_low"] | f["delays_high"] << 32
+        for delay in range(64):
+            if not delays >> delay & 1:
+                continue
+            rows = []
+            for j in self.sources(f, delay):
+                start, count, mask = self.header(f["header_base"], int(j))
+                if not mask >> delay & 1:
+                    rows.append((0, 0, start))
+                    continue
+                skip = bin(mask & (1 << delay) - 1).count("1")
+                target, weight, last = self.records(f["record_base"], start, count)
+                ends = np.flatnonzero(last)
+                first = int(ends[skip - 1]) + 1 if skip else 0
+                end = int(ends[skip]) + 1
+                self.deliver(target[first:end], weight[first:end])
+                rows.append((first, end, start))
+            activity.delays.append((delay, rows))
+
+    def header(self, base: int, j: int) -> tuple[int, int, int]:
+        """First record, number of records and delay mask of a row."""
+        flat = self.pool.reshape(-1)
+        where, low, high = (int(v) for v in flat[base * self.config.lanes + 4 * j :][:3])
+        start = (where >> 6 & 0x3FFF) * self.config.records + (where & 63)
+        return start, where >> 20, low | high << 32
+
+    def records(self, base: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Targets, weights and last bits of the records of a row."""
+        config = self.config
+        at = layout.record_at(config, base, start + np.arange(count))
+        weight = layout.read_fields(self.pool, at, config.weight_bits)
+        head = layout.read_fields(self.pool, at + config.weight_bits, config.target_bits + 1, signed=False)
+        return head & (1 << config.target_bits) - 1, weight, head >> config.target_bits
+
+    def learn(self, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
+        """LEARN_DENSE, LEARN_SPARSE."""
+        x = self.word(f["x_base"], f["x_stride"], f["x_k"], f["sources"])
+        y = self.word(f["y_base"], f["y_stride"], f["y_k"], f["targets"])
+        first = f["first_word"] * SPIKE_WORD
+        pre = self.history[self.slot, first : first + f["sources"]]
+        post = self.history[self.slot, f["target"] : f["target"] + f["targets"]]
+        sparse = "header_base" in f and activity.sparse
+        (learn_sparse if sparse else learn_dense)(self, f, x, y, pre, post, activity)
+
+    def word(self, base: int, stride: int, k: int, size: int) -> np.ndarray:
+        """The low 16 bits of state word k of a block."""
+        return layout.read_fields(self.pool, layout.state_at(self.config, base, stride, k, size), 16, signed=False)
+
+    def decide(self, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
+        """DECIDE."""
+        counts = layout.read_fields(
+            self.pool,
+            layout.state_at(self.config, f["state_base"], f["stride"], f["k"], f["neurons"]),
+            self.config.state_bits,
+        )
+        leader = int(np.argmax(counts))
+        if f["mode"] == 0:
+            others = np.delete(counts, leader)
+            sure = int(counts[leader]) - int(others.max(initial=0)) >= f["margin"]
+        else:
+            table = np.array(self.program[f["table"] : f["table"] + f["entries"]], np.int64)
+            sure = int(table[np.minimum(counts[leader] - counts, len(table) - 1)].sum()) <= f["margin"]
+        if not self.decided:
+            self.winner = leader
+            if sure:
+                self.decided, self.at = True, self.step
+
+    # microcode
+
+    def scan(self, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
+        """SCAN: all groups at once; groups only meet in BST, whose order is that of the neurons."""
+        if f["reset_best"]:
+            self.best = None
+        lanes = _Lanes(self, f)
+        pc = f["pc"]
+        while True:
+            word = self.program[pc]
+            op, imm = Op(word >> 26 & 31), word & 0xFFFFFF
+            lanes.execute(op, imm)
+            if word & END_BIT:
+                break
+            pc += 1
+        first = f["first_group"] * self.config.lanes
+        fired = np.zeros(layout.align(lanes.count, SPIKE_WORD), bool)
+        fired[: lanes.count] = lanes.k & lanes.valid
+        self.history[self.slot, first : first + len(fired)] = fired
+        if f["watch"]:
+            found = np.flatnonzero(fired)
+            activity.events = len(found)
+            self.events += [(self.step & 0xFFFF, first + int(n)) for n in found]
+
+
+class _Lanes:
+    """Registers of every lane of every group of a SCAN, int64 [groups·P]."""
+
+    def __init__(self, core: CoreModel, f: Mapping[str, int]) -> None:
+        config = core.config
+        self.core, self.config = core, config
+        self.count = f["groups"] * config.lanes
+        self.first = f["first_group"] * config.lanes
+        self.base, self.stride = f["state_base"], f["stride"]
+        self.valid = np.arange(self.count) < f["neurons"]
+        self.top = 1 << config.state_bits - 1
+        self.a, self.b, self.p = (np.zeros(self.count, np.int64) for _ in range(3))
+        self.f, self.k = np.zeros(self.count, bool), np.zeros(self.count, bool)
+
+    def execute(self, op: Op, imm: int) -> None:
+        """One instruction on all lanes."""
+        _OPS[op](self, imm)
+
+    def sat(self, x: np.ndarray, kind: int) -> np.ndarray:
+        """x saturated to S bits; raises the sticky bit of ``kind``."""
+        if ((x >= self.top) | (x < -self.top))[self.valid].any():
+            self.core.saturated |= kind
+        return np.clip(x, -self.top, self.top - 1)
+
+    def at(self, k: int) -> np.ndarray:
+        return layout.state_at(self.config, self.base, self.stride, k & 15, self.count)
+
+    def load(self, k: int) -> np.ndarray:
+        return layout.read_fields(self.core.pool, self.at(k), self.config.state_bits)
+
+    def store(self, k: int, value: np.ndarray) -> None:
+        layout.write_fields(self.core.pool, self.at(k), value, 32)
+
+    def take(self) -> np.ndarray:
+        span = slice(self.first, self.first + self.count)
+        out = self.core.acc[span].copy()
+        self.core.acc[span] = 0
+        return out
+
+    def constant(self, imm: int) -> np.ndarray:
+        value = imm - (1 << 24) if imm >> 23 else imm
+        value = (value + self.top) % (2 * self.top) - self.top
+        return np.full(self.count, value, np.int64)
+
+    def low18(self, x: np.ndarray) -> np.ndarray:
+        half = 1 << SQR_BITS - 1
+        return (x + half) % (2 * half) - half
+
+    def rounded(self, imm: int) -> np.ndarray:
+        s = 8 if imm & RND_SHIFT8 else 16
+        r = (1 << s - 1) * bool(imm & RND_HALF_UP) + np.where(self.p < 0, (1 << s) - 1, 0) * bool(imm & RND_TOWARD_ZERO)
+        return self.sat(self.p + r >> s, SATURATED_ROUND)
+
+    def spikes(self, back: int) -> np.ndarray:
+        slot = (self.core.step - back) % self.config.slots
+        return self.core.history[slot, self.first : self.first + self.count].copy()
+
+    def best(self) -> None:
+        may = np.flatnonzero(self.f & self.valid)
+        if len(may):
+            n = int(may[np.argmax(self.a[may])])
+            if self.core.best is None or self.a[n] > self.core.best[0]:
+                self.core.best = int(self.a[n]), self.first + n
+
+    def winner(self) -> np.ndarray:
+        out = np.zeros(self.count, bool)
+        if self.core.best and 0 <= self.core.best[1] - self.first < self.count:
+            out[self.core.best[1] - self.first] = True
+        return out
+
+
+def _set(name: str, value: Callable[[_Lanes, int], np.ndarray]) -> Callable[[_Lanes, int], None]:
+    return lambda s, imm: setattr(s, name, value(s, imm))
+
+
+def _swap(s: _Lanes, imm: int) -> None:
+    s.a, s.b = s.b, s.a
+
+
+_OPS: dict[Op, Callable[[_Lanes, int], None]] = {
+    Op.NOP: lambda s, imm: None,
+    Op.LDA: _set("a", lambda s, imm: s.load(imm)),
+    Op.LDB: _set("b", lambda s, imm: s.load(imm)),
+    Op.STA: lambda s, imm: s.store(imm, s.a),
+    Op.STB: lambda s, imm: s.store(imm, s.b),
+    Op.ACC: _set("a", lambda s, imm: s.take()),
+    Op.IMM: _set("b", lambda s, imm: s.constant(imm)),
+    Op.MOV: _set("b", lambda s, imm: s.a),
+    Op.SWP: _swap,
+    Op.ADD: _set("a", lambda s, imm: s.sat(s.a + s.b, SATURATED_SUM)),
+    Op.SUB: _set("a", lambda s, imm: s.sat(s.a - s.b, SATURATED_SUM)),
+    Op.MUL: _set("p", lambda s, imm: s.a * (imm & 0x1FFFF)),
+    Op.SQR: _set("p", lambda s, imm: s.low18(s.a) * s.low18(s.b)),
+    Op.RND: _set("a", lambda s, imm: s.rounded(imm)),
+    Op.CGT: _set("f", lambda s, imm: s.a > s.b),
+    Op.CGE: _set("f", lambda s, imm: s.a >= s.b),
+    Op.CEQ: _set("f", lambda s, imm: s.a == s.b),
+    Op.NOT: _set("f", lambda s, imm: ~s.f),
+    Op.FSP: _set("f", lambda s, imm: s.spikes(1)),
+    Op.FK: _set("f", lambda s, imm: s.k),
+    Op.KF: _set("k", lambda s, imm: s.f),
+    Op.KAF: _set("k", lambda s, imm: s.k & s.f),
+    Op.FAK: _set("f", lambda s, imm: s.f & s.k),
+    Op.FOK: _set("f", lambda s, imm: s.f | s.k),
+    Op.SEL: _set("a", lambda s, imm: np.where(s.f, s.b, s.a)),
+    Op.MIN: _set("a", lambda s, imm: np.minimum(s.a, s.b)),
+    Op.MAX: _set("a", lambda s, imm: np.maximum(s.a, s.b)),
+    Op.BST: lambda s, imm: s.best(),
+    Op.WIN: _set("f", lambda s, imm: s.winner()),
+    Op.INJ: _set("f", lambda s, imm: s.spikes(0)),
+}
+
+
+def _learn_sparse(core: CoreModel, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
+    activity.sparse = True
+    core.learn(f, activity, spikes)
+
+
+_COMMANDS: dict[Step, Callable[[CoreModel, Mapping[str, int], Activity, np.ndarray | None], None]] = {
+    Step.INPUTS: CoreModel.inputs,
+    Step.SCAN: CoreModel.scan,
+    Step.DENSE: CoreModel.dense,
+    Step.SPARSE: CoreModel.sparse,
+    Step.LEARN_DENSE: CoreModel.learn,
+    Step.LEARN_SPARSE: _learn_sparse,
+    Step.DECIDE: CoreModel.decide,
+}
+
+
+@dataclass
+class Result:
+    """What a run gave: ``outputs`` by name [steps, ...] as the graph has them, ``cycles`` [steps], and the core as it was left."""
+
+    outputs: dict[str, np.ndarray]
+    cycles: np.ndarray
+    core: CoreModel
+
+
+def run_program(program: CoreProgram, inputs: Mapping[str, np.ndarray], *, core: CoreModel | None = None) -> Result:
+    """Run a mapped graph for one sample: ``inputs`` by the graph's names, [steps, ...]; ``core`` goes on where it stands.
+
+    Raises InputError when an input of the graph is missing.
+    """
+    core = core or CoreModel(program)
+    maps: Mapping = program.maps
+    steps = len(next(iter(inputs.values())))
+    wanted = [*maps["inputs"], *maps["drives"], *([maps["reward"]] if maps["reward"] else [])]
+    for name in wanted:
+        if name not in inputs:
+            raise InputError(f"input {name!r} must be given to run the program")
+    outputs: dict[str, list[np.ndarray]] = {name: [] for name in maps["outputs"]}
+    cycles = []
+    for t in range(steps):
+        spikes = np.zeros(core.config.inputs, bool)
+        for name, place in maps["inputs"].items():
+            first = place["first"] - core.config.neurons
+            spikes[first : first + place["size"]] = inputs[name][t].astype(bool)
+        for name, (population, word) in maps["drives"].items():
+            write_word(core, maps["populations"][population], word, inputs[name][t])
+        if maps["reward"]:
+            core.reward = int(inputs[maps["reward"]][t])
+        cycles.append(core.run_step(spikes))
+        for name, (kind, of) in maps["outputs"].items():
+            outputs[name].append(_output(core, maps, kind, of))
+    return Result({name: np.array(v) for name, v in outputs.items()}, np.array(cycles, np.int64), core)
+
+
+def write_word(core: CoreModel, place: Mapping, word: str, value: np.ndarray) -> None:
+    """Write a state word of every neuron of a population."""
+    at = layout.state_at(core.config, place["base"], place["stride"], place["words"][word], place["size"])
+    layout.write_fields(core.pool, at, np.asarray(value), 32)
+
+
+def read_word(core: CoreModel, place: Mapping, word: str) -> np.ndarray:
+    """A state word of every neuron of a population, int64 [n]."""
+    at = layout.state_at(core.config, place["base"], place["stride"], place["words"][word], place["size"])
+    return layout.read_fields(core.pool, at, core.config.state_bits)
+
+
+def _output(core: CoreModel, maps: Mapping, kind: str, of: str) -> np.ndarray:
+    """A graph output after a step."""
+    if kind == "decision":
+        return {
+            "winner": np.array(core.winner),
+            "done": np.array(int(core.decided)),
+            "at": np.array(core.at),
+            "now": np.array(core.step),
+            "counts": np.array(0)
+            if maps["decision"] is None
+            else read_word(core, maps["populations"][maps["decision"]["population"]], "count"),
+        }[of]
+    place = maps["populations"].get(of) or maps["inputs"][of]
+    if kind == "spikes":
+        slot = (core.step - 1) % core.config.slots
+        return core.history[slot, place["first"] : place["first"] + place["size"]].astype(np.int64)
+    return read_word(core, place, "m" if kind == "tested" else "v")

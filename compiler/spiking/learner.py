@@ -1,0 +1,126 @@
+"""The learning commands of the core model, as ``docs/spiking-core.md`` says; numbers are int64 arrays over all synapses of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import layout
+
+if TYPE_CHECKING:
+    from .executor import CoreModel
+    from .timing import Activity
+
+STOCHASTIC, HALF_UP = 2, 1
+
+
+def random_numbers(lfsr: int, high: bool, j: np.ndarray, i: np.ndarray) -> np.ndarray:
+    """The 16 random bits of synapse (j, i) in a step."""
+    half = lfsr >> 16 if high else lfsr & 0xFFFF
+    u = (half + 40503 * j) % 65536 ^ 27469 * i % 65536
+    u ^= u << 7 & 0xFFFF
+    u ^= u >> 9
+    return u ^ u << 8 & 0xFFFF
+
+
+def _added(f: Mapping[str, int], bits: int, lfsr: int, high: bool, j: np.ndarray, i: np.ndarray) -> np.ndarray | int:
+    """r of a shift by ``bits``."""
+    if f["rounding"] == HALF_UP:
+        return 1 << bits - 1 if bits else 0
+    if f["rounding"] == STOCHASTIC:
+        return random_numbers(lfsr, high, j, i) & (1 << bits) - 1
+    return 0
+
+
+def rule(
+    f: Mapping[str, int],
+    lfsr: int,
+    reward: int,
+    w: np.ndarray,
+    e: np.ndarray,
+    j: np.ndarray,
+    i: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    pre: np.ndarray,
+    post: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """New weights and eligibilities of synapses (j, i); x, y, pre, post are per source and target."""
+    low, high = f["w_min"], f["w_max"]
+
+    def delta(trace: np.ndarray, amount: int, distance: np.ndarray, upper: bool) -> np.ndarray:
+        a = np.where(trace > 0, amount, 0) if f["window"] else trace
+        product = a * distance if f["soft"] else a
+        return product + _added(f, f["f"], lfsr, upper, j, i) >> f["f"]
+
+    fires, fired = pre[j], post[i]
+    if not f["eligible"]:
+        w = np.where(fires, np.clip(w - delta(y[i], f["dep"], np.maximum(w - low, 0), False), low, high), w)
+        w = np.where(fired, np.clip(w + delta(x[j], f["pot"], np.maximum(high - w, 0), True), low, high), w)
+        return w, e
+    e = np.sign(e) * (np.abs(e) * f["e_decay"] >> 8)
+    e = np.where(fires, np.clip(e - delta(y[i], f["dep"], np.maximum(w - low, 0), False), -128, 127), e)
+    e = np.where(fired, np.clip(e + delta(x[j], f["pot"], np.maximum(high - w, 0), True), -128, 127), e)
+    if reward:
+        w = np.clip(w + (reward * e + _added(f, f["g"], lfsr, True, j, i) >> f["g"]), low, high)
+    return w, e
+
+
+def learn_dense(
+    core: CoreModel,
+    f: Mapping[str, int],
+    x: np.ndarray,
+    y: np.ndarray,
+    pre: np.ndarray,
+    post: np.ndarray,
+    activity: Activity,
+) -> None:
+    """LEARN_DENSE: every enabled field of every row."""
+    config = core.config
+    j, i = (v.reshape(-1) for v in np.indices((f["sources"], f["targets"])))
+    if f["enables"]:
+        bit = (f["enable_base"] + j * f["row_words"] + i // config.fields) * config.word_bits + i % config.fields
+        on = layout.read_fields(core.pool, bit, 1, signed=False) == 1
+        j, i = j[on], i[on]
+    at = layout.dense_at(config, f["base"], f["row_words"], j, i)
+    e_at = layout.dense_at(config, f["e_base"], f["row_words"], j, i)
+    w = layout.read_fields(core.pool, at, config.weight_bits)
+    e = layout.read_fields(core.pool, e_at, 8) if f["eligible"] else np.zeros(len(w), np.int64)
+    activity.look(x, y, pre, post, core.reward, j, i, e)
+    new_w, new_e = rule(f, core.lfsr, core.reward, w, e, j, i, x, y, pre, post)
+    layout.write_fields(core.pool, at, new_w, config.weight_bits)
+    if f["eligible"]:
+        layout.write_fields(core.pool, e_at, new_e, config.weight_bits)
+
+
+def learn_sparse(
+    core: CoreModel,
+    f: Mapping[str, int],
+    x: np.ndarray,
+    y: np.ndarray,
+    pre: np.ndarray,
+    post: np.ndarray,
+    activity: Activity,
+) -> None:
+    """LEARN_SPARSE: every record of every row."""
+    config = core.config
+    number, j, i = [], [], []
+    for source in range(f["sources"]):
+        start, count, _ = core.header(f["header_base"], source)
+        target, _, _ = core.records(f["base"], start, count)
+        number.append(start + np.arange(count))
+        j.append(np.full(count, source))
+        i.append(target - f["target"])
+        activity.rows.append((start, [int(t) for t in i[-1]]))
+    js, is_ = np.concatenate(j), np.concatenate(i)
+    at = layout.record_at(config, f["base"], np.concatenate(number))
+    w = layout.read_fields(core.pool, at, config.weight_bits)
+    e_at = at + config.record_bits - 8
+    e = layout.read_fields(core.pool, e_at, 8) if f["eligible"] else np.zeros(len(w), np.int64)
+    activity.look(x, y, pre, post, core.reward, js, is_, e)
+    new_w, new_e = rule(f, core.lfsr, core.reward, w, e, js, is_, x, y, pre, post)
+    layout.write_fields(core.pool, at, new_w, config.weight_bits)
+    if f["eligible"]:
+        layout.write_fields(core.pool, e_at, new_e, 8)
