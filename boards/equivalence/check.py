@@ -132,7 +132,7 @@ def _difference(
     """Inputs on which the element differs, from random samples or from ABC."""
     shared = readers[0].shared
     where = f"element {list(index)} of {name}"
-    if any(key[0] != "input" for key in shared.variables):  # type: ignore[index]
+    if any(key[0] != "input" for key in shared.variables):
         raise UndecidedError(
             f"{where} must be equal in both graphs, but behind a sum the difference cannot be traced to inputs"
         )
@@ -184,7 +184,7 @@ def _numbers(
         terms, constant = shared.forms.forms[x]
         total = np.full(samples, constant, np.int64)
         for atom, coefficient in terms:
-            if atom < 0:  # type: ignore[operator]
+            if atom < 0:
                 key = next(k for k, v in shared.forms.atoms.items() if v == atom)
                 if not (isinstance(key, tuple) and key[0] == "input"):
                     raise UndecidedError("integers behind other operations must be the same, and are not proven so")
@@ -194,7 +194,7 @@ def _numbers(
                     weight = -(1 << place) if signed and place == len(lits) - 1 else 1 << place
                     total += coefficient * weight * literal(x_bit)
             else:
-                total += coefficient * literal(atom)  # type: ignore[arg-type]
+                total += coefficient * literal(atom)
         return total
 
     a, b = integer(left), integer(right)
@@ -213,7 +213,7 @@ def _odd_pair(shared: Shared, left: int, right: int) -> tuple[int, int] | None:
     if ca != cb or len(only[0]) != 1 or len(only[1]) != 1:
         return None
     ((p, wp),), ((q, wq),) = only
-    return (int(p), int(q)) if wp == wq and min(p, q) > 0 else None  # type: ignore[type-var,call-overload]
+    return (p, q) if wp == wq and min(p, q) > 0 else None
 
 
 def _example(

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from neuroloom.compiler.ir.types import Range
 
-Form = tuple[tuple[tuple[Hashable, int], ...], int]
+Form = tuple[tuple[tuple[int, int], ...], int]
 """((atom, coefficient), ...) sorted, and the constant."""
 
 
@@ -43,7 +43,7 @@ class Forms:
         terms: dict[int, int] = {}
         for number, factor in parts:
             for name, coefficient in self.forms[number][0]:
-                terms[name] = terms.get(name, 0) + factor * coefficient  # type: ignore[index,call-overload]
+                terms[name] = terms.get(name, 0) + factor * coefficient
             constant += factor * self.forms[number][1]
         return self.intern(terms, constant)
 
@@ -68,9 +68,9 @@ class Forms:
         terms, constant = self.forms[number]
         lo = hi = constant
         for name, coefficient in terms:
-            if name < 0 and len(terms) == 1 and coefficient == 1 and not constant:  # type: ignore[operator]
+            if name < 0 and len(terms) == 1 and coefficient == 1 and not constant:
                 return self.ranges.get(number)
-            bounds = (0, 1) if name > 0 else self.span(self.intern({name: 1}))  # type: ignore[operator,dict-item]
+            bounds = (0, 1) if name > 0 else self.span(self.intern({name: 1}))
             if bounds is None:
                 return self.ranges.get(number)
             ends = bounds[0] * coefficient, bounds[1] * coefficient

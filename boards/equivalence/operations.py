@@ -139,19 +139,18 @@ def _relation(r: Reader, node: Node, x: list[np.ndarray]) -> np.ndarray:
     forms, aig = r.shared.forms, r.shared.aig
     out = []
     for u, v in zip(a.reshape(-1).tolist(), b.reshape(-1).tolist(), strict=True):
-        if forms.constant(u) is None and forms.constant(v) is None:
+        left, right = forms.constant(u), forms.constant(v)
+        if right is not None:
+            pair = r.at_least(u, right), r.at_least(u, right + 1) ^ 1
+        elif left is not None:
+            pair = r.at_least(v, left + 1) ^ 1, r.at_least(v, left)
+        else:
             difference = forms.combine([(u, 1), (v, -1)])
             if all(w in forms.bits and len(forms.bits[w][0]) == 1 for w in (u, v)):
                 p, q = forms.bits[u][0][0], forms.bits[v][0][0]
                 pair = aig.either(p, q ^ 1), aig.either(p ^ 1, q)
             else:
                 pair = r.at_least(difference, 0), r.at_least(difference, 1) ^ 1
-        elif forms.constant(v) is not None:
-            c = forms.constant(v)
-            pair = r.at_least(u, c), r.at_least(u, c + 1) ^ 1  # type: ignore[arg-type,operator]
-        else:
-            c = forms.constant(u)
-            pair = r.at_least(v, c + 1) ^ 1, r.at_least(v, c)  # type: ignore[arg-type,operator]
         # pair is (u >= v, u <= v)
         kind = node.attrs["kind"]
         out.append(pair[0] if kind == "ge" else pair[1] ^ 1 if kind == "gt" else aig.both(*pair))
@@ -189,7 +188,8 @@ def _elementwise(r: Reader, node: Node, x: list[np.ndarray]) -> np.ndarray | Non
     if node.op in ("max", "min"):
         sign = 1 if node.op == "max" else -1
         found = [_extreme(r, a, b, sign) for a, b in rows]
-        return None if None in found else _as_result(r, node, found)  # type: ignore[arg-type]
+        numbers = [number for number in found if number is not None]
+        return _as_result(r, node, numbers) if len(numbers) == len(found) else None
     return None
 
 

@@ -27,10 +27,10 @@ class Shared:
         self.forms = Forms()
         self.classes: dict[int, int] = {0: 0}
         """Variable → literal of the first known equal variable, after sweeping."""
-        self.variables: dict[object, int] = {}
+        self.variables: dict[tuple[object, ...], int] = {}
         self.input_bits: dict[tuple[str, int], list[int]] = {}
 
-    def variable(self, key: object) -> int:
+    def variable(self, key: tuple[object, ...]) -> int:
         """The bit ``key`` that is not looked into: a free variable, the same for both graphs."""
         if key not in self.variables:
             self.variables[key] = self.aig.input()
@@ -149,14 +149,14 @@ class Reader:
         if constant is not None:
             return [constant >> place & 1 for place in range(width)]
         if number not in forms.bits and self.small(number):
-            return [self.tabulated(number, lambda v, p=place: v >> p & 1) for place in range(width)]  # type: ignore[misc]
+            return [self.tabulated(number, _bit(place)) for place in range(width)]
         bits, signed = self.shared.free_bits(number)
         return [bits[min(p, len(bits) - 1)] if signed or p < len(bits) else 0 for p in range(width)]
 
     def small(self, number: int) -> bool:
         """Whether a form has few enough atoms, all bits, to be tabulated."""
         terms, _ = self.shared.forms.forms[number]
-        return len(terms) <= SMALL and all(name > 0 for name, _ in terms)  # type: ignore[operator]
+        return len(terms) <= SMALL and all(name > 0 for name, _ in terms)
 
     def tabulated(self, number: int, function: Callable[[int], int]) -> int:
         """The bit ``function`` (of the integer) of a small form."""
@@ -165,7 +165,7 @@ class Reader:
         for m in range(1 << len(terms)):
             value = constant + sum(c for place, (_, c) in enumerate(terms) if m >> place & 1)
             table |= (function(value) & 1) << m
-        return self.shared.aig.table(table, [int(name) for name, _ in terms])  # type: ignore[call-overload]
+        return self.shared.aig.table(table, [name for name, _ in terms])
 
     def at_least(self, number: int, limit: int) -> int:
         """The bit form >= limit."""
@@ -193,6 +193,10 @@ class Reader:
             make = self.shared.variable if value.type.is_bit else self.shared.forms.atom
             outs.append(np.array([make(item) for item in items], np.int64))
         return outs
+
+
+def _bit(place: int) -> Callable[[int], int]:
+    return lambda value: value >> place & 1
 
 
 def _plain(value: Any) -> object:

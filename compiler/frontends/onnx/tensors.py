@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +72,9 @@ class Sym:
             dims.insert(self.batch, Dim(0, 1) if batch_size is None else batch_size)
         return dims
 
-    def with_(self, **changes: object) -> Sym:
+    def with_(self, **changes: Any) -> Sym:
         """A copy with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
