@@ -45,6 +45,11 @@ def board_of(graph: Graph, name: str | None) -> Board:
     return load_board(chosen)
 
 
+def board_if_known(graph: Graph, name: str | None = None) -> Board | None:
+    """The board named, or the one the graph was compiled for; None when neither says."""
+    return board_of(graph, name) if name or graph.records.get("board") else None
+
+
 def schedule_model(graph: Graph, *, board: Board | None = None, register_interval: int | None = None) -> Plan:
     """Schedule the graph as a spatial pipeline; raises UnsupportedError for what only other engines can run."""
     if register_interval is None:

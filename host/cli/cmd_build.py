@@ -16,7 +16,14 @@ from neuroloom.boards.build import BuildResult
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.file import write_atomically
-from neuroloom.host.flow import board_of, build_model, core_verilog, schedule_model, write_vendor_project
+from neuroloom.host.flow import (
+    board_if_known,
+    board_of,
+    build_model,
+    core_verilog,
+    schedule_model,
+    write_vendor_project,
+)
 
 from .common import add_model, open_model
 from .ui import Ui
@@ -133,7 +140,7 @@ def _resources(used: Mapping[str, int], available: Mapping[str, int], ui: Ui) ->
 
 
 def _verilog(args: argparse.Namespace, graph: Graph, ui: Ui) -> int:
-    board = board_of(graph, args.board) if args.board or graph.records.get("board") else None
+    board = board_if_known(graph, args.board)
     text = core_verilog(graph, board=board, register_interval=args.register_interval)
     write_atomically(Path(args.verilog), text.encode())
     ready = schedule_model(graph, board=board, register_interval=args.register_interval)

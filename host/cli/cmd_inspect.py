@@ -9,7 +9,7 @@ from neuroloom.compiler.ir import Graph, ranges
 from neuroloom.compiler.ir.text import format_graph
 
 from .common import add_model, open_model
-from .summary import graph_facts, layer_gains, node_bits, node_luts
+from .summary import graph_facts, layer_gains, value_rows
 from .ui import Ui
 
 
@@ -28,28 +28,18 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         ui.out.print(format_graph(graph), end="", markup=False)
         return 0
     facts = graph_facts(graph)
-    bounds = ranges(graph)
-    rows = []
-    for item in graph.inputs:
-        lo, hi = bounds[item.name]
-        rows.append(
-            (f"%{item.name}", "input", f"{item.value.type}{list(item.value.shape)}", f"{lo}..{hi}", "", "", item.source)
+    rows = [
+        (
+            f"%{row.value}",
+            row.operation,
+            row.type,
+            f"{row.lo}..{row.hi}",
+            f"{row.luts:,}" if row.luts else "",
+            f"{row.bits:,}" if row.bits else "",
+            row.source,
         )
-    for node in graph.walk():
-        for value in node.outputs:
-            lo, hi = bounds[value.name]
-            luts, bits = node_luts(node), node_bits(node)
-            rows.append(
-                (
-                    f"%{value.name}",
-                    node.op,
-                    f"{value.type}{list(value.shape)}",
-                    f"{lo}..{hi}",
-                    f"{luts:,}" if luts else "",
-                    f"{bits:,}" if bits else "",
-                    node.source,
-                )
-            )
+        for row in value_rows(graph)
+    ]
     kind = "clocked" if graph.clocked else "framed"
     ui.table(f"{graph.name} ({kind})", ("value", "operation", "type", "proven range", ">LUTs", ">bits", "source"), rows)
     for out in graph.outputs:
@@ -81,7 +71,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             **facts,
             **cycles,
             "gains": gains,
-            "ranges": {k: list(v) for k, v in bounds.items()},
+            "ranges": {k: list(v) for k, v in ranges(graph).items()},
             "records": {k: v for k, v in graph.records.items() if k != "passes"},
         }
     )
@@ -89,11 +79,11 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def cycle_facts(graph: Graph, interval: int | None) -> dict[str, object]:
-    """Predicted cycles of the spatial pipeline, or the reason why there is none."""
-    from neuroloom.host.flow import schedule_model
+    """Predicted cycles of the spatial pipeline, on the board the graph was compiled for, or why there are none."""
+    from neuroloom.host.flow import board_if_known, schedule_model
 
     try:
-        schedule = schedule_model(graph, register_interval=interval)
+        schedule = schedule_model(graph, board=board_if_known(graph), register_interval=interval)
     except UnsupportedError as e:
         return {"reason": str(e)}
     return {"latency_cycles": schedule.latency, "register_interval": schedule.schedule.interval, "cycles_per_sample": 1}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from neuroloom.compiler.ir import Graph, Node
+from neuroloom.compiler.ir import Graph, Node, Value, ranges
+from neuroloom.compiler.netlist.levels import levels
 
 
 def node_luts(node: Node) -> int:
@@ -25,15 +27,30 @@ def node_bits(node: Node) -> int:
     return sum(v.size * v.dtype.itemsize * 8 for v in node.attrs.values() if isinstance(v, np.ndarray))
 
 
-def levels(graph: Graph) -> int:
-    """Longest chain of lookup-table layers."""
-    depth: dict[str, int] = {}
+@dataclass(frozen=True)
+class ValueRow:
+    """A value as tables show it: name, operation (or "input"), type with shape, proven range, sizes of its node."""
+
+    value: str
+    operation: str
+    type: str
+    lo: int
+    hi: int
+    luts: int
+    bits: int
+    source: str
+
+
+def value_rows(graph: Graph) -> list[ValueRow]:
+    """The inputs, then every node's values, those of control regions included."""
+    bounds = ranges(graph)
+    rows = [
+        ValueRow(item.name, "input", _type(item.value), *bounds[item.name], 0, 0, item.source) for item in graph.inputs
+    ]
     for node in graph.walk():
-        deepest = max((depth.get(i, 0) for i in node.inputs), default=0)
-        deepest += node.op == "lut"
-        for value in node.outputs:
-            depth[value.name] = deepest
-    return max(depth.values(), default=0)
+        luts, bits = node_luts(node), node_bits(node)
+        rows += [ValueRow(v.name, node.op, _type(v), *bounds[v.name], luts, bits, node.source) for v in node.outputs]
+    return rows
 
 
 def graph_facts(graph: Graph) -> dict[str, Any]:
@@ -42,11 +59,11 @@ def graph_facts(graph: Graph) -> dict[str, Any]:
     return {
         "name": graph.name,
         "clocked": graph.clocked,
-        "inputs": {i.name: f"{i.value.type}{list(i.value.shape)}" for i in graph.inputs},
+        "inputs": {i.name: _type(i.value) for i in graph.inputs},
         "outputs": {o.name: _shown(graph, o.value) for o in graph.outputs},
         "nodes": len(nodes),
         "luts": sum(node_luts(n) for n in nodes),
-        "levels": levels(graph),
+        "levels": max((int(depth.max(initial=0)) for depth in levels(graph).values()), default=0),
         "comparisons": sum(n.outputs[0].size for n in nodes if n.op == "compare"),
         "summed_bits": sum(len(n.attrs["indices"]) for n in nodes if n.op == "group_sum"),
         "constant_bits": sum(node_bits(n) for n in nodes),
@@ -55,7 +72,10 @@ def graph_facts(graph: Graph) -> dict[str, Any]:
 
 
 def _shown(graph: Graph, name: str) -> str:
-    value = graph.values()[name]
+    return _type(graph.values()[name])
+
+
+def _type(value: Value) -> str:
     return f"{value.type}{list(value.shape)}"
 
 

@@ -8,10 +8,10 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from neuroloom.compiler.ir import Graph, ranges
+from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.file import graph_hash
 from neuroloom.host.accuracy import Score, confusion
-from neuroloom.host.cli.summary import graph_facts, layer_gains, node_bits, node_luts
+from neuroloom.host.cli.summary import graph_facts, layer_gains, value_rows
 
 from . import svg
 
@@ -109,40 +109,21 @@ def _network(f: Facts) -> str:
 
 
 def _layers(f: Facts) -> str:
-    bounds = ranges(f.graph)
     gains = layer_gains(f.graph)
     first = {layer: b for g in reversed(gains) for layer, (b, _) in g["layers"].items()}
-    rows = []
-    for item in f.graph.inputs:
-        lo, hi = bounds[item.name]
-        rows.append(
-            [
-                f"<code>%{escape(item.name)}</code>",
-                "input",
-                _type(item.value),
-                f"{lo}..{hi}",
-                "",
-                "",
-                "",
-                escape(item.source),
-            ]
-        )
-    for node in f.graph.walk():
-        for value in node.outputs:
-            lo, hi = bounds[value.name]
-            luts, bits = node_luts(node), node_bits(node)
-            rows.append(
-                [
-                    f"<code>%{escape(value.name)}</code>",
-                    node.op,
-                    _type(value),
-                    f"{lo}..{hi}",
-                    f"{first[node.source]:,}" if luts and node.source in first else "",
-                    f"{luts:,}" if luts else "",
-                    f"{bits:,}" if bits else "",
-                    escape(node.source),
-                ]
-            )
+    rows = [
+        [
+            f"<code>%{escape(row.value)}</code>",
+            row.operation,
+            escape(row.type.replace(", ", "×")),
+            f"{row.lo}..{row.hi}",
+            f"{first[row.source]:,}" if row.luts and row.source in first else "",
+            f"{row.luts:,}" if row.luts else "",
+            f"{row.bits:,}" if row.bits else "",
+            escape(row.source),
+        ]
+        for row in value_rows(f.graph)
+    ]
     head = ["value", "operation", "type", "proven range", ">gates in source", ">LUTs", ">constant bits", "source node"]
     out = f'<h2>Layers</h2><div class="card">{_table(head, rows)}</div>'
     if gains:
@@ -159,10 +140,6 @@ def _layers(f: Facts) -> str:
             f'<h2>Optimiser</h2><div class="card">{_table(["pass", ">gates before", ">after", ">saved"], table)}</div>'
         )
     return out
-
-
-def _type(value: Any) -> str:
-    return f"{value.type}[{'×'.join(map(str, value.shape))}]"
 
 
 def _accuracy(f: Facts) -> str:

@@ -30,11 +30,11 @@ def test_vendor_project_is_written_with_figures(cli, model: Path, board: str, pa
     assert facts["latency_ns"] == pytest.approx(1e9 * facts["latency_cycles"] / facts["clock_hz"])
 
 
-def test_vendor_project_says_what_to_run_and_repeats_itself(cli, source: Path) -> None:
-    first = cli("build", source, "--board", "arty_a7", "-o", "a")
+def test_vendor_project_says_what_to_run_and_repeats_itself(cli, model: Path) -> None:
+    first = cli("build", model, "--board", "arty_a7", "-o", "a")
     assert first.code == 0 and "vivado -mode batch -source build.tcl" in first.out
     assert "luts" in first.out and "20,800" in first.out and "Fmax" not in first.out
-    assert cli("build", source, "--board", "arty_a7", "-o", "b").code == 0
+    assert cli("build", model, "--board", "arty_a7", "-o", "b").code == 0
     for path in Path("a").iterdir():
         assert path.read_bytes() == (Path("b") / path.name).read_bytes()
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from neuroloom.boards.registry import load_board
 from neuroloom.compiler.passes.manager import all_passes
 from neuroloom.host.cli import COMMANDS
 from neuroloom.host.cli.app import load_command
+from neuroloom.host.flow import schedule_model
 from neuroloom.sim import reference
 
 from neuroloom.model import load
@@ -65,6 +67,14 @@ def test_inspect(cli, model: Path) -> None:
     facts = json.loads(cli("inspect", model, "--json").out)
     assert facts["latency_cycles"] >= 1 and facts["luts"] <= 20
     assert cli("inspect", model, "--text").out.startswith('graph "tiny" framed')
+
+
+def test_inspect_predicts_for_the_board_compiled_for(cli, source: Path) -> None:
+    cli("compile", source, "-o", "a.nloom", "--board", "icebreaker")
+    facts = json.loads(cli("inspect", "a.nloom", "--json").out)
+    plan = schedule_model(load("a.nloom").graph, board=load_board("icebreaker"))
+    assert (facts["latency_cycles"], facts["register_interval"]) == (plan.latency, plan.schedule.interval)
+    assert facts["register_interval"] != json.loads(cli("inspect", source, "--json").out)["register_interval"]
 
 
 @pytest.mark.parametrize("engine", ["auto", "fast", "reference"])
