@@ -84,6 +84,30 @@ def test_time_is_taken_from_the_last_progress(watch: RoutingWatch, clock: Clock)
     assert watch.is_set() and watch.reason == "at 113000 overused wires for 45 minutes"
 
 
+@pytest.mark.parametrize(("share", "ends"), [(0.99, True), (0.8, False)])
+def test_router2_is_given_up_when_its_pace_cannot_do(
+    watch: RoutingWatch, clock: Clock, share: float, ends: bool
+) -> None:
+    """20 s an iteration, 5,000 overused wires: 1 % fewer each time would take 4.7 hours, 20 % fewer 13 minutes."""
+    watch.see("Info: Running router2...")
+    overuse = 5000.0
+    for iteration in range(1, 60):
+        clock.now += 20
+        watch.see(router2(iteration, int(overuse)))
+        assert watch.is_set() == (ends and iteration > 30)
+        overuse *= share
+    assert ("overused wires, from 5000 10 minutes before" in watch.reason) == ends
+
+
+def test_the_last_conflicts_may_take_a_while(watch: RoutingWatch, clock: Clock) -> None:
+    """As seen on the UP5K: 419 iterations, long ones at one conflict, all within a minute."""
+    watch.see("Info: Running router2...")
+    for iteration in range(1, STALL_ITERATIONS):
+        clock.now += 1
+        watch.see(router2(iteration, 1))
+        assert not watch.is_set()
+
+
 @pytest.mark.parametrize(("per_row", "ends"), [(3, True), (100, False)])
 def test_router1_is_given_up_when_its_speed_cannot_do(
     watch: RoutingWatch, clock: Clock, per_row: int, ends: bool
