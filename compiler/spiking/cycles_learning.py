@@ -118,3 +118,12 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             records.append(multiply + _rule_cycles(eligible, dep, pot, look.reward) if busy else 0)
         total += divide + _row_cycles(config, start, records)
     return total
+
+
+def decide_cycles(fields: Mapping[str, int], *, decided: bool) -> int:
+    """Cycles of one DECIDE; ``decided``: an earlier step has decided already."""
+    neurons = fields.get("neurons", 0)
+    if decided or not neurons:
+        return START + DONE
+    by_confidence = 1 + 4 * neurons if fields.get("mode", 0) == 1 else 0
+    return START + 1 + neurons + 1 + by_confidence + 2 + DONE
