@@ -43,6 +43,7 @@ class _Lowering:
         self.spikes: dict[str, str] = {}  # population or input -> value of this step's spikes
         self.membrane: dict[str, str] = {}
         self.history: dict[str, str] = {}
+        self.rows: dict[str, str] = {}
         self.norow: dict[str, str] = {}
         self.weights: dict[str, str] = {}
         self.currents: dict[str, str] = {}  # current inputs
@@ -121,8 +122,10 @@ class _Lowering:
 
     def row(self, name: str) -> str:
         """This step's spikes as bit[1, n]."""
-        size = self.net.size_of(name)
-        return self.b.node("reshape", [self.spikes[name]], shape=(1, size), name=f"{name}.row")
+        if name not in self.rows:
+            size = self.net.size_of(name)
+            self.rows[name] = self.b.node("reshape", [self.spikes[name]], shape=(1, size), name=f"{name}.row")
+        return self.rows[name]
 
     def shift_history(self, name: str, state: str) -> None:
         """The history's update: this step in front, the oldest out."""

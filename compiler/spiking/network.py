@@ -429,8 +429,8 @@ class Network(Fields):
         if name in RESERVED:
             raise InputError(f"name must not be {name!r}, which the graph uses itself")
         if name in self.inputs or name in self.populations or name in self.projections:
-            kind = "input" if name in self.inputs else "population" if name in self.populations else "projection"
-            raise InputError(f"name must be given once, not again {name!r}: a {kind} of network {self.name!r} has it")
+            kind = "an input" if name in self.inputs else "a population" if name in self.populations else "a projection"
+            raise InputError(f"name must be given once, not again {name!r}: {kind} of network {self.name!r} has it")
         return name
 
     def _free(self, name: str) -> str:
