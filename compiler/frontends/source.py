@@ -13,6 +13,7 @@ from neuroloom.compiler.ir import Graph
 
 FRONTENDS = {
     ".onnx": ("neuroloom.compiler.frontends.onnx", "load_onnx"),
+    ".nir": ("neuroloom.compiler.frontends.nir", "load_nir"),
     ".yaml": ("neuroloom.compiler.frontends.network", "load_network_graph"),
     ".yml": ("neuroloom.compiler.frontends.network", "load_network_graph"),
     ".json": ("neuroloom.compiler.frontends.network", "load_network_graph"),
@@ -20,19 +21,22 @@ FRONTENDS = {
 """File ending → (module, function); the module is imported only when such a file comes."""
 
 OBJECTS = {
+    "nir.ir.graph.NIRGraph": ("neuroloom.compiler.frontends.nir", "load_nir"),
+    "torch.nn.modules.module.Module": ("neuroloom.compiler.frontends.snntorch", "load_snntorch"),
     "neuroloom.compiler.spiking.network.Network": ("neuroloom.compiler.frontends.network", "network_graph"),
 }
-"""Class of a live object → (module, function); an ``onnx.ModelProto`` goes to the ONNX frontend, as anything else."""
+"""Class of a live object, or a class it descends from → (module, function); anything else goes to the ONNX frontend."""
 
 
 def load_source(source: str | os.PathLike[str] | Any, **options: Any) -> Graph:
-    """Read a network from a file by its ending, or from an ``onnx.ModelProto`` or a ``Network``; ``options`` go to
-    the frontend.
+    """Read a network from a file by its ending, or from a live object: ``onnx.ModelProto``, ``Network``,
+    ``nir.NIRGraph``, a torch module of snnTorch neurons. ``options`` go to the frontend.
 
     The file's name and SHA-256 are kept in ``records["source"]``. Raises InputError for an unknown ending.
     """
     if not isinstance(source, (str, os.PathLike)):
-        return _reader(OBJECTS.get(_class_name(source), FRONTENDS[".onnx"]))(source, **options)
+        entries = (OBJECTS.get(f"{c.__module__}.{c.__qualname__}") for c in type(source).__mro__)
+        return _reader(next(filter(None, entries), FRONTENDS[".onnx"]))(source, **options)
     path = Path(source)
     if path.suffix not in FRONTENDS:
         raise InputError(f"{path} must end in {' or '.join(FRONTENDS)}; export the network to one of these")
@@ -43,10 +47,6 @@ def load_source(source: str | os.PathLike[str] | Any, **options: Any) -> Graph:
     graph = _reader(FRONTENDS[path.suffix])(path, **options)
     graph.records["source"] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
     return graph
-
-
-def _class_name(source: Any) -> str:
-    return f"{type(source).__module__}.{type(source).__qualname__}"
 
 
 def _reader(entry: tuple[str, str]) -> Any:

@@ -35,6 +35,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_frontend(parser)
 
 
+NIR_FACTS = ("dialect", "dt", "reset", "reset_delay", "refractory")
+"""What was applied to a NIR file that it does not carry itself, in the order in which it is printed."""
+
+
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Compile, save, and print what came of it."""
     known = {p.name for p in all_passes()}
@@ -61,6 +65,9 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.say(f"{target}: {facts['nodes']} nodes, {facts['luts']:,} LUTs in {facts['levels']} levels, {seconds:.1f} s")
     for row in layer_gains(model.graph):
         ui.say(f"  {row['pass']}: {row['before']:,} -> {row['after']:,}")
+    used = model.graph.records.get("network", {}).get("nir")
+    if used:
+        ui.say("  " + ", ".join(f"{key} {used[key]}" for key in NIR_FACTS if key in used))
     ui.say(f"  hash {model.hash.hex()}")
     for warning in model.graph.records.get("warnings", []):
         ui.note(f"warning: {warning}")

@@ -39,6 +39,26 @@ def add_frontend(parser: argparse.ArgumentParser) -> None:
         "--input-bounds", metavar="[INPUT=]LO..HI", action="append", help="integers that really occur, e.g. 0..16"
     )
     group.add_argument("--calibrate", metavar="DATA.npz", help="inputs from which the integer grid is derived")
+    add_nir(parser)
+
+
+def add_nir(parser: argparse.ArgumentParser) -> None:
+    """Options that say what a NIR file leaves open, and the integers of a spiking network."""
+    group = parser.add_argument_group("what a .nir file leaves open, and the integers of spiking networks")
+    group.add_argument("--dialect", metavar="D", help="whose discrete update: snntorch, norse, nir-euler or lava")
+    group.add_argument("--dt", type=float, metavar="SECONDS", help="time step, where nodes have time constants")
+    group.add_argument(
+        "--reset", metavar="R", help="zero, subtract or none (snntorch needs it); value, subtract elsewhere"
+    )
+    group.add_argument("--reset-delay", choices=("yes", "no"), help="snnTorch's reset_delay, which no file carries")
+    group.add_argument("--refractory", type=int, metavar="STEPS", help="silent steps after a spike")
+    group.add_argument("--weight-bits", type=int, metavar="N", help="bits of a weight, with its sign")
+    group.add_argument("--state-bits", type=int, metavar="N", help="bits of membranes and currents")
+
+
+WIDTHS = ("weight_bits", "state_bits")
+NIR_OPTIONS = ("dialect", "dt", "reset", "refractory", *WIDTHS)
+"""Options of :func:`add_nir` that go to the frontend under their own names when they are given."""
 
 
 def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
@@ -67,7 +87,20 @@ def frontend_options(args: argparse.Namespace) -> dict[str, Any]:
         options["input_rules"] = _rules(rules)
     if args.calibrate:
         options["calibrate"] = read_calibration(args.calibrate)
+    options |= {key: getattr(args, key) for key in NIR_OPTIONS if getattr(args, key) is not None}
+    if args.reset_delay is not None:
+        options["reset_delay"] = args.reset_delay == "yes"
+    _refuse_spiking(Path(args.model), options)
     return options
+
+
+def _refuse_spiking(path: Path, options: dict[str, Any]) -> None:
+    """Options of spiking networks must go with a file that has use for them."""
+    taken = {".nir": (*NIR_OPTIONS, "reset_delay")} | dict.fromkeys((".yaml", ".yml", ".json"), WIDTHS)
+    for key in (*NIR_OPTIONS, "reset_delay"):
+        if key in options and key not in taken.get(path.suffix, ()):
+            kinds = " or ".join(suffix for suffix, keys in taken.items() if key in keys)
+            raise InputError(f"--{key.replace('_', '-')} must go with a file that ends in {kinds}, not {path.name}")
 
 
 RULE_OPTIONS = ("type", "scale", "offset", "bounds")

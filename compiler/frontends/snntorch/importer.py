@@ -139,27 +139,35 @@ class _Reader:
         extra: list[Layer] = []
         made: list[str] = []
         step = max(self.last.values())
-        for value in self.trace.returned:
-            for leaf in value.leaves() if value.op in ("opaque", "spikes", "membrane", "reshape") else []:
-                if leaf.op in ("spikes", "membrane"):
-                    what = "spikes" if leaf.op == "spikes" else "v"
-                    self._show(layers[leaf.data[0]], what)
-            if value.op in ("opaque", "spikes", "membrane", "reshape", "current", "input", "constant"):
-                continue
-            at = max((leaf.data[1] for leaf in value.leaves() if leaf.op == "spikes"), default=-1)
-            if at != step or value.label in made:
-                continue
-            made.append(value.label)
-            into = self.signal(value, step, value.label or value.op)
-            zeros = np.zeros(into.size)
-            name = f"readout{len(extra)}" if extra else "readout"
-            extra.append(Layer(name, into, zeros, zeros, spiking=False, record=("v",), node=name))
-            self.shown.append(f"{name}.v")
+        pending = list(reversed(self.trace.returned))
+        while pending:
+            value = pending.pop()
+            if value.op in ("spikes", "membrane"):
+                self._show(layers[value.data[0]], "spikes" if value.op == "spikes" else "v")
+            elif value.op in (
+                "sum",
+                "scale",
+                "reshape",
+                "opaque",
+            ):  # what the host does with the spikes, as a count over steps
+                pending += reversed(value.args)
+            elif value.op in ("module", "matrix", "avgpool", "maxpool"):
+                at = max((leaf.data[1] for leaf in value.leaves() if leaf.op == "spikes"), default=-1)
+                if at == step and value.label not in made:
+                    made.append(value.label)
+                    extra.append(self._readout(value, step, f"readout{len(extra)}" if extra else "readout"))
         if not self.shown:
             raise UnsupportedError(
                 "forward returns nothing of the network; return the spikes or membranes of the last layer"
             )
         return extra
+
+    def _readout(self, value: Expr, step: int, name: str) -> Layer:
+        """A linear layer that forward returns: neurons without memory whose membrane is its output."""
+        into = self.signal(value, step, value.label or value.op)
+        zeros = np.zeros(into.size)
+        self.shown.append(f"{name}.v")
+        return Layer(name, into, zeros, zeros, spiking=False, record=("v",), node=name)
 
     def _show(self, layer: Layer, what: str) -> None:
         if what not in layer.record:

@@ -41,6 +41,11 @@ def need_carried(module: Any, where: str) -> None:
             f"{where} sends graded spikes (graded_spikes_factor); the core carries spikes of 0 and 1, fold the factor into "
             "the next layer"
         )
+    if kind == "RSynaptic" and not module.reset_delay:
+        raise UnsupportedError(
+            f"{where} has reset_delay=False, which raises an error or does nothing in snnTorch 1.0.0's RSynaptic; use "
+            "reset_delay=True"
+        )
     _need_heaviside(module, where)
 
 
@@ -139,11 +144,6 @@ def _rleaky(module: Any, name: str, drive: signal.Signal, where: str) -> Layer:
 
 
 def _rsynaptic(module: Any, name: str, drive: signal.Signal, where: str) -> Layer:
-    if not module.reset_delay:
-        raise UnsupportedError(
-            f"{where} has reset_delay=False, which raises an error or does nothing in snnTorch 1.0.0's RSynaptic; use "
-            "reset_delay=True"
-        )
     drive = _with_own_spikes(module, name, drive, where)
     return _lif(module, name, drive, where, clears_new=True, alpha=True)
 

@@ -222,7 +222,12 @@ def _states(trace: Trace, item: Neuron, states: tuple[Any, ...], where: str) -> 
     start = None
     for key, tensor in zip(names, held, strict=True):
         value = trace.get(tensor)
-        if number and not (isinstance(value, Expr) and value.data == (item.name, number - 1)):
+        own = (
+            isinstance(value, Expr)
+            and value.op in ("spikes", "membrane", "current")
+            and value.data == (item.name, number - 1)
+        )
+        if number and not own:
             raise UnsupportedError(
                 f"{where} must go on from its own {key} of the step before; step {number} gives it something else"
             )
