@@ -276,7 +276,7 @@ def decide(o: Operands) -> list[Result]:
         now'    = min(now + 1, S)
 
     ``margin`` >= 1. ``table`` int[1..1024], entries 0..65535, falling or level: table[d] = round(scale * exp(-d /
-    temperature)) makes ``limit`` = scale / p the test "softmax confidence >= p" (Dynamic Confidence, Li et al., ICML
+    temperature)) makes ``limit`` = scale / p the test "softmax confidence >= p" (Dynamic Confidence, Li et al., ICCV
     2023). A saturated count raises *count*.
     """
     spikes, counts, done, winner, at, now = o.values
