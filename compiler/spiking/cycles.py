@@ -1,0 +1,79 @@
+"""What every step command costs, in cycles of the core: exactly what ``rtl/spiking`` takes, held to it by tests.
+
+A command costs one cycle to ask for its first word, one for each program word that is read, and its unit's cycles. Stalls (a
+full event FIFO) come on top and are counted apart by the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
+from neuroloom.compiler.spiking.isa import END_BIT, FIELDS, Op, Step
+
+END_CYCLES = 2
+"""What END costs, so that an empty step program takes this long per step."""
+
+
+def acc_banks(config: CoreConfig) -> int:
+    """Banks of accumulators: weights that the core adds in one cycle.
+
+    Small cores have two per lane, to save adders and block RAM; large ones add all fields of a pool word at once.
+    """
+    return min(config.fields, 2 * config.lanes if config.lanes <= 4 else config.fields)
+
+
+def fetched_words(command: Step) -> int:
+    """Program words that are read for a command: up to the last one with a field."""
+    return max((place.word for place in FIELDS[command].values()), default=0) + 1
+
+
+def fetch_cycles(command: Step) -> int:
+    """What a command costs before its unit starts."""
+    return 1 + fetched_words(command)
+
+
+def inputs_cycles(config: CoreConfig, words: int, *, raster: bool) -> int:
+    """INPUTS of ``words`` spike words, with or without a raster in the pool."""
+    parts = config.word_bits // SPIKE_WORD
+    return fetch_cycles(Step.INPUTS) + 1 + words + (-(-words // parts) if raster else 1)
+
+
+def microcode_cycles(config: CoreConfig, microcode: Sequence[int]) -> int:
+    """Cycles in which a microprogram executes for one group: one per instruction, BST one per lane.
+
+    ``microcode``: its words; those behind the END bit are not looked at.
+    """
+    total = 0
+    for word in microcode:
+        total += config.lanes if word >> 26 & 31 == Op.BST else 1
+        if word & END_BIT:
+            break
+    return total
+
+
+def scan_cycles(config: CoreConfig, neurons: int, microcode: Sequence[int], events: int) -> int:
+    """SCAN of ``neurons`` neurons with a microprogram; ``events`` are its spikes if it watches them, else 0."""
+    groups = -(-neurons // config.lanes)
+    return fetch_cycles(Step.SCAN) + 1 + groups * (3 + microcode_cycles(config, microcode)) + events
+
+
+def dense_cycles(config: CoreConfig, words: int, row_words: int, spikes: int) -> int:
+    """DENSE over ``words`` spike words with ``spikes`` spikes of the delay in them."""
+    return fetch_cycles(Step.DENSE) + 3 + words + spikes * row_words * (config.fields // acc_banks(config))
+
+
+def sparse_row_cycles(config: CoreConfig, delay: int, *, records: int = 0, seeks: int = 0) -> int:
+    """One spike of SPARSE: ``records`` of this delay in its row, 0 when it has none.
+
+    ``seeks``: 0 when the delay is the row's first one; else 1 for the pool word in which the group before it ends and 1 for
+    every word of the row in front of that one.
+    """
+    header = {1: 3, 2: 2}.get(config.lanes, 2) + (config.lanes <= 2 and delay >= 32)
+    return header + (1 + seeks + records if records else 0)
+
+
+def sparse_cycles(config: CoreConfig, words: int, rows: Mapping[int, Iterable[int]]) -> int:
+    """SPARSE over ``words`` spike words; ``rows`` has the cycles of every spike's row for each delay in the command's set."""
+    passed = max(rows, default=-1) + 2
+    return fetch_cycles(Step.SPARSE) + 1 + passed + sum(2 + words + sum(cycles) for cycles in rows.values())

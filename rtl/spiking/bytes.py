@@ -1,0 +1,240 @@
+"""The opcodes of the core, byte by byte."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.spiking.core import CoreConfig
+
+from .core import Core, Space
+
+
+class Code(enum.Enum, shape=3):  # type: ignore[call-arg]
+    """Opcodes as the engine keeps them."""
+
+    WRITE = 0
+    READ = 1
+    GO = 2
+    INJECT = 3
+    STATUS = 4
+    DRAIN = 5
+    ZERO = 6
+    QUERY = 7
+
+
+LETTERS = {
+    "W": Code.WRITE,
+    "R": Code.READ,
+    "G": Code.GO,
+    "I": Code.INJECT,
+    "S": Code.STATUS,
+    "D": Code.DRAIN,
+    "Z": Code.ZERO,
+    "Q": Code.QUERY,
+}
+WHILE_RUNNING = (Code.STATUS, Code.DRAIN)
+STATUS_BYTES = 24
+RECORD_BYTES = 32
+
+
+class ByteEngine(wiring.Component):
+    """Takes opcodes, works the core, gives answers. A byte that is no opcode is dropped.
+
+    Members
+    -------
+    i, o : ``In(stream.Signature(8))``, ``Out(stream.Signature(8))``
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._config = config
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.core = core = Core(self._config)
+
+        code = Signal(Code, reset_less=True)
+        tag = Signal(8, reset_less=True)  # space, or flags of a run
+        address = Signal(32, reset_less=True)  # or steps
+        count = Signal(16, reset_less=True)
+        data = Signal(32, reset_less=True)  # bytes come in at the top
+        at = Signal(5, reset_less=True)  # byte of a field, of a record
+        byte = self.i.payload
+        taken = Signal()
+        m.d.comb += taken.eq(self.i.valid & self.i.ready)
+
+        m.d.comb += [
+            core.steps.eq(address),
+            core.raster.eq(tag[0]),
+            core.stop.eq(tag[1]),
+            core.restart.eq(~tag[2]),
+            core.space.eq(tag),
+            core.address.eq(address),
+            core.data_w.eq(data),
+            core.stage_word.eq(data[20:]),
+        ]
+        units_of_2 = tag[:2] == Space.HIST
+        status = Cat(
+            ~core.idle, core.stalled, core.stopped, core.decided, Const(0, 4), core.saturated, Const(0, 5), core.events,
+            core.step, core.cycles, core.stalls, core.decided_at, core.winner, Const(0, 16),
+        )  # fmt: skip
+        record = Const(int.from_bytes(self._config.to_bytes(), "little"), 8 * RECORD_BYTES)
+
+        def offer(value: Value) -> Value:
+            m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(value)]
+            return self.o.ready
+
+        with m.FSM(name="bytes"):
+            with m.State("OPCODE"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += at.eq(0)
+                with m.If(self.i.valid):
+                    with m.Switch(byte):
+                        for letter, value in LETTERS.items():
+                            with m.Case(ord(letter)):
+                                m.d.sync += code.eq(value)
+                                m.next = "BEGIN"
+            with m.State("BEGIN"):
+                # What is needed while a run goes on must not be overwritten: `address` and `tag` are the core's then.
+                with m.Switch(code):
+                    with m.Case(*WHILE_RUNNING):
+                        m.next = "FIELDS"
+                        with m.If(code == Code.STATUS):
+                            m.next = "STATUS"
+                    with m.Default():
+                        with m.If(core.idle):
+                            m.next = "FIELDS"
+                            with m.If(code == Code.ZERO):
+                                m.d.sync += address.eq(0)
+                                m.next = "SWEEP"
+                            with m.If(code == Code.QUERY):
+                                m.next = "QUERY"
+
+            with m.State("FIELDS"):
+                # W, R: tag, address, count; G: address, tag; I: count (one byte); D: count.
+                first = Signal(4)
+                last = Signal(4)
+                m.d.comb += [first.eq(0), last.eq(6)]
+                with m.Switch(code):
+                    with m.Case(Code.GO):
+                        m.d.comb += [first.eq(1), last.eq(5)]
+                    with m.Case(Code.INJECT, Code.DRAIN):
+                        m.d.comb += first.eq(5)
+                with m.If(code == Code.INJECT):
+                    m.d.comb += last.eq(5)
+                field = Signal(4)
+                m.d.comb += [field.eq(at + first), self.i.ready.eq(1)]
+                with m.If(self.i.valid):
+                    m.d.sync += at.eq(at + 1)
+                    with m.Switch(field):
+                        with m.Case(1, 2, 3, 4):
+                            m.d.sync += address.eq(Cat(address[8:], byte))
+                        with m.Case(5):
+                            m.d.sync += count.eq(byte)
+                        with m.Case(6):
+                            m.d.sync += count[8:].eq(byte)
+                    with m.If((field == 0) | ((field == 5) & (code == Code.GO))):
+                        m.d.sync += tag.eq(byte)
+                    with m.If(field == last):
+                        m.d.sync += at.eq(0)
+                        m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += at.eq(0)
+                with m.If(code == Code.GO):
+                    m.d.comb += core.run.eq(address != 0)
+                    m.next = "OPCODE"
+                with m.Elif(count == 0):
+                    m.next = "OPCODE"
+                with m.Else():
+                    with m.Switch(code):
+                        with m.Case(Code.WRITE):
+                            m.next = "COLLECT"
+                        with m.Case(Code.READ):
+                            m.next = "READ"
+                        with m.Case(Code.INJECT):
+                            m.next = "SOURCE"
+                        with m.Default():
+                            m.next = "EVENT"
+
+            with m.State("COLLECT"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(taken):
+                    m.d.sync += [data.eq(Cat(data[8:], byte)), at.eq(at + 1), count.eq(count - 1)]
+                    with m.If((at[:2] == 3) | (units_of_2 & at[0])):
+                        m.next = "STORE"
+            with m.State("STORE"):
+                m.d.comb += [core.access.eq(1), core.write.eq(1)]
+                with m.If(units_of_2):
+                    m.d.sync += address.eq(address + 2)
+                with m.Else():
+                    m.d.sync += address.eq(address + 4)
+                m.next = "COLLECT"
+                with m.If(count == 0):
+                    m.next = "OPCODE"
+
+            with m.State("READ"):
+                m.d.comb += core.access.eq(1)
+                m.next = "SHOW"
+            with m.State("SHOW"):
+                m.d.comb += core.access.eq(1)
+                with m.If(offer(core.byte_r)):
+                    m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
+                    m.next = "READ"
+                    with m.If(count == 1):
+                        m.next = "OPCODE"
+
+            with m.State("SOURCE"):
+                m.d.comb += [self.i.ready.eq(1), core.stage.eq(1)]
+                with m.If(taken):
+                    m.d.sync += [data.eq(Cat(data[8:], byte)), at.eq(at + 1)]
+                    with m.If(at[0]):
+                        m.next = "STAGE"
+            with m.State("STAGE"):
+                m.d.comb += core.stage.eq(1)
+                m.next = "STAGED"
+            with m.State("STAGED"):
+                m.d.comb += [
+                    core.stage.eq(1),
+                    core.stage_write.eq(1),
+                    core.stage_data_w.eq(core.stage_data_r | (Const(1, 16) << data[16:20])),
+                ]
+                m.d.sync += count.eq(count - 1)
+                m.next = "SOURCE"
+                with m.If(count == 1):
+                    m.next = "OPCODE"
+
+            with m.State("STATUS"):
+                with m.If(offer(status.word_select(at, 8))):
+                    m.d.sync += at.eq(at + 1)
+                    with m.If(at == STATUS_BYTES - 1):
+                        m.next = "OPCODE"
+            with m.State("QUERY"):
+                with m.If(offer(record.word_select(at, 8))):
+                    m.d.sync += at.eq(at + 1)
+                    with m.If(at == RECORD_BYTES - 1):
+                        m.next = "OPCODE"
+
+            with m.State("EVENT"):
+                # The four bytes turn once around; whether there is an event is decided before its first one.
+                m.d.sync += data.eq(core.event)
+                with m.If(core.events == 0):
+                    m.d.sync += data.eq(-1)
+                m.d.comb += core.event_next.eq(core.events != 0)
+                m.next = "SEND"
+            with m.State("SEND"):
+                with m.If(offer(data[:8])):
+                    m.d.sync += [data.eq(data >> 8), at.eq(at + 1)]
+                    with m.If(at[:2] == 3):
+                        m.d.sync += count.eq(count - 1)
+                        m.next = "EVENT"
+                        with m.If(count == 1):
+                            m.next = "OPCODE"
+
+            with m.State("SWEEP"):
+                m.d.comb += core.sweep.eq(1)
+                m.d.sync += address.eq(address + 1)
+                with m.If(address[: core.sweep_bits].all()):
+                    m.d.comb += core.reset_run.eq(1)
+                    m.next = "OPCODE"
+        return m

@@ -1,0 +1,359 @@
+"""The core: memories, units, and the sequencer that runs the step program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
+from neuroloom.compiler.spiking.cycles import fetched_words
+from neuroloom.compiler.spiking.isa import FIELDS, Step
+
+from .decide import Decide
+from .deliver import Deliver
+from .inputs import Inputs
+from .learn import Learn
+from .memories import Accumulators, Events, History, Pool, Program, Staging
+from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS
+from .random import Lfsr
+from .scan import Scan
+
+DECISION = True
+
+
+class Space:
+    """Address spaces of the byte engine."""
+
+    PROGRAM, POOL, HIST, CONTROL = range(4)
+
+
+class Core(wiring.Component):
+    """A spiking core without its byte engine.
+
+    Members
+    -------
+    run : In(1), strobe while ``idle``: execute ``steps`` > 0 steps; ``raster``, ``stop`` (at the decision), ``restart`` (number
+        steps from 0) say how
+    idle : Out(1)
+    sweep : In(1), write 0 to the history, the staged spikes and the accumulators at index ``address``
+    reset_run : In(1), strobe: step 0, no events, no decision, counters and saturation flags 0
+    access, space, address, write, data_w : In, the memories while idle: byte ``address`` of a space; a write takes 32 bits (the
+        upper half of ``data_w`` alone for HIST)
+    byte_r : Out(8), the byte of ``address`` in the cycle before
+    stage, stage_word, stage_write, stage_data_w, stage_data_r : the staged spikes, used while ``stage``
+    event_next : In(1), drop the oldest event; ``event``, ``events`` : Out, it and how many wait
+    step, cycles, stalls : Out(32); ``stalled`` : Out(1), ``saturated`` : Out(3), accumulators, ADD or SUB, RND
+    stopped, decided, winner, decided_at : Out
+    """
+
+    def __init__(self, config: CoreConfig, *, decision: bool = DECISION) -> None:
+        self._config = config
+        self._decision = decision
+        self.sweep_bits = max(
+            (config.sources // SPIKE_WORD * config.slots - 1).bit_length(), (config.neurons - 1).bit_length()
+        )
+        super().__init__(
+            {
+                "run": In(1),
+                "steps": In(32),
+                "raster": In(1),
+                "stop": In(1),
+                "restart": In(1),
+                "idle": Out(1),
+                "sweep": In(1),
+                "reset_run": In(1),
+                "access": In(1),
+                "space": In(2),
+                "address": In(32),
+                "write": In(1),
+                "data_w": In(32),
+                "byte_r": Out(8),
+                "stage": In(1),
+                "stage_word": In(9),
+                "stage_write": In(1),
+                "stage_data_w": In(16),
+                "stage_data_r": Out(16),
+                "event_next": In(1),
+                "event": Out(32),
+                "events": Out(16),
+                "step": Out(32),
+                "cycles": Out(32),
+                "stalls": Out(32),
+                "stalled": Out(1),
+                "saturated": Out(3),
+                "stopped": Out(1),
+                "decided": Out(1),
+                "winner": Out(16),
+                "decided_at": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.pool = pool = Pool(config)
+        m.submodules.hist = hist = History(config)
+        m.submodules.program = program = Program(config)
+        m.submodules.acc = acc = Accumulators(config)
+        m.submodules.events = events = Events(config)
+        m.submodules.staging = staging = Staging(config)
+
+        m.submodules.inputs = inputs = Inputs(config)
+        m.submodules.scan = scan = Scan(config)
+        m.submodules.deliver = deliver = Deliver(config)
+        units: dict[Step, Any] = {
+            Step.INPUTS: inputs,
+            Step.SCAN: scan,
+            Step.DENSE: deliver,
+            Step.SPARSE: deliver,
+        }
+        if config.learning != "none":
+            m.submodules.learn = learn = Learn(config)
+            units |= {Step.LEARN_DENSE: learn, Step.LEARN_SPARSE: learn}
+        decide = None
+        if self._decision:
+            m.submodules.decide = decide = units[Step.DECIDE] = Decide(config)
+        distinct = list(dict.fromkeys(units.values()))
+
+        # Registers of a command; every unit sees its fields in them.
+        command = Signal(4)
+        words = [Signal(32, name=f"word{n}", reset_less=True) for n in range(max(fetched_words(c) for c in units))]
+        for code, unit in units.items():
+            for name, place in FIELDS[code].items():
+                if name in unit.signature.members:
+                    part = words[place.word][place.lsb :][: place.width]
+                    m.d.comb += getattr(unit, name).eq(part.as_signed() if place.signed else part)
+        slots = Cat(words[2], words[3])[: config.slots]
+        m.d.comb += [deliver.sparse.eq(command == Step.SPARSE), deliver.delays.eq(slots)]
+
+        # State of a run.
+        step, steps_left = self.step, Signal(32, reset_less=True)
+        raster, stop = Signal(reset_less=True), Signal(reset_less=True)
+        position = Signal(16, reset_less=True)
+        reward = Signal(signed(8))
+        m.submodules.lfsr = lfsr = Lfsr()
+        if config.learning != "none":
+            m.d.comb += learn.sparse.eq(command == Step.LEARN_SPARSE)
+        for unit in distinct:
+            for name, value in {
+                "slot": step[:HIST_SLOT_BITS],
+                "step": step,
+                "reward": reward,
+                "lfsr": lfsr.value,
+            }.items():
+                if name in unit.signature.members:
+                    m.d.comb += getattr(unit, name).eq(value)
+
+        self._memories(m, distinct, pool, hist, program)
+        m.d.comb += [
+            acc.row.eq(scan.acc_row | deliver.acc_row | Mux(self.sweep, self.address, 0)),
+            acc.add.eq(deliver.acc_add),
+            acc.weights.eq(deliver.acc_weights),
+            acc.clear.eq(scan.acc_clear),
+            scan.acc_values.eq(acc.values),
+        ]
+        swept = Signal()
+        m.d.sync += swept.eq(self.sweep)
+        with m.If(swept):
+            m.d.comb += acc.clear.eq(Const(-1, acc.banks))
+
+        # Staged spikes.
+        m.d.comb += [
+            staging.addr.eq(inputs.stage_addr),
+            staging.w_addr.eq(inputs.stage_clear_addr),
+            staging.write.eq(inputs.stage_clear | self.sweep | self.stage_write),
+            inputs.staged.eq(staging.data_r),
+            self.stage_data_r.eq(staging.data_r),
+            inputs.raster.eq(raster),
+            inputs.position.eq(position),
+        ]
+        with m.If(self.stage):
+            m.d.comb += [
+                staging.addr.eq(self.stage_word),
+                staging.w_addr.eq(self.stage_word),
+                staging.data_w.eq(self.stage_data_w),
+            ]
+        with m.If(self.sweep):
+            m.d.comb += staging.w_addr.eq(self.address)
+
+        # Events.
+        m.d.comb += [
+            events.w_data.eq(scan.event),
+            scan.event_ready.eq(~events.full),
+            events.w_en.eq(scan.event_valid & ~events.full),
+            events.r_en.eq(self.event_next),
+            events.clear.eq(self.reset_run),
+            self.event.eq(events.r_data),
+            self.events.eq(events.level),
+            self.stalled.eq(scan.stalled),
+        ]
+        if decide is not None:
+            m.d.comb += [
+                decide.clear.eq(self.reset_run),
+                self.decided.eq(decide.decided),
+                self.winner.eq(decide.winner),
+                self.decided_at.eq(decide.at),
+            ]
+
+        # Control space.
+        with m.If(inputs.advance):
+            m.d.sync += position.eq(position + 1)
+        with m.If(self.access & self.write & (self.space == Space.CONTROL)):
+            with m.Switch(self.address[2:4]):
+                with m.Case(0):
+                    m.d.sync += reward.eq(self.data_w)
+                with m.Case(1):
+                    m.d.comb += lfsr.load.eq(1)
+                with m.Case(2):
+                    m.d.sync += position.eq(self.data_w)
+        at, space = Signal(32, reset_less=True), Signal(2, reset_less=True)
+        m.d.sync += [at.eq(self.address), space.eq(self.space)]
+        m.d.comb += lfsr.seed.eq(self.data_w)
+        control = Cat(reward, Const(0, 24), lfsr.value, position, Const(0, 16))
+        with m.Switch(space):
+            with m.Case(Space.PROGRAM):
+                m.d.comb += self.byte_r.eq(program.data_r.word_select(at[:2], 8))
+            with m.Case(Space.POOL):
+                bits = (config.lanes - 1).bit_length() + 2
+                m.d.comb += self.byte_r.eq(pool.data_r.word_select(at[:bits], 8))
+            with m.Case(Space.HIST):
+                m.d.comb += self.byte_r.eq(hist.port.data_r.word_select(at[0], 8))
+            with m.Case(Space.CONTROL):
+                m.d.comb += self.byte_r.eq(control.word_select(at[:4], 8))
+
+        # The sequencer.
+        pc = Signal(PROGRAM_ADDR_BITS, reset_less=True)
+        index = Signal(4, reset_less=True)
+        done = Signal()
+        m.d.comb += done.eq(Cat(unit.done for unit in distinct).any())
+        fetch_at = Signal(PROGRAM_ADDR_BITS)  # 0 while units have the program
+        m.d.comb += program.addr.eq(
+            fetch_at
+            | scan.program.addr
+            | (decide.program.addr if decide is not None else 0)
+            | Mux(self._uses(Space.PROGRAM), self.address[2:], 0)
+        )
+        m.d.comb += program.hold.eq(scan.hold)
+        opcode = Signal(4)
+        last = Signal()
+        m.d.comb += opcode.eq(Mux(index == 0, program.data_r[28:], command))
+        with m.Switch(opcode):
+            for code in units:
+                with m.Case(code):
+                    m.d.comb += last.eq(index == fetched_words(code) - 1)
+        running = Signal()
+        with m.If(running):
+            with m.If(self.stalled):
+                m.d.sync += self.stalls.eq(self.stalls + 1)
+            with m.Else():
+                m.d.sync += self.cycles.eq(self.cycles + 1)
+        with m.If(deliver.next_delay):
+            m.d.sync += Cat(words[2], words[3])[: config.slots].eq(slots[1:])
+
+        with m.FSM(name="sequencer") as fsm:
+            m.d.comb += [self.idle.eq(fsm.ongoing("IDLE")), running.eq(~self.idle)]
+            with m.State("IDLE"):
+                with m.If(self.run):
+                    m.d.sync += [
+                        steps_left.eq(self.steps),
+                        raster.eq(self.raster),
+                        stop.eq(self.stop),
+                        self.stopped.eq(0),
+                        pc.eq(0),
+                    ]
+                    with m.If(self.restart):
+                        m.d.sync += step.eq(0)
+                    m.next = "NEXT"
+            with m.State("NEXT"):
+                m.d.comb += fetch_at.eq(pc)
+                m.d.sync += index.eq(0)
+                m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += fetch_at.eq(pc + 1)
+                m.d.sync += [pc.eq(pc + 1), index.eq(index + 1), command.eq(opcode)]
+                with m.Switch(index):
+                    for number, word in enumerate(words):
+                        with m.Case(number):
+                            m.d.sync += word.eq(program.data_r)
+                with m.If((index == 0) & (opcode == Step.END)):
+                    m.d.sync += [
+                        pc.eq(0),
+                        step.eq(step + 1),
+                        steps_left.eq(steps_left - 1),
+                    ]
+                    m.d.comb += lfsr.advance.eq(1)
+                    stops = stop & self.decided
+                    m.d.sync += self.stopped.eq(stops)
+                    with m.If((steps_left == 1) | stops):
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.next = "NEXT"
+                with m.Elif(last):
+                    m.next = "START"
+            with m.State("START"):
+                # A command takes whole blocks of four words.
+                with m.If(pc[:2] != 0):
+                    m.d.sync += pc.eq(Cat(Const(0, 2), pc[2:] + 1))
+                with m.Switch(command):
+                    for code, unit in units.items():
+                        with m.Case(code):
+                            m.d.comb += unit.start.eq(1)
+                m.next = "WORK"
+            with m.State("WORK"):
+                with m.If(done):
+                    m.next = "NEXT"
+        for kind, strobe in enumerate([acc.saturated, scan.saturated[0], scan.saturated[1]]):
+            with m.If(strobe):
+                m.d.sync += self.saturated[kind].eq(1)
+        with m.If(self.reset_run):
+            m.d.sync += [step.eq(0), self.cycles.eq(0), self.stalls.eq(0), self.saturated.eq(0), self.stopped.eq(0)]
+        return m
+
+    def _uses(self, space: int) -> Value:
+        """Whether the host uses a space in this cycle."""
+        return self.access & (self.space == space)
+
+    def _memories(self, m: Module, units: list[Any], pool: Pool, hist: History, program: Program) -> None:
+        """Join the ports of the units, and the host's."""
+        config = self._config
+        lane_bits = (config.lanes - 1).bit_length()
+        slot_bits = (config.slots - 1).bit_length()
+        addr: Value = Mux(self._uses(Space.POOL), self.address[2 + lane_bits :], 0)
+        write: Value = Const(0)
+        data: Value = Const(0)
+        host_lane = (Const(1, config.lanes) << self.address[2:][:lane_bits])[: config.lanes]
+        for unit in units:
+            if "pool" in unit.signature.members:
+                addr, write, data = addr | unit.pool.addr, write | unit.pool.write, data | unit.pool.data_w
+                m.d.comb += unit.pool.data_r.eq(pool.data_r)
+        m.d.comb += [
+            pool.addr.eq(addr),
+            pool.write.eq(write.replicate(config.lanes)),
+            pool.data_w.eq(data),
+        ]
+        with m.If(self._uses(Space.POOL) & self.write):
+            m.d.comb += [pool.write.eq(host_lane), pool.data_w.eq(self.data_w.replicate(config.lanes))]
+
+        index = Mux(self.sweep, self.address, Mux(self._uses(Space.HIST), self.address[1:], 0))
+        slot: Value = index[:slot_bits]
+        word: Value = index[slot_bits:]
+        write = self.sweep | (self._uses(Space.HIST) & self.write)
+        data = Mux(self._uses(Space.HIST), self.data_w[16:], 0)
+        for unit in units:
+            if "hist" in unit.signature.members:
+                slot, word = slot | unit.hist.slot, word | unit.hist.word
+                write, data = write | unit.hist.write, data | unit.hist.data_w
+                m.d.comb += unit.hist.data_r.eq(hist.port.data_r)
+        m.d.comb += [
+            hist.port.slot.eq(slot),
+            hist.port.word.eq(word),
+            hist.port.write.eq(write),
+            hist.port.data_w.eq(data),
+        ]
+
+        m.d.comb += [program.write.eq(self._uses(Space.PROGRAM) & self.write), program.data_w.eq(self.data_w)]
+        for unit in units:
+            if "program" in unit.signature.members:
+                m.d.comb += unit.program.data_r.eq(program.data_r)

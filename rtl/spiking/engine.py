@@ -1,0 +1,56 @@
+"""The spiking core as an engine behind the link."""
+
+from __future__ import annotations
+
+import hashlib
+
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.spiking.core import CoreConfig
+
+from .bytes import ByteEngine
+from .memories import POOL_FILE, POOL_VERILOG
+
+RTL_VERSION = "1"
+"""Raise it when programs written for the core before would not do the same on it."""
+
+
+def model_hash(config: CoreConfig) -> bytes:
+    """The 32 bytes that a device with this core states as its model."""
+    return hashlib.sha256(b"neuroloom spiking core " + RTL_VERSION.encode() + config.to_bytes()).digest()
+
+
+class SpikingEngine(wiring.Component):
+    """A spiking core that takes opcodes and gives answers, see "Bytes of the engine" in ``docs/spiking-core.md``.
+
+    Members
+    -------
+    i : ``In(stream.Signature(8))``
+        Opcodes with their fields. S and D are taken at any time, the others wait until the core is idle.
+    o : ``Out(stream.Signature(8))``
+        Answers.
+    reset : ``In(1)``
+        Synchronous: the core stops, half an opcode and half an answer are forgotten; the memories stay as they are (send Z).
+
+    Attributes
+    ----------
+    bytes_in, bytes_out : :class:`int`
+        0: the core has no samples.
+    extra_files : ``dict[str, str]``
+        Verilog files by name that go with the component.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        self.bytes_in = self.bytes_out = 0
+        self.extra_files = {POOL_FILE: POOL_VERILOG}
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        inner = ByteEngine(self.config)
+        m.submodules.bytes = ResetInserter(self.reset)(inner)
+        wiring.connect(m, wiring.flipped(self.i), inner.i)
+        wiring.connect(m, inner.o, wiring.flipped(self.o))
+        return m

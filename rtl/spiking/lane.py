@@ -1,0 +1,181 @@
+"""The arithmetic of one lane: registers A, B, P, F and K, and what each instruction does with them."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.spiking.isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op
+
+PIECE = 16
+"""Operands of multipliers are cut into signed pieces of this width, that of an iCE40 DSP block."""
+
+
+class Lane(wiring.Component):
+    """One lane of the microcode engine; executes one instruction in every cycle of ``go``.
+
+    Members
+    -------
+    fresh : In(1), F and K become 0
+    go, op, imm : In, the instruction
+    state_r : In(32), the pool's word for a load, in the cycle of execution
+    acc_r : In(state_bits), the accumulator's value
+    before, injected, winner : In(1), what FSP, INJ and WIN ask for
+    state_w : Out(32), what a store of this cycle writes
+    a, f, k : Out, the registers
+    saturated : Out(2), ADD or SUB, RND does not fit in this cycle
+    """
+
+    def __init__(self, state_bits: int) -> None:
+        self._bits = state_bits
+        super().__init__(
+            {
+                "fresh": In(1),
+                "go": In(1),
+                "op": In(5),
+                "imm": In(24),
+                "state_r": In(32),
+                "acc_r": In(signed(state_bits)),
+                "before": In(1),
+                "injected": In(1),
+                "winner": In(1),
+                "state_w": Out(signed(32)),
+                "a": Out(signed(state_bits)),
+                "f": Out(1),
+                "k": Out(1),
+                "saturated": Out(2),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bits = self._bits
+        a, f, k = self.a, self.f, self.k
+        b = Signal(signed(bits))
+        p = Signal(signed(bits + SQR_BITS))
+        op, imm = self.op, self.imm
+
+        def is_op(*ops: Op) -> Value:
+            return Cat(op == Const(o, 5) for o in ops).any()
+
+        # One adder: A + B, A - B (also for the comparisons), or P, shifted and rounded.
+        wide = bits + SQR_BITS - 8
+        rounds, adds = is_op(Op.RND), is_op(Op.ADD)
+        x, y, carry = Signal(signed(wide)), Signal(signed(wide)), Signal()
+        by8 = imm[RND_SHIFT8.bit_length() - 1]
+        half_up = imm[RND_HALF_UP.bit_length() - 1]
+        toward_zero = imm[RND_TOWARD_ZERO.bit_length() - 1]
+        up = Signal()
+        m.d.comb += [
+            up.eq((half_up & Mux(by8, p[7], p[15])) | (toward_zero & p[-1] & (p[:8].any() | (~by8 & p[8:16].any())))),
+            x.eq(Mux(rounds, Mux(by8, p >> 8, p >> 16), a)),
+            y.eq(Mux(rounds, 0, Mux(adds, b, ~b))),
+            carry.eq(Mux(rounds, up, ~adds)),
+        ]
+        chain = Signal(wide + 2)
+        total = Signal(signed(wide + 1))
+        m.d.comb += [
+            # the lowest bit makes the carry into the chain
+            chain.eq(Cat(Const(1, 1), x, x[-1]) + Cat(carry, y, y[-1])),
+            total.eq(chain[1:].as_signed()),
+        ]
+        over, less, equal = Signal(), Signal(), Signal()
+        result = Signal(signed(bits))
+        high = total[bits - 1 :]
+        m.d.comb += [
+            over.eq(high.any() & ~high.all()),
+            less.eq(total[-1]),
+            equal.eq(total[: bits + 1] == 0),
+            result.eq(
+                Mux(over, Cat((~total[-1]).replicate(bits - 1), total[-1]).as_signed(), total[:bits].as_signed())
+            ),
+            self.state_w.eq(Mux(op == Op.STB, b, a)),
+        ]
+
+        # The product of A and an operand of 18 bits from pieces of 16, the lower ones signed: the upper one of the operand is
+        # then a digit from -2 to 2.
+        operand = Signal(signed(SQR_BITS))
+        m.d.comb += operand.eq(Mux(op == Op.SQR, b[:SQR_BITS].as_signed(), imm[: SQR_BITS - 1]))
+        low_b, low_a = operand[:PIECE].as_signed(), a[:PIECE].as_signed()
+        high_a = Signal(signed(max(bits - PIECE, 0) + 1))
+        m.d.comb += high_a.eq((a >> PIECE) + a[PIECE - 1] if bits > PIECE else a[PIECE - 1] & 0)
+        top = operand[PIECE - 1 :]
+        digit_a = Signal(signed(bits + 2))
+        with m.Switch(top):
+            with m.Case(0b001, 0b010):
+                m.d.comb += digit_a.eq(a)
+            with m.Case(0b011):
+                m.d.comb += digit_a.eq(a << 1)
+            with m.Case(0b100):
+                m.d.comb += digit_a.eq(~(a << 1))
+            with m.Case(0b101, 0b110):
+                m.d.comb += digit_a.eq(~a)
+        minus = top[2] & ~(top[0] & top[1])
+        upper, low, product = Signal(signed(bits + 3)), Signal(signed(2 * PIECE)), Signal(signed(bits + SQR_BITS))
+        m.d.comb += [
+            low.eq(low_a * low_b),
+            upper.eq((Cat(Const(1, 1), high_a * low_b).as_signed() + Cat(minus, digit_a).as_signed()) >> 1),
+            product.eq(Cat(low[:PIECE], ((low >> PIECE) + upper)[: bits + SQR_BITS - PIECE]).as_signed()),
+        ]
+
+        with m.If(self.go):
+            with m.Switch(op):
+                with m.Case(Op.LDA):
+                    m.d.sync += a.eq(self.state_r[:bits].as_signed())
+                with m.Case(Op.ACC):
+                    m.d.sync += a.eq(self.acc_r)
+                with m.Case(Op.ADD, Op.SUB):
+                    m.d.sync += a.eq(result)
+                    m.d.comb += self.saturated[0].eq(over)
+                with m.Case(Op.RND):
+                    m.d.sync += a.eq(result)
+                    m.d.comb += self.saturated[1].eq(over)
+                with m.Case(Op.SWP):
+                    m.d.sync += a.eq(b)
+                with m.Case(Op.SEL):
+                    with m.If(f):
+                        m.d.sync += a.eq(b)
+                with m.Case(Op.MIN):
+                    with m.If(~less):
+                        m.d.sync += a.eq(b)
+                with m.Case(Op.MAX):
+                    with m.If(less):
+                        m.d.sync += a.eq(b)
+            with m.Switch(op):
+                with m.Case(Op.LDB):
+                    m.d.sync += b.eq(self.state_r[:bits].as_signed())
+                with m.Case(Op.IMM):
+                    m.d.sync += b.eq(imm.as_signed())
+                with m.Case(Op.MOV, Op.SWP):
+                    m.d.sync += b.eq(a)
+            with m.If(is_op(Op.MUL, Op.SQR)):
+                m.d.sync += p.eq(product)
+            with m.Switch(op):
+                with m.Case(Op.CGT):
+                    m.d.sync += f.eq(~less & ~equal)
+                with m.Case(Op.CGE):
+                    m.d.sync += f.eq(~less)
+                with m.Case(Op.CEQ):
+                    m.d.sync += f.eq(equal)
+                with m.Case(Op.NOT):
+                    m.d.sync += f.eq(~f)
+                with m.Case(Op.FSP):
+                    m.d.sync += f.eq(self.before)
+                with m.Case(Op.FK):
+                    m.d.sync += f.eq(k)
+                with m.Case(Op.FAK):
+                    m.d.sync += f.eq(f & k)
+                with m.Case(Op.FOK):
+                    m.d.sync += f.eq(f | k)
+                with m.Case(Op.WIN):
+                    m.d.sync += f.eq(self.winner)
+                with m.Case(Op.INJ):
+                    m.d.sync += f.eq(self.injected)
+            with m.Switch(op):
+                with m.Case(Op.KF):
+                    m.d.sync += k.eq(f)
+                with m.Case(Op.KAF):
+                    m.d.sync += k.eq(k & f)
+        with m.If(self.fresh):
+            m.d.sync += [f.eq(0), k.eq(0)]
+        return m

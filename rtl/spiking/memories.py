@@ -1,0 +1,253 @@
+"""The memories of the spiking core, each with one user at a time."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
+from neuroloom.compiler.spiking.cycles import acc_banks
+
+from .ports import POOL_ADDR_BITS, PROGRAM_ADDR_BITS, HistPort
+
+POOL_FILE = "neuroloom_pool.v"
+POOL_VERILOG = """\
+// One port, no initial content: what the large memories of FPGAs (iCE40 SPRAM) can be inferred for.
+module neuroloom_pool #(parameter LANES = 2, parameter DEPTH = 16384, parameter ADDR = 14) (
+  input clk,
+  input [ADDR-1:0] addr,
+  input [LANES-1:0] write,
+  input [32*LANES-1:0] data_w,
+  output [32*LANES-1:0] data_r
+);
+  genvar lane;
+  generate for (lane = 0; lane < LANES; lane = lane + 1) begin : lanes
+    reg [31:0] mem [0:DEPTH-1];
+    reg [31:0] q;
+    assign data_r[32*lane +: 32] = q;
+    always @(posedge clk)
+      if (write[lane]) mem[addr] <= data_w[32*lane +: 32];
+      else q <= mem[addr];
+`ifndef SYNTHESIS
+    integer i;
+    initial begin
+      q = 0;
+      for (i = 0; i < DEPTH; i = i + 1) mem[i] = 0;
+    end
+`endif
+  end endgenerate
+endmodule
+"""
+"""Amaranth gives every memory an initial content, which iCE40's SPRAM cannot have; so this one is written out."""
+
+
+class Pool(wiring.Component):
+    """The pool: ``pool_words`` words of ``32 * lanes`` bits, one port, written by lanes.
+
+    Members: ``addr``, ``write`` (one bit per lane), ``data_w``; ``data_r`` has the word of ``addr`` in the cycle after and is
+    undefined after a write.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "addr": In(POOL_ADDR_BITS),
+                "write": In(config.lanes),
+                "data_w": In(config.word_bits),
+                "data_r": Out(config.word_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bits = (self._config.pool_words - 1).bit_length()
+        m.submodules.memory = Instance(
+            "neuroloom_pool",
+            p_LANES=self._config.lanes,
+            p_DEPTH=self._config.pool_words,
+            p_ADDR=bits,
+            i_clk=ClockSignal(),
+            i_addr=self.addr[:bits],
+            i_write=self.write,
+            i_data_w=self.data_w,
+            o_data_r=self.data_r,
+        )
+        return m
+
+
+class History(wiring.Component):
+    """Spike words by slot and word: word number ``word * slots + slot``.
+
+    Members: ``port``, a :class:`HistPort`'s other side.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.slots = config.slots
+        self.depth = config.sources // SPIKE_WORD * config.slots
+        super().__init__({"port": In(HistPort())})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=16, depth=self.depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        addr = Cat(self.port.slot[: (self.slots - 1).bit_length()], self.port.word)
+        m.d.comb += [
+            read.addr.eq(addr),
+            write.addr.eq(addr),
+            write.en.eq(self.port.write),
+            write.data.eq(self.port.data_w),
+            self.port.data_r.eq(read.data),
+        ]
+        return m
+
+
+class Program(wiring.Component):
+    """The program memory. ``hold`` keeps ``data_r`` as it is; ``write`` writes ``data_w`` to ``addr``."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._depth = config.program_words
+        super().__init__(
+            {
+                "addr": In(PROGRAM_ADDR_BITS),
+                "hold": In(1),
+                "write": In(1),
+                "data_w": In(32),
+                "data_r": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=32, depth=self._depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            read.addr.eq(self.addr),
+            read.en.eq(~self.hold),
+            write.addr.eq(self.addr),
+            write.en.eq(self.write),
+            write.data.eq(self.data_w),
+            self.data_r.eq(read.data),
+        ]
+        return m
+
+
+class Accumulators(wiring.Component):
+    """The accumulators in banks: neuron i stands in bank i mod banks, row i // banks.
+
+    A row is given in one cycle; in the next one its values are out, and the banks of ``add`` add their weight to it
+    (saturating), those of ``clear`` become 0. A row may be given again at once: it shows what was just written.
+
+    Members: ``row``; ``add``, ``clear`` (one bit per bank); ``weights`` (state_bits per bank, lowest first); ``values``;
+    ``saturated`` (an addition of this cycle does not fit).
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._bits = config.state_bits
+        self._depth = -(-config.neurons // acc_banks(config))
+        banks = acc_banks(config)
+        self.banks = banks
+        super().__init__(
+            {
+                "row": In(max((self._depth - 1).bit_length(), 1)),
+                "add": In(banks),
+                "clear": In(banks),
+                "weights": In(banks * self._bits),
+                "values": Out(banks * self._bits),
+                "saturated": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bits = self._bits
+        row = Signal.like(self.row)
+        m.d.sync += row.eq(self.row)
+        over = Signal(self.banks)
+        for bank in range(self.banks):
+            memory = Memory(shape=bits, depth=max(self._depth, 2), init=[])
+            m.submodules[f"bank{bank}"] = memory
+            write = memory.write_port()
+            read = memory.read_port(transparent_for=(write,))
+            total = Signal(bits + 1, name=f"total{bank}")
+            weight = self.weights.word_select(bank, bits).as_signed()
+            m.d.comb += [
+                read.addr.eq(self.row),
+                self.values.word_select(bank, bits).eq(read.data),
+                total.eq(read.data.as_signed() + weight),
+                over[bank].eq(self.add[bank] & (total[-1] ^ total[-2])),
+                write.addr.eq(row),
+                write.en.eq(self.add[bank] | self.clear[bank]),
+            ]
+            limit = Cat((~total[-1]).replicate(bits - 1), total[-1])
+            with m.If(~self.clear[bank]):
+                m.d.comb += write.data.eq(Mux(over[bank], limit, total[:bits]))
+        m.d.comb += self.saturated.eq(over.any())
+        return m
+
+
+class Events(wiring.Component):
+    """A FIFO of events.
+
+    Members: ``w_data``, ``w_en``, ``full``; ``level`` (events waiting); ``r_data`` (the oldest one, right two cycles after it was
+    written or the one before it was taken), ``r_en``; ``clear`` drops all.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._bits = max((config.event_depth - 1).bit_length(), 1)
+        super().__init__(
+            {
+                "w_data": In(32),
+                "w_en": In(1),
+                "full": Out(1),
+                "r_data": Out(32),
+                "r_en": In(1),
+                "level": Out(self._bits + 1),
+                "clear": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=32, depth=1 << self._bits, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        head, tail = Signal(self._bits + 1), Signal(self._bits + 1)
+        m.d.comb += [
+            self.level.eq(head - tail),
+            self.full.eq(self.level[-1]),
+            write.addr.eq(head),
+            write.data.eq(self.w_data),
+            write.en.eq(self.w_en),
+            read.addr.eq(tail),
+            self.r_data.eq(read.data),
+        ]
+        m.d.sync += [head.eq(head + self.w_en), tail.eq(tail + self.r_en)]
+        with m.If(self.clear):
+            m.d.sync += [head.eq(0), tail.eq(0)]
+        return m
+
+
+class Staging(wiring.Component):
+    """Spikes for the next step, by spike word; read like the other memories, written or cleared in the same cycle.
+
+    Members: ``addr``, ``data_r`` (next cycle); ``w_addr``, ``write``, ``data_w``.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._depth = config.sources // SPIKE_WORD
+        bits = (self._depth - 1).bit_length()
+        super().__init__({"addr": In(bits), "data_r": Out(16), "w_addr": In(bits), "write": In(1), "data_w": In(16)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=16, depth=self._depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            read.addr.eq(self.addr),
+            self.data_r.eq(read.data),
+            write.addr.eq(self.w_addr),
+            write.en.eq(self.write),
+            write.data.eq(self.data_w),
+        ]
+        return m

@@ -1,0 +1,188 @@
+"""A compressed row: header, search for the delay group, its records one per cycle."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.spiking.core import CoreConfig
+
+from .ports import POOL_ADDR_BITS
+
+
+def header_reads(config: CoreConfig, high: bool) -> int:
+    """Pool words of a header that are read when its upper 32 delays (``high``) are asked for, or the lower ones."""
+    return {1: 2 + high, 2: 1 + high}.get(config.lanes, 1)
+
+
+class Rows(wiring.Component):
+    """Walks the row of one source for one delay, while ``active``.
+
+    The header is read (one cycle, and one in which the mask is looked at; one more for each further word of it), then the first
+    record's word; a cycle leads from one word to the next while the group begins in neither, one to the group's place, and each
+    record takes one. A row without synapses of this delay ends behind its header.
+
+    Members
+    -------
+    restart : In(1), go back to delay 0; ``next_delay`` : In(1), strobe before each delay, the first one too
+    active, done : In(1), Out(1), the row is worked on; its last cycle
+    header, lane : In, pool word of the header, its place among several in a word
+    delay, record_base : In
+    addr, data : the pool's address, 0 while not active; its data one cycle later
+    deliver, target, weight : Out, a record stands here in this cycle
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "restart": In(1),
+                "next_delay": In(1),
+                "active": In(1),
+                "done": Out(1),
+                "header": In(POOL_ADDR_BITS),
+                "lane": In(max((config.lanes // 4).bit_length() - 1, 1)),
+                "delay": In(6),
+                "record_base": In(16),
+                "addr": Out(POOL_ADDR_BITS),
+                "data": In(config.word_bits),
+                "deliver": Out(1),
+                "target": Out(config.target_bits),
+                "weight": Out(config.weight_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self._config
+        lanes, slots, records = config.lanes, config.slots, config.records
+        units = min(lanes, 4)  # 32-bit units of a header in one pool word
+        lane_bits = max((lanes // 4).bit_length() - 1, 0)
+        headers = self.data.word_select(self.lane[:lane_bits], 32 * units)
+
+        below = Signal(slots)  # ones at the delays below this one
+        m.d.sync += below.eq(Mux(self.restart, 0, below))
+        started = Signal()
+        with m.If(self.next_delay):
+            m.d.sync += [below.eq(Cat(started, below)), started.eq(1)]
+        with m.If(self.restart):
+            m.d.sync += started.eq(0)
+
+        part = Signal(2)  # pool word of the header whose data have come
+        at = Signal(POOL_ADDR_BITS, reset_less=True)  # of the records
+        place = Signal(6, reset_less=True)
+        skip = Signal(range(slots), reset_less=True)  # delay groups still to pass
+
+        def unit(number: int) -> tuple[int, Signal]:
+            """Word of the header and its data where unit ``number`` stands."""
+            return number // units, headers.word_select(number % units, 32)
+
+        def passed(number: int) -> Signal:
+            """Groups that mask number ``number`` has below this delay."""
+            bits = min(slots - 32 * number, 32)
+            count = Signal(range(bits + 1), name=f"groups{number}")
+            masked = unit(1 + number)[1][:bits] & below[32 * number :][:bits]
+            m.d.comb += count.eq(sum(masked[bit] for bit in range(bits)))
+            return count
+
+        high = self.delay[5] if slots > 32 else Const(0)
+        words = 4 // units
+        hit = Signal()
+
+        record_bits, target_bits, weight_bits = config.record_bits, config.target_bits, config.weight_bits
+        entry = Signal(record_bits)
+        lasts = Signal(records)
+        with m.Switch(place):
+            for number in range(records):
+                with m.Case(number):
+                    m.d.comb += entry.eq(self.data[number * record_bits :][:record_bits])
+        last = entry[weight_bits + target_bits]
+        m.d.comb += [
+            lasts.eq(
+                Cat(
+                    self.data[number * record_bits + weight_bits + target_bits] & (place <= number)
+                    for number in range(records)
+                )
+            ),
+            self.weight.eq(entry),
+            self.target.eq(entry[weight_bits:]),
+        ]
+        # Where the group begins, when the last of the groups before it ends in this word.
+        found, after = Signal(), Signal(range(records + 1))
+        total: object = Const(0, 1)
+        for number in range(records):
+            count = Signal(range(records + 1), name=f"ended{number}")
+            m.d.comb += count.eq(total + lasts[number])
+            total = count
+            with m.If(lasts[number] & (count == skip)):
+                m.d.comb += [found.eq(1), after.eq(number + 1)]
+
+        onward = Signal()  # to the next word
+        next_at = Signal(POOL_ADDR_BITS)
+        m.d.comb += next_at.eq(at + onward)
+
+        with m.FSM(name="row"):
+            with m.State("HEADER"):
+                m.d.sync += part.eq(0)
+                with m.If(self.active):
+                    m.d.comb += self.addr.eq(self.header)
+                    m.next = "MASK"
+            with m.State("MASK"):
+                # Every word of the header is taken as it comes; the next one's address is out in the same cycle.
+                ends = Signal()
+                m.d.comb += ends.eq(1)
+                where = headers[:32]
+                low = unit(1)[1]
+                with m.Switch(part):
+                    for number in range(words):
+                        with m.Case(number):
+                            if number == 0:
+                                m.d.sync += [
+                                    at.eq(self.record_base + where[6:20]),
+                                    place.eq(where[:6]),
+                                    skip.eq(0),
+                                ]
+                            if unit(1)[0] == number and unit(2)[0] == number:  # both masks in this word
+                                m.d.comb += hit.eq(headers[32:][: min(slots, 64)].bit_select(self.delay, 1))
+                                m.d.sync += skip.eq(passed(0) + (passed(1) if slots > 32 else 0))
+                            elif unit(1)[0] == number:
+                                m.d.comb += hit.eq(~high & low[: min(slots, 32)].bit_select(self.delay[:5], 1))
+                                m.d.sync += skip.eq(passed(0))
+                                m.d.comb += ends.eq(~high)
+                            elif slots > 32 and unit(2)[0] == number:
+                                m.d.comb += hit.eq(unit(2)[1].bit_select(self.delay[:5], 1))
+                                m.d.sync += skip.eq(skip + passed(1))
+                            else:
+                                m.d.comb += ends.eq(0)
+                m.d.sync += part.eq(part + 1)
+                with m.If(~ends):
+                    m.d.comb += self.addr.eq(self.header + part + 1)
+                with m.Elif(hit):
+                    m.next = "FETCH"
+                with m.Else():
+                    m.d.comb += self.done.eq(1)
+                    m.next = "HEADER"
+            with m.State("FETCH"):
+                m.d.comb += self.addr.eq(at)
+                m.next = "RECORDS"
+            with m.State("RECORDS"):
+                m.d.comb += self.addr.eq(next_at)
+                m.d.sync += at.eq(next_at)
+                with m.If(skip != 0):
+                    with m.If(found):
+                        m.d.comb += onward.eq(after == records)
+                        m.d.sync += [skip.eq(0), place.eq(Mux(after == records, 0, after))]
+                    with m.Else():
+                        m.d.comb += onward.eq(1)
+                        m.d.sync += [skip.eq(skip - total), place.eq(0)]
+                with m.Else():
+                    m.d.comb += self.deliver.eq(1)
+                    with m.If(place == records - 1):
+                        m.d.comb += onward.eq(1)
+                        m.d.sync += place.eq(0)
+                    with m.Else():
+                        m.d.sync += place.eq(place + 1)
+                    with m.If(last):
+                        m.d.comb += self.done.eq(1)
+                        m.next = "HEADER"
+        return m

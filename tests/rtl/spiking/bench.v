@@ -1,0 +1,41 @@
+// Feeds the bytes of in.hex to a spiking engine and writes what comes back to out.hex; both sides pause at random.
+module bench;
+  reg clk = 0, rst = 1;
+  reg [7:0] bytes [0:`COUNT-1];
+  reg [31:0] lfsr = 32'h1234567;
+  integer sent = 0, got = 0, file;
+  reg i_valid = 0, o_ready = 0;
+  wire i_ready, o_valid;
+  wire [7:0] o_payload;
+  reg [63:0] cycle = 0;
+  top dut (.clk(clk), .rst(rst), .reset(1'b0), .i__valid(i_valid), .i__ready(i_ready), .i__payload(bytes[sent]),
+           .o__valid(o_valid), .o__ready(o_ready), .o__payload(o_payload));
+  initial begin
+    $readmemh("in.hex", bytes);
+    file = $fopen("out.hex");
+  end
+  always #5 clk = ~clk;
+  always @(posedge clk) begin
+    cycle <= cycle + 1;
+    rst <= cycle < 4;
+    lfsr <= (lfsr >> 1) ^ (lfsr[0] ? 32'h80200003 : 0);
+    if (!rst) begin
+      if (i_valid && i_ready) sent <= sent + 1;
+      i_valid <= (sent + (i_valid && i_ready) < `COUNT) && ((i_valid && !i_ready) || lfsr[1:0] != 0);
+      o_ready <= lfsr[3:2] != 0;
+      if (o_valid && o_ready) begin
+        $fwrite(file, "%02x\n", o_payload);
+        got <= got + 1;
+        if (got + 1 == `ANSWERS) begin
+          $fclose(file);
+          $finish;
+        end
+      end
+    end
+    if (cycle == `LIMIT) begin
+      $display("no answer: sent %0d of %0d, got %0d of %0d", sent, `COUNT, got, `ANSWERS);
+      $fclose(file);
+      $finish;
+    end
+  end
+endmodule

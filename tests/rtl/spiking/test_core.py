@@ -1,0 +1,204 @@
+"""The core against the model of its contract: bytes in, bytes out, cycle counts included."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.compiler.spiking.isa import MUL_BITS, STATE_OPS, Instruction, Op, Step, assemble, encode_command
+
+STATES, RASTER, DENSE, HEADERS, RECORDS = range(5)
+
+
+def config_of(lanes: int, slots: int, **other: Any) -> CoreConfig:
+    values = {"neurons": 64, "inputs": 32, "pool_words": 1024, "program_words": 256, "event_depth": 1024} | other
+    return CoreConfig("custom", lanes=lanes, slots=slots, **values)
+
+
+def random_microcode(rng: random.Random, length: int, stride: int) -> list[int]:
+    """Instructions of every kind; every population reads and writes state and may spike."""
+    out = []
+    for _ in range(length):
+        op = rng.choice(list(Op))
+        imm = 0
+        if op in STATE_OPS:
+            imm = rng.randrange(stride)
+        elif op is Op.MUL:
+            imm = rng.choice([rng.randrange(1 << MUL_BITS), 0, 65536, 65535])
+        elif op is Op.RND:
+            imm = rng.choice([0, 1, 2, 3, 4, 5])
+        elif op is Op.IMM:
+            imm = rng.choice([rng.randrange(-(1 << 23), 1 << 23), rng.randrange(-99, 99), 0])
+        out.append(Instruction(op, imm))
+    return assemble(out)
+
+
+def random_table(rng: random.Random, config: CoreConfig, sources: int, share: float) -> tuple[list[int], list[int]]:
+    """Row headers (32-bit units) and pool words of records, rows behind each other."""
+    units, entries = [], []
+    for _ in range(sources):
+        delays = [d for d in range(config.slots) if rng.random() < share]
+        mask = sum(1 << d for d in delays)
+        start = len(entries)
+        for _delay in delays:
+            count = rng.choice([1, 1, 2, 5])
+            for n in range(count):
+                weight = rng.randrange(1 << config.weight_bits)
+                target = rng.randrange(config.neurons)
+                entries.append(
+                    weight
+                    | target << config.weight_bits
+                    | (n == count - 1) << config.weight_bits + config.target_bits
+                    | (rng.getrandbits(8) << config.weight_bits + config.target_bits + 1)
+                    * (config.learning == "reward")
+                )
+        where = start % config.records | start // config.records << 6 | len(entries) - start << 20
+        units += [where, mask & 0xFFFFFFFF, mask >> 32, rng.getrandbits(32)]
+    words = []
+    for at in range(0, len(entries), config.records):
+        word = sum(e << config.record_bits * n for n, e in enumerate(entries[at : at + config.records]))
+        words.append(word)
+    return units, words
+
+
+def split(word: int, lanes: int) -> list[int]:
+    return [word >> 32 * lane & 0xFFFFFFFF for lane in range(lanes)]
+
+
+def random_session(session: Callable[..., Any], config: CoreConfig, seed: int, *, sparse: bool = True) -> Any:
+    """Random memories and a step program with every command; two runs, spikes from the host and from a raster."""
+    rng = random.Random(seed)
+    s = session(config)
+    lanes, words = config.lanes, config.neurons // 16
+    s.zero()
+    free = 0
+
+    def place(content: list[list[int]]) -> int:
+        nonlocal free
+        base, free = free, free + len(content)
+        assert free <= config.pool_words
+        s.load_pool(base, content)
+        return base
+
+    def noise(count: int, bits: int = 32) -> list[list[int]]:
+        return [[rng.getrandbits(bits) for _ in range(lanes)] for _ in range(count)]
+
+    # Populations over all neurons, the last group partly used.
+    populations = []
+    first = 0
+    while first < words:
+        size = rng.randint(1, min(3, words - first))
+        neurons = 16 * size - rng.choice([0, 1, 5, 13])
+        stride = rng.randint(1, 4)
+        groups = -(-neurons // lanes)
+        small = [[v & 0xFFFF for v in w] for w in noise(groups * stride)]
+        populations.append((16 * first, neurons, stride, place(rng.choice([small, noise(groups * stride)]))))
+        first += size
+    used = free
+
+    program: list[int] = []
+    commands: list[tuple[Step, dict[str, int]]] = []
+    steps = 5
+    raster_words = -(-config.inputs // 16 // (2 * lanes)) + -(-words // (2 * lanes))
+    raster = place([[v & rng.getrandbits(32) for v in w] for w in noise(steps * raster_words)])
+    commands.append((Step.INPUTS, {"first_word": words, "words": config.inputs // 16, "raster_base": raster}))
+    commands.append((Step.INPUTS, {"first_word": 0, "words": words, "raster_base": raster}))
+
+    def deliver() -> None:
+        first_word = rng.randrange(config.sources // 16)
+        count = rng.randint(1, min(3, config.sources // 16 - first_word))
+        if sparse and rng.random() < 0.6:
+            units, records = random_table(rng, config, 16 * count, min(0.7, 4 / config.slots))
+            units += [0] * (-len(units) % lanes)
+            base = place([units[n : n + lanes] for n in range(0, len(units), lanes)])
+            table = place([split(w, lanes) for w in records])
+            delays = rng.getrandbits(config.slots) & rng.getrandbits(config.slots)
+            fields = {"delays_low": delays & 0xFFFFFFFF, "delays_high": delays >> 32}
+            fields |= {"header_base": base, "record_base": table}
+            commands.append((Step.SPARSE, {"first_word": first_word, "words": count, **fields}))
+        else:
+            target = rng.randrange(config.neurons // config.fields) * config.fields
+            row = rng.randint(1, max(1, min(3, (config.neurons - target) // config.fields)))
+            base = place(noise(16 * count * row))
+            fields = {"base": base, "row_words": row, "delay": rng.randrange(config.slots), "target": target}
+            fields["shift8"] = rng.randrange(2)
+            commands.append((Step.DENSE, {"first_word": first_word, "words": count, **fields}))
+
+    deliver()
+    scans = []
+    for base_neuron, neurons, stride, base in populations:
+        fields = {
+            "first_group": base_neuron // lanes,
+            "groups": -(-neurons // lanes),
+            "state_base": base,
+            "stride": stride,
+        }
+        fields |= {"watch": rng.randrange(2), "reset_best": rng.randrange(2), "neurons": neurons}
+        scans.append(fields)
+        commands.append((Step.SCAN, fields))
+        deliver()
+    deliver()
+    at = sum(len(encode_command(step, {})) for step, _ in commands) + 4
+    codes: list[int] = []
+    for fields in scans:
+        fields["pc"] = at + len(codes)
+        # begins with something that makes spikes likely
+        code = random_microcode(rng, rng.randint(3, 24), fields["stride"])
+        lead = [
+            Instruction(Op.ACC),
+            Instruction(Op.LDB, 0),
+            Instruction(Op.ADD),
+            Instruction(Op.IMM, 0),
+            Instruction(Op.CGT),
+        ]
+        tail = [Instruction(rng.choice([Op.KF, Op.NOP, Op.FOK])), Instruction(Op.KF)]
+        codes += [word & ~(1 << 31) for word in assemble([*lead, Instruction(Op.KF), Instruction(Op.NOP)])]
+        codes += [word & ~(1 << 31) for word in code] + assemble([Instruction(Op.NOP), *tail])
+    for step, fields in commands:
+        program += encode_command(step, fields)
+    program += encode_command(Step.END, {}) + codes
+    s.load_program(program)
+
+    s.inject([rng.randrange(config.sources) for _ in range(9)])
+    s.go(1)
+    s.status()
+    for _ in range(3):
+        s.inject([rng.randrange(config.sources) for _ in range(rng.randrange(20))])
+        s.go(1, restart=False)
+        s.wait()
+        s.drain(len(s.model.events))
+    s.go(steps, raster=True, restart=False)
+    s.status()
+    s.drain(len(s.model.events) + 1)
+    s.read_hist()
+    s.read_pool(0, used)
+    # What the accumulators hold shows in a scan of all neurons.
+    groups = config.neurons // lanes
+    dump = [
+        *encode_command(Step.SCAN, {"pc": 8, "neurons": config.neurons, "groups": groups, "stride": 1, "state_base": 0})
+    ]
+    s.load_program([*dump, *encode_command(Step.END, {}), *assemble([Instruction(Op.ACC), Instruction(Op.STA, 0)])])
+    s.go(1, restart=False)
+    s.status()
+    s.read_pool(0, groups)
+    return s
+
+
+CONFIGS = {
+    "two lanes": config_of(2, 2),
+    "one lane": config_of(1, 64, state_bits=20),
+    "four lanes": config_of(4, 16, state_bits=32, learning="reward"),
+    "sixteen lanes": config_of(16, 64, neurons=128, learning="reward"),
+    "eight lanes": config_of(8, 4, state_bits=16, neurons=128),
+    "wide weights": config_of(2, 64, weight_bits=16, neurons=48),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_programs_icarus(name, session, simulate, require_tool):
+    require_tool("iverilog")
+    for seed in range(2):
+        simulate(random_session(session, CONFIGS[name], seed))
