@@ -21,7 +21,7 @@ def test_models_that_are_none(cli, tmp_path: Path) -> None:
     refused(cli("inspect", "absent.nloom", "-q"), 2, "absent.nloom cannot be read: No such file")
     refused(cli("compile", "absent.onnx", "-q"), 2, "absent.onnx cannot be read: No such file")
     (tmp_path / "model.pt").write_bytes(b"x")
-    refused(cli("compile", "model.pt", "-q"), 2, "must end in .onnx; export the network")
+    refused(cli("compile", "model.pt", "-q"), 2, "must end in .onnx or .nir or", "export the network to one of these")
     (tmp_path / "text.onnx").write_text("hello")
     refused(cli("compile", "text.onnx", "-q"), 2, "text.onnx")
     (tmp_path / "text.nloom").write_text("hello")
