@@ -147,7 +147,8 @@ class _Reader:
             with np.load(self.folder / name, allow_pickle=False) as data:
                 return {key: data[key] for key in data.files}
         except (OSError, ValueError) as e:
-            raise InputError(f"arrays {name!r} must be an .npz of numbers that can be read: {e}") from e
+            why = getattr(e, "strerror", None) or e
+            raise InputError(f"arrays {name!r} must be an .npz of numbers that can be read: {why}") from e
 
     def number(self, what: str, value: Any) -> Any:
         """A number, a list of numbers, or a named array."""
@@ -271,7 +272,9 @@ def need_keys(what: str, data: Any, known: Iterable[str]) -> Mapping[str, Any]:
     known = tuple(known)
     for key in need_map(what, data):
         if key not in known:
-            raise InputError(f"key of {what} must be one of {', '.join(known)}, not {key!r}{_nearest(key, known)}")
+            close = difflib.get_close_matches(str(key), known, 1)
+            rule = f"a known one such as {close[0]!r}" if close else f"one of {', '.join(known)}"
+            raise InputError(f"key of {what} must be {rule}, not {key!r}")
     return need_map(what, data)
 
 
