@@ -89,7 +89,7 @@ def read_nir(source: str | os.PathLike[str] | Any) -> NirGraph:
     if isinstance(source, (str, os.PathLike)):
         content, records = _read_file(os.fspath(source))
     elif callable(getattr(source, "to_dict", None)):
-        content, records = source.to_dict(), {}
+        content, records = _of_object(source), {}
     else:
         raise InputError(f"source must be a .nir file or a nir.NIRGraph, not {type(source).__name__}")
     graph = NirGraph({}, [], records)
@@ -98,6 +98,14 @@ def read_nir(source: str | os.PathLike[str] | Any) -> NirGraph:
     _open(content, "", graph)
     _complete(graph)
     return graph
+
+
+def _of_object(item: Any) -> Mapping[str, Any]:
+    """A live node or graph in the form that files have; a type that NIR does not know keeps its name alone."""
+    kind = type(item).__name__
+    if kind == "NIRGraph":
+        return {"type": kind, "nodes": {k: _of_object(n) for k, n in item.nodes.items()}, "edges": item.edges}
+    return item.to_dict() if kind in FIELDS else {"type": kind}
 
 
 def _read_file(path: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
