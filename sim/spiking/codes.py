@@ -46,7 +46,7 @@ SCRATCH = 12
     SET_WEIGHTS,
     TABLE,
     FILL,
-    LIF_PLAIN,
+    LIF_32,
     ALPHA,
 ) = range(31)
 
@@ -55,6 +55,9 @@ ADD, SUB, MUL, MAX, MIN, GE, GT, EQ, AND, OR, XOR = range(11)
 
 FLOOR, HALF_UP, TOWARD_ZERO, HALF_EVEN, STOCHASTIC = range(5)
 """Roundings."""
+
+NARROW_STATE = 30
+"""Widest state for which sums of two fit 32 bits."""
 
 NONE = -1
 """An absent operand."""

@@ -209,7 +209,17 @@ def lif(c: Compiler, node: Node) -> None:
         rounding=ROUNDINGS[a.get("rounding", "floor")],
         tested=int(a.get("record", "stored") == "tested"),
     )
-    c.emit(*_row(neurons.LIF_COLUMNS, codes.LIF, given))
+    c.emit(*_row(neurons.LIF_COLUMNS, codes.LIF_32 if _is_narrow(given, t.width) else codes.LIF, given))
+
+
+def _is_narrow(given: dict[str, int], width: int) -> bool:
+    """Whether the 32-bit kernel has the options and finds everything in int32."""
+    refs = [given[k] for k in _NARROW if given.get(k, codes.NONE) >= 0]
+    plain = given["mode"] == neurons.IMMEDIATE and not given["wta"] and "recorded" not in given
+    return plain and width <= codes.NARROW_STATE and all(ref & 3 == WORDS for ref in refs)
+
+
+_NARROW = "current v i r a v_out i_out r_out a_out threshold bias drive".split()
 
 
 def _counting(attrs: dict[str, Any]) -> int:

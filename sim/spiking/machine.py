@@ -31,9 +31,10 @@ from .blocks import (
 )
 from .events import deliver_any, dense_rows, reset_ring, scan, slot
 from .learning import decide, lfsr, stdp, trace
+from .narrow import lif32
 from .neurons import alpha, izhikevich, lif
 
-KERNELS = ("codes", "blocks", "events", "neurons", "learning", "machine")
+KERNELS = ("codes", "blocks", "events", "neurons", "narrow", "learning", "machine")
 
 
 def _digest() -> str:
@@ -59,6 +60,7 @@ def _make(digest: str) -> Callable[..., Any]:
             return first, 0
         b, m, x = mem
         w1, w2, w4 = weights
+        scr32 = scr.view(np.int32)
         bits, numbers = feed
         dense, events = out
         found = 0
@@ -73,6 +75,8 @@ def _make(digest: str) -> Callable[..., Any]:
                     deliver_any(row, mem, w1, w2, w4, rings, cnt, ev, idx, now)
                 elif op == codes.LIF:
                     lif(mem, scr, row)
+                elif op == codes.LIF_32:
+                    lif32(b, m, scr32, row)
                 elif op == codes.SCAN:
                     scan(words, row[2], row[3], rings, cnt, ev, row[1], now)
                 elif op == codes.SCAN_INPUT:
