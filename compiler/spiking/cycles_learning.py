@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .core import CoreConfig
+from .core import SPIKE_WORD, CoreConfig
 
 START, DONE = 1, 1
-BEATS, DRAIN = 4, 2
-"""Cycles that a phase of the rule takes on a row word, and until the last result."""
+DRAIN = 4
+"""Cycles from the last field that goes under the rule's lanes to its result."""
 
 FAST_STAGES = 4
 DIVISION = 20
@@ -43,9 +43,14 @@ def fast_rule(fields: Mapping[str, int]) -> bool:
     return not slow and (get("rounding", 0) != 2 or get("f", 0) == 0)
 
 
-def _rule_cycles(eligible: bool, dep: bool, pot: bool, reward: int) -> int:
+def rule_beats(config: CoreConfig) -> int:
+    """Cycles of one phase of the rule on a row word or record."""
+    return 8 if config.fields == 8 else 4
+
+
+def _rule_cycles(beats: int, eligible: bool, dep: bool, pot: bool, reward: int) -> int:
     phases = dep + pot + (eligible + (reward != 0) if eligible else 0)
-    return BEATS * phases + DRAIN
+    return beats * phases + DRAIN
 
 
 def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look, *, fast: bool = False) -> int:
@@ -55,6 +60,7 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
         return START + DONE
     per, lanes = config.fields, config.lanes
     groups = -(-sources // lanes)
+    beats = rule_beats(config)
     blocks = -(-targets // per)
     if fast and fast_rule(fields):
         return START + blocks * (per // lanes + groups + sources) + FAST_STAGES + DONE
@@ -64,32 +70,29 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
     total = START + DONE
     for block in range(blocks):
         span = slice(block * per, min(targets, (block + 1) * per))
-        any_y, any_post = any(look.y[span]), any(look.post[span])
-        total += per // lanes + 2 * groups
+        any_post = any(look.post[span])
+        total += max(1, per // SPIKE_WORD) + 2 * groups
         for j in range(sources):
-            dep, pot = bool(look.pre[j]) and any_y, bool(look.x[j]) and any_post
+            dep, pot = bool(look.pre[j]), bool(look.x[j]) and any_post
             if eligible:
                 total += 3
                 if dep or pot or (j, block) in excited:
-                    total += enables + _rule_cycles(True, dep, pot, look.reward) + 1 + (look.reward != 0)
+                    total += enables + _rule_cycles(beats, True, dep, pot, look.reward) + 1 + (look.reward != 0)
             elif dep or pot:
-                total += 3 + enables + _rule_cycles(False, dep, pot, 0)
+                total += 3 + enables + _rule_cycles(beats, False, dep, pot, 0)
             else:
                 total += 1
     return total
 
 
 def _row_cycles(config: CoreConfig, start: int, records: Sequence[int]) -> int:
-    """Cycles of a row's records and words; ``records``: cycles that the rule takes on each, 0 where it is passed over."""
-    per = config.records
+    """Cycles of a row's records; ``records``: cycles that the rule takes on each, 0 where it is passed over."""
     total = 0
-    for word in range(start // per, (start + len(records) - 1) // per + 1):
-        first = max(start, word * per)
-        last = min(start + len(records), (word + 1) * per)
-        mine = records[first - start : last - start]
-        total += 2 + first % per + sum(2 if not rule else 5 + rule for rule in mine)
-        if any(mine):
-            total += 1 + (word + 1) * per - last
+    fetch = True
+    for place, rule in enumerate(records, start):
+        fetch = fetch or place % config.records == 0
+        total += fetch + 3 + (rule + 1 if rule else 0)
+        fetch = rule != 0
     return total
 
 
@@ -99,6 +102,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
     if not sources or not fields.get("targets", 0):
         return START + DONE
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
+    beats = rule_beats(config)
     multiply = config.target_bits if fields.get("rounding", 0) == 2 else 0
     divide = 0 if config.records & config.records - 1 == 0 else DIVISION
     total = START + DONE + 2 * -(-sources // config.lanes)
@@ -115,7 +119,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
         for i in targets:
             pot = x and bool(look.post[i])
             busy = dep or pot or (eligible and look.eligibility.get((j, i), 0) != 0)
-            records.append(multiply + _rule_cycles(eligible, dep, pot, look.reward) if busy else 0)
+            records.append(multiply + _rule_cycles(beats, eligible, dep, pot, look.reward) if busy else 0)
         total += divide + _row_cycles(config, start, records)
     return total
 

@@ -57,7 +57,7 @@ class Decide(wiring.Component):
         pages = self.pool.data_r
         count = pages.word_select(number[:lane_bits], 32)[:bits] if lanes > 1 else pages[:bits]
 
-        last_lane = number[:lane_bits].all()
+        last_lane = number % lanes == lanes - 1
         last = left == 1
 
         def rewind() -> None:

@@ -11,8 +11,9 @@ from neuroloom.compiler.spiking.isa import Step
 from .learn_dense import DenseWalk
 from .learn_fast import FastWalk, PoolWritePort, check_fast
 from .learn_rule import TRACE_BITS, Rule
-from .learn_sources import Sources
+from .learn_sources import Access, Sources
 from .learn_sparse import SparseWalk
+from .learn_targets import Targets
 from .ports import learn_members
 
 
@@ -52,13 +53,16 @@ class Learn(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rule, sources = self._rule, Sources(self._config)
+        rule, sources, access = self._rule, Sources(self._config), Access()
         rule.build(m, self)
         sources.build(m)
-        m.d.comb += rule.x.eq(sources.x[:TRACE_BITS])
-        dense = DenseWalk(self._config, self, rule, sources)
-        sparse = SparseWalk(self._config, self, rule, sources)
-        fast = FastWalk(self._config, self, rule, sources, dense) if self._fast else None
+        access.build(m, self)
+        m.d.comb += [rule.x.eq(sources.x[:TRACE_BITS]), rule.alone.eq(self.sparse)]
+        targets = Targets(self._config, self, rule, access)
+        targets.build(m)
+        parts = self, rule, sources, targets, access
+        fast = FastWalk(self._config, *parts) if self._fast else None
+        dense, sparse = DenseWalk(self._config, *parts, fast), SparseWalk(self._config, *parts)
         dense.build(m)
         if fast:
             fast.build(m)
@@ -66,24 +70,24 @@ class Learn(wiring.Component):
             with m.State("IDLE"):
                 with m.If(self.start):
                     sources.rewind(m, self, rule)
+                    targets.rewind(m)
                     m.d.sync += sources.offset.eq(0)
-                    dense.rewind(m)
                     with m.If((self.sources == 0) | (self.targets == 0)):
                         m.next = "DONE"
                     with m.Elif(self.sparse):
                         m.next = "ASK"
                     with m.Else():
-                        m.next = "TARGETS"
+                        dense.begin(m)
             with m.State("ASK"):
-                sources.ask(m, self)
+                sources.ask(m, self, access)
                 m.next = "TAKE"
             with m.State("TAKE"):
                 sources.take(m, self)
-                dense.limit(m)
+                targets.limit(m)
                 m.next = "ROW"
                 with m.If(self.sparse):
                     m.next = "HEADER"
-            dense.states(m, fast)
+            dense.states(m)
             if fast:
                 fast.states(m)
             sparse.states(m)

@@ -11,12 +11,12 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 
 from .learn_rule import TRACE_BITS, Rule
+from .learn_sources import Access, Sources
+from .learn_targets import Targets
 from .ports import POOL_ADDR_BITS
 
 if TYPE_CHECKING:
     from .learn import Learn
-    from .learn_dense import DenseWalk
-    from .learn_sources import Sources
 
 STAGES = 4
 """Cycles from the address of a row word to its write: memory, depression, potentiation, write."""
@@ -46,13 +46,16 @@ class FastWalk:
     sources' traces are there just in time for the row behind them.
     """
 
-    def __init__(self, config: CoreConfig, unit: Learn, rule: Rule, sources: Sources, dense: DenseWalk) -> None:
-        self.config, self.unit, self.rule, self.sources, self.dense = config, unit, rule, sources, dense
+    def __init__(
+        self, config: CoreConfig, unit: Learn, rule: Rule, sources: Sources, targets: Targets, access: Access
+    ) -> None:
+        self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
+        self.targets, self.access = targets, access
         self.width = config.weight_bits
         self.delta_bits = config.weight_bits + 1
         self.chosen = Signal()
-        self.row = Signal()
-        self.source_group = Signal()
+        self.row, self.source_group = Signal(), Signal()
+        self.target_group, self.target_spikes = Signal(), Signal()
 
     def _amount(self, trace: Value, of_source: Value) -> Value:
         """Δ of a trace, cut to what can matter."""
@@ -66,19 +69,17 @@ class FastWalk:
 
     def build(self, m: Module) -> None:
         """Add the pipeline."""
-        unit, config, dense = self.unit, self.config, self.dense
+        unit, config = self.unit, self.config
         lanes, fields, width, bits = config.lanes, config.fields, self.width, self.delta_bits
         rewarded = self.rule.rewarded
         m.d.comb += self.chosen.eq(
             ~unit.soft & ~unit.enables & ~(unit.eligible if rewarded else 0) & ((unit.rounding != 2) | (unit.f == 0))
         )
         # What was asked for in this cycle, and in the cycles before.
-        target = Signal()
-        m.d.comb += target.eq(dense.asked & self.chosen)
-        kinds = {"row": self.row, "source": self.source_group, "target": target}
+        kinds = {"row": self.row, "source": self.source_group, "target": self.target_group}
         first_of_word = Signal()
         m.d.comb += first_of_word.eq(self.source_group & (self.sources.number == 0))
-        kinds |= {"spikes": first_of_word, "fired": dense.asked_spikes & self.chosen}
+        kinds |= {"spikes": first_of_word, "fired": self.target_spikes}
         at: list[dict[str, Signal]] = [kinds]
         for stage in range(1, STAGES + 1):
             late = {name: Signal(name=f"{name}_{stage}") for name in kinds}
@@ -89,9 +90,6 @@ class FastWalk:
             later = Signal(POOL_ADDR_BITS, name=f"address_{stage}", reset_less=True)
             m.d.sync += later.eq(address)
             address = later
-        group = Signal.like(dense.group)
-        group_late = Signal.like(dense.group)
-        m.d.sync += [group.eq(dense.group), group_late.eq(group)]
 
         word = Signal(config.word_bits, reset_less=True)
         seen = Signal(SPIKE_WORD, reset_less=True)
@@ -114,7 +112,7 @@ class FastWalk:
         with m.Elif(at[2]["row"]):
             m.d.sync += spikes.eq(spikes.rotate_right(1))
         with m.If(at[2]["target"]):
-            m.d.sync += [depressions.eq(Cat(depressions[lanes * bits :], *amounts)), valid.eq(dense.valid)]
+            m.d.sync += [depressions.eq(Cat(depressions[lanes * bits :], *amounts)), valid.eq(self.targets.valid)]
         with m.If(at[2]["fired"]):
             m.d.sync += fired.eq(Cat(fired[SPIKE_WORD:], seen))
         for field in range(fields):
@@ -141,20 +139,34 @@ class FastWalk:
 
     def states(self, m: Module) -> None:
         """The states of the command, inside :class:`Learn`'s state machine."""
-        unit, sources, dense = self.unit, self.sources, self.dense
+        unit, sources, targets = self.unit, self.sources, self.targets
         drain = Signal(range(STAGES))
+        group = Signal(range(targets.groups))
+        with m.State("FAST_TARGETS"):
+            sources.rewind(m, unit, self.rule)
+            self.access.read(m, unit.y_base, targets.y_offset)
+            targets.next_group(m)
+            m.d.comb += self.target_group.eq(1)
+            with m.If(group < targets.words):
+                targets.ask_spikes(m)
+                m.d.comb += self.target_spikes.eq(1)
+            m.d.sync += [sources.offset.eq(targets.column), group.eq(group + 1)]
+            with m.If(group == targets.groups - 1):
+                m.next = "FAST_ASK"
         with m.State("FAST_ASK"):
-            sources.ask(m, unit)
+            sources.ask(m, unit, self.access)
             m.d.comb += self.source_group.eq(1)
             m.next = "FAST_ROW"
         with m.State("FAST_ROW"):
-            m.d.comb += [unit.pool.addr.eq(unit.base + sources.offset), self.row.eq(1)]
+            self.access.read(m, unit.base, sources.offset)
+            m.d.comb += self.row.eq(1)
             sources.advance(m, self.rule, unit.row_words)
             with m.If(sources.last_of_group):
                 m.next = "FAST_ASK"
             with m.If(sources.last):
-                dense.next_block(m)
-                with m.If(dense.left <= self.config.fields):
+                targets.next_block(m)
+                m.next = "FAST_TARGETS"
+                with m.If(targets.last):
                     m.next = "FAST_DRAIN"
         with m.State("FAST_DRAIN"):
             m.d.sync += drain.eq(drain + 1)

@@ -13,15 +13,23 @@ from neuroloom.compiler.spiking.core import CoreConfig
 
 from .random import TARGET_STEP, scramble, source_part
 
-BEATS = 4
-"""Cycles in which a row word passes under the lanes once: there are F / 4 lanes. The pipeline behind them has three
-stages, so that a field is written before it comes by again."""
+LEAST_BEATS = 4
+"""Least cycles in which a row word passes under the lanes once: the pipeline behind them has three stages, so that a
+field is written before it comes by again."""
 
-DRAIN = 2
-"""Cycles from the last field that enters the pipeline to its result."""
+DRAIN = 4
+"""Cycles from the address of the last field's trace to its result: memory, trace, product, change."""
+
+PASSED = 2
+"""Beats that the row word has turned too far when its last field is written."""
 
 TRACE_BITS = 16
 ELIGIBILITY_BITS = 8
+
+
+def beats_of(config: CoreConfig) -> int:
+    """Cycles in which a row word passes under the lanes once; small cores have one lane."""
+    return 8 if config.fields == 8 else LEAST_BEATS
 
 
 def saturate(value: Value, bits: int) -> Value:
@@ -33,13 +41,23 @@ def saturate(value: Value, bits: int) -> Value:
     return Mux(top.all() | ~top.any(), value[:bits], Cat((~sign).replicate(bits - 1), sign)).as_signed()
 
 
+def check_learning(config: CoreConfig) -> None:
+    """Raise InputError when the configuration has no learning, or too few weights in a pool word for it."""
+    if config.fields % LEAST_BEATS or config.learning == "none":
+        raise InputError(
+            f"a core that learns must have at least {LEAST_BEATS} weights in a pool word, not {config.fields}; "
+            "give it more lanes"
+        )
+
+
 class Rule:
     """Registers and data path of the rule; a part of :class:`Learn`'s module, not a module of its own.
 
-    To use it: load ``word`` (and ``eligibility``), ``y``, ``fired`` and ``enabled``, hold ``x``, and write the phases
-    that are due to ``todo``, all at one clock edge or before. The lanes are busy for 4 cycles per phase and 2 more,
-    ``last`` marks the final one; then :meth:`result` and :meth:`result_eligibility` are the new fields, while ``y``,
-    ``fired`` and ``enabled`` are as they were.
+    To use it: load ``word`` (and ``eligibility``), ``fired`` and ``enabled``, hold ``x``, and write the phases
+    that are due to ``todo``, all at one clock edge or before. While ``asking``, put the address of the targets' traces on
+    the pool, the next one after a cycle with ``asked_group``. The lanes are busy for ``beats`` cycles per phase and
+    ``DRAIN`` more, ``last`` marks the final one; then :meth:`result` and :meth:`result_eligibility` are the new fields,
+    while ``fired`` and ``enabled`` are as they were.
 
     Attributes
     ----------
@@ -47,8 +65,10 @@ class Rule:
         Phases, in their order: decay, depression, potentiation, reward.
     word, eligibility : Signal(W)
         Rings of F fields.
-    y, fired, enabled : Signal(16 F), Signal(F), Signal(F)
-        Traces, spikes and enable bits of the targets.
+    fired, enabled : Signal(F), Signal(F)
+        Spikes and enable bits of the targets.
+    alone, alone_lane : Signal(1), Signal
+        Only field 0 is of interest, and its target is this lane of the pool word.
     x : Signal(16)
         Trace of the source.
     source_product, target_product : Signal(16)
@@ -56,61 +76,68 @@ class Rule:
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        if config.fields % BEATS or config.learning == "none":
-            raise InputError(
-                f"a core that learns must have at least {BEATS} weights in a pool word, not {config.fields}; "
-                "give it more lanes"
-            )
+        check_learning(config)
         self.config = config
         self.rewarded = config.learning == "reward"
         self.width = config.weight_bits
-        self.lanes = config.fields // BEATS
+        self.beats = beats_of(config)
+        self.lanes = config.fields // self.beats
+        self.parts = config.lanes // self.lanes  # of a pool word of traces, each for the lanes of one beat
         self.todo = Signal(4)
-        self.running = Signal()
+        self.asking, self.asked_group = Signal(), Signal()
         self.last = Signal()
         self.word = Signal(config.word_bits, reset_less=True)
         self.eligibility = Signal(config.word_bits if self.rewarded else 0, reset_less=True)
-        self.y = Signal(TRACE_BITS * config.fields, reset_less=True)
         self.fired = Signal(config.fields, reset_less=True)
         self.enabled = Signal(config.fields, reset_less=True)
+        self.alone, self.alone_lane = Signal(), Signal((config.lanes - 1).bit_length())
         self.x = Signal(TRACE_BITS)
-        self.source_product = Signal(16)
-        self.target_product = Signal(16)
+        self.source_product = Signal(16, reset_less=True)
+        self.target_product = Signal(16, reset_less=True)
 
     def result(self) -> Value:
-        """The new row word. Words have turned 2 beats too far when the pipeline is empty."""
-        half = len(self.word) // 2
-        return Cat(self.word[half:], self.word[:half])
+        """The new row word."""
+        return self.word.rotate_left(PASSED * self.lanes * self.width)
 
     def result_eligibility(self) -> Value:
         """The new eligibilities, laid out like the row word."""
-        half = len(self.eligibility) // 2
-        return Cat(self.eligibility[half:], self.eligibility[:half])
+        return self.eligibility.rotate_left(PASSED * self.lanes * self.width)
 
     def build(self, m: Module, unit: Any) -> None:
         """Add the rings and lanes to ``m``; ``unit`` has the members of a learning command.
 
         Loads of the registers come later in the module, so that they win over the turning of the rings.
         """
-        beat = Signal(2)
-        now = Signal(4)  # the phase that enters, one-hot
-        enters = Signal()
-        phase_a, phase_c = Signal(4), Signal(4)
+        beats = Signal(range(self.beats)), Signal(range(self.beats)), Signal(range(self.beats))
+        asked, come, now, phase_a, phase_c = (Signal(4, name=f"phase_{n}") for n in range(5))  # one-hot or none
         m.d.comb += [
-            enters.eq(self.todo.any()),
-            now.eq(self.todo & -self.todo),
-            self.running.eq(enters | phase_a.any() | phase_c.any()),
-            self.last.eq(~enters & ~phase_a.any()),
+            asked.eq(self.todo & -self.todo),
+            self.asking.eq(asked[1]),
+            self.asked_group.eq(asked[1] & (beats[0] % self.parts == self.parts - 1)),
+            self.last.eq(~(self.todo | come | now | phase_a).any()),
         ]
-        m.d.sync += [phase_a.eq(now), phase_c.eq(phase_a)]
-        with m.If(enters):
-            m.d.sync += beat.eq(beat + 1)
-            with m.If(beat == BEATS - 1):
-                m.d.sync += self.todo.eq(self.todo & ~now)
-        self._shared(m, unit, now, beat)
-        self._rings(m, enters)
+        m.d.sync += [come.eq(asked), now.eq(come), phase_a.eq(now), phase_c.eq(phase_a)]
+        m.d.sync += [beats[1].eq(beats[0]), beats[2].eq(beats[1])]
+        with m.If(self.todo.any()):
+            m.d.sync += beats[0].eq(beats[0] + 1)
+            with m.If(beats[0] == self.beats - 1):
+                m.d.sync += self.todo.eq(self.todo & ~asked)
+        self._traces(m, unit, beats[1])
+        self._shared(m, unit, now, beats[2])
+        with m.If(now.any()):
+            m.d.sync += [ring.eq(ring.rotate_right(self.lanes)) for ring in (self.fired, self.enabled)]
         news = [self._lane(m, unit, lane, now, phase_a, phase_c) for lane in range(self.lanes)]
-        self._turn_words(m, news)
+        self._turn_words(m, news, (now | phase_a | phase_c).any())
+
+    def _traces(self, m: Module, unit: Any, beat: Signal) -> None:
+        """Take the traces of the beat from the pool word that has come."""
+        part = beat[: (self.parts - 1).bit_length()]
+        self._y = [Signal(TRACE_BITS, name=f"y{lane}", reset_less=True) for lane in range(self.lanes)]
+        for lane, y in enumerate(self._y):
+            place = Cat(Const(lane, (self.lanes - 1).bit_length()), part)
+            if lane == 0:
+                place = Mux(self.alone, self.alone_lane, place)
+            m.d.sync += y.eq(unit.pool.data_r.word_select(place, 32)[:TRACE_BITS])
 
     def _shared(self, m: Module, unit: Any, now: Signal, beat: Signal) -> None:
         """What all lanes have in common: the amount of the shift, the rounding, the random number's first half."""
@@ -129,39 +156,34 @@ class Rule:
             m.d.comb += plain.eq(now[0])
             with m.If(now[0]):
                 m.d.comb += amount.eq(8)
+        below = Signal(TRACE_BITS + self.width)  # the bits that the shift drops
+        m.d.comb += below.eq(Cat(wanted > bit for bit in range(len(below))))
         with m.If((unit.rounding == 1) & ~plain):
-            m.d.comb += half.eq(Cat(wanted == k + 1 for k in range(len(half))))
-            with m.If(wanted >= most):
-                m.d.comb += half[-1].eq(1)
+            m.d.comb += half.eq(below & ~Cat(below[1:], Const(0, 1)))
         with m.If((unit.rounding == 2) & ~plain):
-            m.d.comb += mask.eq(Cat(wanted > k for k in range(16)))
+            m.d.comb += mask.eq(below)
         self._source = Signal(16)
         m.d.comb += self._source.eq(source_part(Mux(dep, unit.lfsr[:16], unit.lfsr[16:]), self.source_product))
-        gone = Signal(16)
-        m.d.sync += gone.eq(Mux(now.any() & (beat != BEATS - 1), gone + (TARGET_STEP * self.lanes & 0xFFFF), 0))
-        self._target = Signal(16)
-        m.d.comb += self._target.eq(self.target_product + gone)
+        self._target = Signal(16, reset_less=True)
+        m.d.sync += self._target.eq(self.target_product)
+        with m.If(now.any() & (beat != self.beats - 1)):
+            m.d.sync += self._target.eq(self._target + (TARGET_STEP * self.lanes & 0xFFFF))
         self._amount_a = Signal.like(amount)
         m.d.sync += self._amount_a.eq(amount)
         self._potentiation = Signal(TRACE_BITS)
         m.d.comb += self._potentiation.eq(Mux(unit.window, Mux(self.x.any(), unit.pot, 0), self.x))
 
-    def _rings(self, m: Module, enters: Value) -> None:
-        lanes = self.lanes
-        with m.If(enters):
-            for ring, bits in ((self.y, TRACE_BITS), (self.fired, 1), (self.enabled, 1)):
-                m.d.sync += ring.eq(ring.rotate_right(lanes * bits))
-
-    def _turn_words(self, m: Module, news: list[tuple[Value, Value, Value]]) -> None:
-        """Turn the row word, with the new fields of the last stage at beat 2 put in their places at beat 1."""
+    def _turn_words(self, m: Module, news: list[tuple[Value, Value, Value]], turns: Value) -> None:
+        """Turn the row word, with the new fields of the last stage put in their places."""
         span = self.lanes * self.width
-        with m.If(self.running):
+        place = (self.beats - PASSED - 1) * span
+        with m.If(turns):
             m.d.sync += [
                 self.word.eq(self.word.rotate_right(span)),
                 self.eligibility.eq(self.eligibility.rotate_right(span)),
             ]
             for lane, (new, write_word, write_eligibility) in enumerate(news):
-                at = slice(span + lane * self.width, span + (lane + 1) * self.width)
+                at = slice(place + lane * self.width, place + (lane + 1) * self.width)
                 with m.If(write_word):
                     m.d.sync += self.word[at].eq(new)
                 if self.rewarded:
@@ -181,7 +203,7 @@ class Rule:
 
         # Stage 1: product of the amount and the distance, and the rounding.
         weight = field(self.word, 0)
-        y = self.y[lane * TRACE_BITS : (lane + 1) * TRACE_BITS]
+        y = self._y[lane]
         factor = Signal(TRACE_BITS, name=f"factor{lane}")
         times = Signal(width, name=f"times{lane}")
         negative = Signal(name=f"negative{lane}")
@@ -224,13 +246,13 @@ class Rule:
             shifted = Cat(shifted, Const(0, 1))
         m.d.sync += [change.eq(saturate(shifted, width + 2)), allowed_c.eq(allowed_a), negative_c.eq(negative_a)]
 
-        # Stage 3: to the field, which has come to beat 2.
-        base, bottom, top = field(self.word, 2), low, high
+        # Stage 3: to the field, which has turned on by two beats.
+        base, bottom, top = field(self.word, self.beats - PASSED), low, high
         into_e = Const(0)
         takes = phase_c[1]
         if self.rewarded:
             into_e = unit.eligible & ~phase_c[3]
-            base = Mux(phase_c[0], 0, Mux(into_e, field(self.eligibility, 2), base))
+            base = Mux(phase_c[0], 0, Mux(into_e, field(self.eligibility, self.beats - PASSED), base))
             edge = 1 << ELIGIBILITY_BITS - 1
             bottom, top = (
                 Mux(into_e, Const(-edge, signed(width)), low),

@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from .learn import Learn
 
 
+class Access:
+    """Addresses of the pool: a field of the command and an offset, added in one place; 0 where no state reads."""
+
+    def __init__(self) -> None:
+        self.base = Signal(POOL_ADDR_BITS)
+        self.offset = Signal(POOL_ADDR_BITS)
+
+    def build(self, m: Module, unit: Learn) -> None:
+        """Add the sum."""
+        m.d.comb += unit.pool.addr.eq(self.base + self.offset)
+
+    def read(self, m: Module, base: Value, offset: Value) -> None:
+        """Use this address in this state."""
+        m.d.comb += [self.base.eq(base), self.offset.eq(offset)]
+
+
 class Sources:
     """Walks over the sources of a projection: their traces and spikes, one source after the other.
 
@@ -27,7 +43,7 @@ class Sources:
         self.spikes = Signal(16, reset_less=True)
         self.number = Signal(4, reset_less=True)
         self.left = Signal(16, reset_less=True)
-        self.at = Signal(POOL_ADDR_BITS, reset_less=True)
+        self.x_offset = Signal(POOL_ADDR_BITS, reset_less=True)  # in the state block
         self.word = Signal(HIST_WORD_BITS, reset_less=True)
         self.offset = Signal(POOL_ADDR_BITS, reset_less=True)  # of the row, or of the header
         self.last = Signal()
@@ -35,27 +51,23 @@ class Sources:
 
     def build(self, m: Module) -> None:
         """Add what is said about the current source."""
-        group_bits = (self.lanes - 1).bit_length()
-        m.d.comb += [self.last.eq(self.left == 1), self.last_of_group.eq(self.number[:group_bits].all())]
+        m.d.comb += [self.last.eq(self.left == 1), self.last_of_group.eq(self.number % self.lanes == self.lanes - 1)]
 
     def rewind(self, m: Module, unit: Learn, rule: Rule) -> None:
         """Go back to the first source."""
         m.d.sync += [
             self.number.eq(0),
             self.left.eq(unit.sources),
-            self.at.eq(unit.x_base + unit.x_k),
+            self.x_offset.eq(unit.x_k),
             self.word.eq(unit.first_word),
             rule.source_product.eq(0),
         ]
 
-    def ask(self, m: Module, unit: Learn) -> None:
+    def ask(self, m: Module, unit: Learn, access: Access) -> None:
         """Read the traces of the next group, and its spike word when it is the first group of one."""
-        m.d.comb += [
-            unit.pool.addr.eq(self.at),
-            unit.hist.word.eq(self.word),
-            unit.hist.slot.eq(unit.slot),
-        ]
-        m.d.sync += self.at.eq(self.at + unit.x_stride)
+        access.read(m, unit.x_base, self.x_offset)
+        m.d.comb += [unit.hist.word.eq(self.word), unit.hist.slot.eq(unit.slot)]
+        m.d.sync += self.x_offset.eq(self.x_offset + unit.x_stride)
         with m.If(self.number == 0):
             m.d.sync += self.word.eq(self.word + 1)
 

@@ -1,0 +1,103 @@
+"""Where the targets of a projection are, block by block of F: their traces, their spikes, how many are left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amaranth.hdl import Cat, Module, Signal
+from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
+
+from .learn_rule import Rule
+from .learn_sources import Access
+from .ports import HIST_WORD_BITS, POOL_ADDR_BITS
+from .random import TARGET_STEP
+
+if TYPE_CHECKING:
+    from .learn import Learn
+
+
+class Targets:
+    """A block of targets: ``fields`` of them, in ``groups`` words of traces and ``words`` words of spikes.
+
+    ``y_offset`` is where the next traces are read, ``valid`` which fields are targets, ``left`` how many are from this block
+    on.
+    """
+
+    def __init__(self, config: CoreConfig, unit: Learn, rule: Rule, access: Access) -> None:
+        self.unit, self.rule, self.access = unit, rule, access
+        self.fields = config.fields
+        self.groups = config.fields // config.lanes
+        self.words = max(1, config.fields // SPIKE_WORD)
+        self.left = Signal(16, reset_less=True)
+        self.column = Signal(12, reset_less=True)
+        self.y_block = Signal(POOL_ADDR_BITS, reset_less=True)
+        self.y_offset = Signal(POOL_ADDR_BITS, reset_less=True)
+        self.word = Signal(HIST_WORD_BITS, reset_less=True)
+        self.valid = Signal(config.fields)
+        self.any_fired = Signal(reset_less=True)
+        self.last = Signal()
+        self._asked = Signal()
+
+    def build(self, m: Module) -> None:
+        """Take the spike words that come; say which fields are targets."""
+        rule, unit = self.rule, self.unit
+        come = Signal()
+        m.d.sync += come.eq(self._asked)
+        with m.If(come):
+            if self.fields >= SPIKE_WORD:
+                m.d.sync += rule.fired.eq(Cat(rule.fired[SPIKE_WORD:], unit.hist.data_r))
+            else:
+                m.d.sync += rule.fired.eq(unit.hist.data_r.word_select(self._part, self.fields))
+        m.d.comb += [
+            self.valid.eq(Cat(self.left > field for field in range(self.fields))),
+            self.last.eq(self.left <= self.fields),
+        ]
+        with m.If(rule.asked_group):
+            self.next_group(m)
+        with m.If(rule.asking):
+            self.access.read(m, unit.y_base, self.y_offset)
+
+    @property
+    def _part(self) -> Signal:
+        """Which part of a spike word has the block's targets."""
+        return self.column[: (SPIKE_WORD // self.fields - 1).bit_length()]
+
+    def rewind(self, m: Module) -> None:
+        """Go to the first block."""
+        unit = self.unit
+        m.d.sync += [
+            self.left.eq(unit.targets),
+            self.column.eq(0),
+            self.y_block.eq(unit.y_k),
+            self.y_offset.eq(unit.y_k),
+            self.word.eq(unit.target[4:]),
+            self.rule.target_product.eq(0),
+        ]
+
+    def ask_spikes(self, m: Module) -> None:
+        """Read the next spike word of this block."""
+        unit = self.unit
+        m.d.comb += [unit.hist.slot.eq(unit.slot), unit.hist.word.eq(self.word), self._asked.eq(1)]
+        if self.fields >= SPIKE_WORD:
+            m.d.sync += self.word.eq(self.word + 1)
+
+    def limit(self, m: Module) -> None:
+        """Forget the spikes of neurons past the target population; say whether one is left."""
+        kept = self.rule.fired & self.valid
+        m.d.sync += [self.rule.fired.eq(kept), self.any_fired.eq(kept.any())]
+
+    def next_group(self, m: Module) -> None:
+        """The traces at ``y_offset`` are read in this cycle; those of the next group come next."""
+        m.d.sync += self.y_offset.eq(self.y_offset + self.unit.y_stride)
+
+    def next_block(self, m: Module) -> None:
+        """Go to the next block; ``y_offset`` stays."""
+        m.d.sync += [
+            self.left.eq(self.left - self.fields),
+            self.column.eq(self.column + 1),
+            self.y_block.eq(self.y_block + self.unit.y_stride * self.groups),
+            self.rule.target_product.eq(self.rule.target_product + (TARGET_STEP * self.fields & 0xFFFF)),
+        ]
+        if self.fields < SPIKE_WORD:
+            with m.If(self._part.all()):
+                m.d.sync += self.word.eq(self.word + 1)
