@@ -49,14 +49,13 @@ def _sum(sign: float, swap: bool = False) -> Handler:
     def handler(trace: Trace, args: Any, kwargs: Any, outs: list[Any]) -> list[Any] | None:
         left, right = (args[1], args[0]) if swap else (args[0], args[1])
         scale = kwargs.get("alpha", 1)
-        parts = [_operand(trace, left, outs[0]), _operand(trace, right, outs[0])]
-        if any(p is None for p in parts):
+        first, other = _operand(trace, left, outs[0]), _operand(trace, right, outs[0])
+        if first is None or other is None:
             return None
         shape = tuple(outs[0].shape[1:])
-        second = (
-            Expr("scale", shape, (parts[1],), np.asarray(sign * scale, np.float64)) if sign * scale != 1 else parts[1]
-        )
-        return [Expr("sum", shape, (parts[0], second))]
+        factor = sign * scale
+        second = Expr("scale", shape, (other,), np.asarray(factor, np.float64)) if factor != 1 else other
+        return [Expr("sum", shape, (first, second))]
 
     return handler
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
-from neuroloom.compiler.frontends.spiking import maps, signal
+from neuroloom.compiler.frontends.spiking import maps, signal, unroll
 from neuroloom.compiler.frontends.spiking.assemble import Imported, SourceInput, assemble, make_exact
 from neuroloom.compiler.frontends.spiking.layers import Layer
 from neuroloom.compiler.frontends.spiking.lower import lower
+from neuroloom.compiler.frontends.spiking.signal import Signal
 from neuroloom.compiler.ir import Graph
 
 from .inputs import Places
@@ -130,7 +131,7 @@ class _Reader:
         extra = self._outputs(by_name)
         return [*layers, *self.pools, *extra]
 
-    def _layer(self, item: Neuron, drive: signal.Signal) -> Layer:
+    def _layer(self, item: Neuron, drive: Signal) -> Layer:
         kind = type(item.module).__name__
         return NEURONS[kind](item.module, item.name, drive, f"neuron {item.path!r} ({kind})")
 
@@ -175,7 +176,7 @@ class _Reader:
         if f"{layer.name}.{what}" not in self.shown:
             self.shown.append(f"{layer.name}.{what}")
 
-    def signal(self, value: Expr, step: int, where: str) -> signal.Signal:
+    def signal(self, value: Expr, step: int, where: str) -> Signal:
         """An expression of call ``step`` as a sum of linear maps of spikes and inputs."""
         size = int(np.prod(value.shape, dtype=np.int64))
         if value.op == "constant":
@@ -183,7 +184,7 @@ class _Reader:
         if value.op == "input":
             name, index = value.data
             chosen = self.places.map(name, index, step, where)
-            return signal.Signal(value.shape, {(signal.INPUT, name): chosen}, np.zeros(size))
+            return Signal(value.shape, {(signal.INPUT, name): chosen}, np.zeros(size))
         if value.op in ("spikes", "membrane"):
             name, number = value.data
             kind = signal.SPIKES if value.op == "spikes" else signal.MEMBRANE
@@ -200,7 +201,7 @@ class _Reader:
         parts = [self.signal(a, step, where) for a in value.args]
         return self._apply(value, parts)
 
-    def _apply(self, value: Expr, parts: list[signal.Signal]) -> signal.Signal:
+    def _apply(self, value: Expr, parts: list[Signal]) -> Signal:
         where = value.label or value.op
         first = parts[0]
         if value.op == "sum":
@@ -228,7 +229,7 @@ class _Reader:
             return self._maxpool(value, first, pool_window(m.kernel_size, m.stride, m.padding, m.dilation, flat), where)
         return LAYERS[kind](value.data, first, where)
 
-    def _maxpool(self, value: Expr, x: signal.Signal, window: Any, where: str) -> signal.Signal:
+    def _maxpool(self, value: Expr, x: Signal, window: Any, where: str) -> Signal:
         """The maximum of spikes is their OR: neurons without memory that fire on any spike of their window."""
         spikes = all(kind in (signal.SPIKES, signal.INPUT) for kind, _ in x.terms) and x.plain
         if not spikes:
@@ -237,8 +238,6 @@ class _Reader:
             )
         flat = len(x.shape) == 2
         channels = (x.shape[0], 1, x.shape[1]) if flat else (x.shape[0], x.shape[1], x.shape[2])
-        from neuroloom.compiler.frontends.spiking import unroll
-
         linear, (out, high, wide) = unroll.pool(channels, window, where)
         drive = x.mapped(linear, (out, wide) if flat else (out, high, wide), where)
         for layer in self.pools:

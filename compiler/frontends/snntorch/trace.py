@@ -149,7 +149,7 @@ def _prepared(module: Any) -> Iterator[None]:
 @contextmanager
 def _wrapped(module: Any, trace: Trace) -> Iterator[None]:
     """Known modules note their calls while the trace runs."""
-    changed = []
+    changed: list[Any] = []
     try:
         for path, m in module.named_modules():
             make = _neuron if is_neuron(m) else _layer if is_layer(m) else None
