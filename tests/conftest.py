@@ -18,6 +18,7 @@ INSTALL = {
     "icebox": "apt-get install fpga-icestorm",
     "onnxruntime": "pip install 'neuroloom[oracle]'",
     "torch": "pip install torch==2.13.0",
+    "networkx": "pip install 'neuroloom[spiking]'",
     "nir": "pip install 'neuroloom[spiking]'",
     "snntorch": "pip install snntorch==1.0.0",
     "sklearn": "pip install 'neuroloom[train]'",

@@ -5,8 +5,8 @@ Each population gets one scale, S weight integers per unit, shared by everything
     weight = round(w·S)      threshold, bias, v_reset, ... = round(x·S·2**shift)      decay = round(65536·beta)
 
 S is chosen so that the largest weight (or learning bound) just fits the weight bits; a power of two when all weights
-are then exact. It is made smaller when the membrane would not fit the state bits: by what the weights can add up to,
-or by the peaks measured on data (``peaks``, see ``real.py``).
+are then exact and none is learnt. It is made smaller when the membrane would not fit the state bits: by what the
+weights can add up to, or by the peaks measured on data (``peaks``, see ``real.py``).
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ def _scale(
         fit = 4096 / room if room else 1.0
     fit = min(fit, most / 2**shift / room) if room else fit
     power = 2.0 ** math.floor(math.log2(fit))
-    exact = all((p.weight * power == np.rint(p.weight * power)).all() for p, _, _ in limits)
+    # Weights that will be learnt want the finest grid, not an exact start.
+    exact = all(p.plasticity is None and (p.weight * power == np.rint(p.weight * power)).all() for p, _, _ in limits)
     return (power if exact else fit), shift
 
 
@@ -256,6 +257,7 @@ def _lif(item: Population, net: Network) -> tuple[Neuron, dict[str, float]]:
         reset_mode=m.reset_mode,
         refractory=m.refractory,
         refractory_v=None if m.refractory_v is None else whole("refractory_v"),
+        integrates=m.integrates,
         adapt_decay=decay("adapt_decay", factor(m.adapt_decay, m.tau_adapt, net.dt)),
         adapt_step=whole("adapt_step"),
         adapt_persistent=m.adapt_persistent,

@@ -16,8 +16,8 @@ from .plasticity import REWARD_ONE, RSTDP, STDP, Learning, WindowSTDP
 TRACE_MAX = 65535
 STOCHASTIC_SHIFT = 16
 """Longest shift whose lost bits a synapse's random number can replace."""
-ELIGIBILITY_STEP = 32
-"""Eligibility integers that a closest pair leaves, of 127."""
+ELIGIBILITY_STEP = 64
+"""Most eligibility integers that a closest pair leaves, of 127; the least are half as many."""
 MAX_E_STEPS = 511
 """Longest eligibility time constant in steps that 8 bits of decay express (e_decay = 255 stands for 256..511)."""
 
@@ -90,7 +90,7 @@ def _pairs(
         if not (largest > 0 and rule.rate > 0):
             raise InputError(f"a_plus or a_minus, and rate, of projection {name!r} must be above 0")
         wanted = math.log2(REWARD_ONE * ELIGIBILITY_STEP / (largest * scale * rule.rate))
-        g = min(max(round(wanted), 0), _most_shift(rule.rounding))
+        g = min(max(math.floor(wanted), 0), _most_shift(rule.rounding))
         unit = 2**g * scale * rule.rate / REWARD_ONE
         if unit * largest > 127 or unit * largest < 1:
             raise InputError(
