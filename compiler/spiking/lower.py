@@ -280,6 +280,7 @@ class _Lowering:
             reset_mode=m.reset_mode if m.spiking else "immediate",
             refractory=m.refractory or None,
             refractory_v=m.refractory_v,
+            integrates=m.integrates or None,
             adapt_decay=m.adapt_decay,
             adapt_step=m.adapt_step if m.adapt_decay is not None else None,
             wta=m.wta or None,

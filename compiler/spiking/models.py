@@ -91,6 +91,8 @@ def _need_common(model: Neuron | RealNeuron) -> None:
     need_choice("recorded membrane", model.record_v, MEMBRANES)
     if model.refractory_v is not None and not model.refractory:
         raise InputError("refractory_v must go with a refractory of at least 1 step")
+    if model.integrates and (not model.refractory or model.refractory_v is not None):
+        raise InputError("integrates must go with a refractory of at least 1 step and without refractory_v")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +101,12 @@ class Neuron(Fields):
 
     ``threshold``, ``bias``, ``drive`` and ``v_init`` are integers or int arrays [n]; everything else is one per
     population. ``bias`` is part of the current (and passes an exponential synapse), ``drive`` goes straight to the
-    membrane. While refractory the membrane keeps its value, or is ``refractory_v``. ``record_v``: the membrane that
-    is shown is the one ``stored`` for the next step, or the one ``tested`` against the threshold. ``beta``,
-    ``alpha``, ``adapt_decay`` are factors per step with 16 fraction bits, 0..65536 = 0..1. ``alpha`` None: the
-    current is used directly (delta synapse). ``adapt_decay`` None: no adaptive threshold. ``spiking`` False: a leaky
-    integrator, which never spikes nor resets. ``adapt_persistent``: the adaptation lives on across samples
-    (homeostasis). Raises InputError on values outside these rules.
+    membrane. While refractory the membrane keeps its value, or is ``refractory_v``, or ``integrates`` all the same.
+    ``record_v``: the membrane that is shown is the one ``stored`` for the next step, or the one ``tested`` against
+    the threshold. ``beta``, ``alpha``, ``adapt_decay`` are factors per step with 16 fraction bits, 0..65536 = 0..1.
+    ``alpha`` None: the current is used directly (delta synapse). ``adapt_decay`` None: no adaptive threshold.
+    ``spiking`` False: a leaky integrator, which never spikes nor resets. ``adapt_persistent``: the adaptation lives
+    on across samples (homeostasis). Raises InputError on values outside these rules.
     """
 
     threshold: int | np.ndarray = 1
@@ -119,6 +121,7 @@ class Neuron(Fields):
     reset_mode: str = "immediate"
     refractory: int = 0
     refractory_v: int | None = None
+    integrates: bool = False
     adapt_decay: int | None = None
     adapt_step: int = 0
     adapt_persistent: bool = False
@@ -174,6 +177,7 @@ class RealNeuron(Fields):
     reset_mode: str = "immediate"
     refractory: int = 0
     refractory_v: float | None = None
+    integrates: bool = False
     adapt_decay: float | None = None
     tau_adapt: float | None = None
     adapt_step: float = 0.0

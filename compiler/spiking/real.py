@@ -128,7 +128,7 @@ class _Neurons:
         spikes = ((x > theta) if m.strict else (x >= theta)) & (self.r == 0) & m.spiking
         after = {"zero": 0.0 * x, "value": 0.0 * x + m.v_reset, "subtract": x - theta, "none": x}[m.reset]
         stay = self.v if m.refractory_v is None else np.full_like(x, m.refractory_v)
-        self.v = np.where(self.r > 0, stay, np.where(spikes, after, x))
+        self.v = np.where((self.r > 0) & (not m.integrates), stay, np.where(spikes, after, x))
         self.r = np.where(spikes, m.refractory, np.maximum(self.r - 1, 0))
         if self.adapt is not None:
             self.a = self.a * self.adapt + m.adapt_step * spikes
