@@ -14,6 +14,7 @@ from neuroloom.compiler.errors import InputError
 
 from . import layout
 from .core import SPIKE_WORD, CoreConfig, CoreProgram
+from .image import input_spikes, read_synapses, write_raster
 from .isa import END_BIT, RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op, Step, command_words, decode_command
 from .learner import learn_dense, learn_sparse
 from .timing import Activity, command_cycles
@@ -34,9 +35,12 @@ class CoreModel:
         self.program = [int(w) for w in program.program]
         self.pool = np.zeros((self.config.pool_words, self.config.lanes), np.uint32)
         self.pool[: len(program.pool)] = program.pool
+        self.maps = program.maps
         seed = program.maps.get("seed")
         self.lfsr = int(seed) if isinstance(seed, int) else 1
         self.reward = 0
+        self.position = 0
+        self.raster = False
         self.commands = self._decode()
         self.clear()
 
@@ -65,15 +69,16 @@ class CoreModel:
         """The history slot of this step."""
         return self.step % self.config.slots
 
-    def run_step(self, spikes: np.ndarray | None = None) -> int:
-        """One step with ``spikes`` bool [inputs] (None: silence); returns its cycles."""
+    def run_step(self, spikes: np.ndarray | None = None, *, raster: bool = False) -> int:
+        """One step with ``spikes`` bool [inputs] (None: silence), with ``raster`` also those of the pool; returns its cycles."""
         before = self.cycles
+        self.raster = raster
         for step, fields in self.commands:
             activity = Activity()
             if step is not Step.END:
                 _COMMANDS[step](self, fields, activity, spikes)
             self.cycles += command_cycles(
-                self.config, step, fields, activity, microcode=self.program[fields.get("pc", 0) :]
+                self.config, step, fields, activity, microcode=self.program[fields.get("pc", 0) :], raster=raster
             )
         self.lfsr = self.lfsr >> 1 ^ (LFSR_POLYNOMIAL if self.lfsr & 1 else 0)
         self.step += 1
@@ -88,6 +93,14 @@ class CoreModel:
         row = np.zeros(self.config.sources, bool)
         if spikes is not None:
             row[first : first + len(spikes)] = spikes
+        if self.raster:
+            words = -(-f["words"] // (self.config.word_bits // SPIKE_WORD))
+            base = f["raster_base"] + self.position
+            bits = np.unpackbits(
+                self.pool[base : base + words].astype("<u4").view(np.uint8).reshape(-1), bitorder="little"
+            )
+            row[span] |= bits[: f["words"] * SPIKE_WORD].astype(bool)
+            self.position += words
         self.history[self.slot, span] = row[span]
 
     def sources(self, f: Mapping[str, int], delay: int) -> np.ndarray:
@@ -179,17 +192,21 @@ class CoreModel:
             layout.state_at(self.config, f["state_base"], f["stride"], f["k"], f["neurons"]),
             self.config.state_bits,
         )
-        leader = int(np.argmax(counts))
-        if f["mode"] == 0:
-            others = np.delete(counts, leader)
-            sure = int(counts[leader]) - int(others.max(initial=0)) >= f["margin"]
-        else:
-            table = np.array(self.program[f["table"] : f["table"] + f["entries"]], np.int64)
-            sure = int(table[np.minimum(counts[leader] - counts, len(table) - 1)].sum()) <= f["margin"]
+        leader, sure = self.is_sure(f, counts)
+        activity.decided = self.decided
         if not self.decided:
             self.winner = leader
             if sure:
                 self.decided, self.at = True, self.step
+
+    def is_sure(self, f: Mapping[str, int], counts: np.ndarray) -> tuple[int, bool]:
+        """The leader of ``counts`` [n], and whether DECIDE's rule is met."""
+        leader = int(np.argmax(counts))
+        if f["mode"] == 0:
+            others = np.delete(counts, leader)
+            return leader, int(counts[leader]) - int(others.max(initial=0)) >= f["margin"]
+        table = np.array(self.program[f["table"] : f["table"] + f["entries"]], np.int64)
+        return leader, int(table[np.minimum(counts[leader] - counts, len(table) - 1)].sum()) <= f["margin"]
 
     # microcode
 
@@ -354,8 +371,12 @@ class Result:
     core: CoreModel
 
 
-def run_program(program: CoreProgram, inputs: Mapping[str, np.ndarray], *, core: CoreModel | None = None) -> Result:
+def run_program(
+    program: CoreProgram, inputs: Mapping[str, np.ndarray], *, core: CoreModel | None = None, raster: bool = False
+) -> Result:
     """Run a mapped graph for one sample: ``inputs`` by the graph's names, [steps, ...]; ``core`` goes on where it stands.
+
+    With ``raster`` the spikes are written into the pool first and played from there, as the board does without a host.
 
     Raises InputError when an input of the graph is missing.
     """
@@ -366,18 +387,19 @@ def run_program(program: CoreProgram, inputs: Mapping[str, np.ndarray], *, core:
     for name in wanted:
         if name not in inputs:
             raise InputError(f"input {name!r} must be given to run the program")
+    if raster:
+        base, words = write_raster(program, inputs)
+        core.pool[base : base + len(words)] = words
+        core.position = 0
     outputs: dict[str, list[np.ndarray]] = {name: [] for name in maps["outputs"]}
     cycles = []
     for t in range(steps):
-        spikes = np.zeros(core.config.inputs, bool)
-        for name, place in maps["inputs"].items():
-            first = place["first"] - core.config.neurons
-            spikes[first : first + place["size"]] = inputs[name][t].astype(bool)
+        spikes = None if raster else input_spikes(program, inputs, t)
         for name, (population, word) in maps["drives"].items():
             write_word(core, maps["populations"][population], word, inputs[name][t])
         if maps["reward"]:
             core.reward = int(inputs[maps["reward"]][t])
-        cycles.append(core.run_step(spikes))
+        cycles.append(core.run_step(spikes, raster=raster))
         for name, (kind, of) in maps["outputs"].items():
             outputs[name].append(_output(core, maps, kind, of))
     return Result({name: np.array(v) for name, v in outputs.items()}, np.array(cycles, np.int64), core)
@@ -407,8 +429,10 @@ def _output(core: CoreModel, maps: Mapping, kind: str, of: str) -> np.ndarray:
             if maps["decision"] is None
             else read_word(core, maps["populations"][maps["decision"]["population"]], "count"),
         }[of]
+    if kind in ("weights", "eligibility"):
+        return read_synapses(core.config, maps["projections"][of], core.pool, kind)
     place = maps["populations"].get(of) or maps["inputs"][of]
     if kind == "spikes":
         slot = (core.step - 1) % core.config.slots
         return core.history[slot, place["first"] : place["first"] + place["size"]].astype(np.int64)
-    return read_word(core, place, "m" if kind == "tested" else "v")
+    return read_word(core, place, kind)

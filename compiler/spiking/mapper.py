@@ -535,7 +535,7 @@ class _Mapper:
             "projections": {name: self.projection_map(p) for name, p in self.net.projections.items()},
             "decision": decision and {"population": decision.population, "states": decision.states},
             "outputs": dict(self.net.outputs),
-            "sample_states": [n.name for n in self.net.graph.states if n.attrs["lifetime"] == "sample"],
+            "persistent_states": [n.name for n in self.net.graph.states if n.attrs["lifetime"] == "persistent"],
             "program": self.program_map,
             "pool_used": self.pool.used,
         }
@@ -575,5 +575,6 @@ class _Mapper:
             "eligibility": p.learn.eligibility if p.learn else None,
             "eligibility_at": np.concatenate(pieces.eligibility_at or none),
             "eligibility_synapse": np.concatenate(pieces.eligibility_synapse or none),
+            "learns": np.flatnonzero(p.learn.node.attrs.get("enable", np.ones(p.size))) if p.learn else none[0],
             "bounds": (p.learn.node.attrs["w_min"], p.learn.node.attrs["w_max"]) if p.learn else None,
         }

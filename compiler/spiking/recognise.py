@@ -102,7 +102,8 @@ class Network:
     lfsr: str | None = None
     reward: str | None = None
     outputs: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Output name → (``spikes``, population), (``v``, population) or (``decision``, role)."""
+    """Output name → (``spikes``, population or input), (state word, population), (``m``, population) for the tested membrane,
+    (``weights`` or ``eligibility``, projection), or (``decision``, role)."""
     unused: list[str] = field(default_factory=list)
     """Inputs that nothing reads."""
 
@@ -416,13 +417,21 @@ class _Recogniser:
     def output(self, name: str, value: str) -> None:
         for population in self.net.populations.values():
             outputs = population.node.outputs
+            shown = dict(zip((v.name for v in outputs[1:]), population.states, strict=False))
             if value == outputs[0].name:
                 self.net.outputs[name] = ("spikes", population.name)
                 return
-            if value in (outputs[1].name, outputs[-1].name):
-                tested = value == outputs[-1].name and population.node.attrs.get("record") == "tested"
-                population.tested |= tested
-                self.net.outputs[name] = ("tested" if tested else "v", population.name)
+            if value == outputs[-1].name:
+                population.tested |= population.node.attrs.get("record") == "tested"
+                self.net.outputs[name] = ("m" if population.tested else "v", population.name)
+                return
+            if value in shown:
+                self.net.outputs[name] = (shown[value], population.name)
+                return
+        for projection in self.net.projections.values():
+            if projection.learn and value in (v.name for v in projection.learn.node.outputs):
+                kind = "weights" if value == projection.learn.node.outputs[0].name else "eligibility"
+                self.net.outputs[name] = (kind, projection.name)
                 return
         if self.net.decision:
             for role, item in zip(DECISION_STATES, self.net.decision.node.outputs, strict=True):
@@ -436,6 +445,10 @@ class _Recogniser:
 
     def leftovers(self) -> None:
         """Refuse nodes that would be lost; forget inputs that nothing reads."""
+        for node in self.graph.states:
+            if id(node) not in self.used and self.values[node.name].type.is_bit and node.attrs["init"].ndim == 2:
+                for k in range(len(node.attrs["init"])):  # a history that no projection reads
+                    self.row(node.name, k)
         for node in self.graph.nodes:
             if id(node) not in self.used and node.op not in ("const", "reshape", "slice", "concat"):
                 raise self.refuse(node, "be part of a population, a projection, learning or the decision")

@@ -77,7 +77,8 @@ def dense_words(config: CoreConfig, projection: Projection, sources: int, target
     each = planes(config, projection)
     if projection.learn:
         a = projection.learn.node.attrs
-        full = projection.size == sources * targets
+        _, counts = np.unique(projection.delay, return_counts=True)
+        full = bool((counts == sources * targets).all())
         each += bool(a.get("eligibility")) + (not _all_enabled(projection) or not full)
     return rows * each * len(np.unique(projection.delay))
 
@@ -123,11 +124,11 @@ def write_dense(pool: Pool, projection: Projection, sources: int, targets: int, 
     config, parts = pool.config, []
     width = layout.row_words(config, targets)
     wide = planes(config, projection) == 2
-    full = projection.size == sources * targets
     for delay in np.unique(projection.delay).tolist():
         index = np.flatnonzero(projection.delay == delay)
         pre, post, weight = projection.pre[index], projection.post[index], projection.weights[index]
         low = ((weight + 128) & 255) - 128 if wide else weight
+        full = len(index) == sources * targets
         shares = [((weight - low) >> 8, 256), (low, 1)] if wide else [(weight, 1)]
         for share, scale in shares:
             base = pool.take(sources * width)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import cycles
 from .core import CoreConfig
-from .cycles_learning import Look, learn_dense_cycles, learn_sparse_cycles
+from .cycles_learning import Look, decide_cycles, learn_dense_cycles, learn_sparse_cycles
 from .isa import Step
 
 
@@ -21,6 +21,7 @@ class Activity:
     events: int = 0
     spikes: int = 0
     sparse: bool = False
+    decided: bool = False
     delays: list[tuple[int, list[tuple[int, int, int]]]] = field(default_factory=list)
     rows: list[tuple[int, list[int]]] = field(default_factory=list)
     seen: dict[str, Any] = field(default_factory=dict)
@@ -99,7 +100,7 @@ def _learn(config: CoreConfig, f: Mapping[str, int], activity: Activity, microco
 def _decide(
     config: CoreConfig, f: Mapping[str, int], activity: Activity, microcode: Sequence[int], raster: bool
 ) -> int:
-    return cycles.fetch_cycles(Step.DECIDE)
+    return cycles.fetch_cycles(Step.DECIDE) + decide_cycles(f, decided=activity.decided)
 
 
 _CYCLES: dict[Step, Callable[[CoreConfig, Mapping[str, int], Activity, Sequence[int], bool], int]] = {
