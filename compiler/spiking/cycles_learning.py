@@ -16,6 +16,9 @@ DRAIN = 4
 """Cycles from the last field that goes under the rule's lanes to its result."""
 
 FAST_STAGES = 4
+LOCATE = 4
+"""Cycles that find the trace of a record's target, when the source spiked."""
+
 DIVISION = 20
 """Cycles from the number of a row's first record to its pool word, unless a word holds a power of two."""
 
@@ -119,7 +122,9 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
         for i in targets:
             pot = x and bool(look.post[i])
             busy = dep or pot or (eligible and look.eligibility.get((j, i), 0) != 0)
-            records.append(multiply + _rule_cycles(beats, eligible, dep, pot, look.reward) if busy else 0)
+            records.append(
+                LOCATE * dep + multiply + _rule_cycles(beats, eligible, dep, pot, look.reward) if busy else 0
+            )
         total += divide + _row_cycles(config, start, records)
     return total
 

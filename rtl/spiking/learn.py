@@ -55,7 +55,7 @@ class Learn(wiring.Component):
         m = Module()
         rule, sources, access = self._rule, Sources(self._config), Access()
         rule.build(m, self)
-        sources.build(m)
+        sources.build(m, self, rule)
         access.build(m, self)
         m.d.comb += [rule.x.eq(sources.x[:TRACE_BITS]), rule.alone.eq(self.sparse)]
         targets = Targets(self._config, self, rule, access)

@@ -49,7 +49,7 @@ class DenseWalk:
 
     def next_row(self, m: Module) -> None:
         """Go to the next source's row word of this block, or to the next block."""
-        self.sources.advance(m, self.rule, self.unit.row_words)
+        self.sources.advance(m)
         m.next = "ROW"
         with m.If(self.sources.last_of_group):
             m.next = "ASK"
@@ -92,15 +92,12 @@ class DenseWalk:
                 self.next_row(m)
         if rewarded:
             with m.State("ELIGIBILITY"):
-                m.d.sync += rule.eligibility.eq(unit.pool.data_r)
+                m.d.comb += rule.load_eligibility.eq(1)
                 read(unit.base)
                 m.next = "WORD"
         with m.State("WORD"):
-            m.d.sync += [
-                rule.word.eq(unit.pool.data_r),
-                rule.enabled.eq(targets.valid),
-                targets.y_offset.eq(targets.y_block),
-            ]
+            m.d.comb += rule.load.eq(1)
+            m.d.sync += [rule.enabled.eq(targets.valid), targets.y_offset.eq(targets.y_block)]
             read(unit.enable_base)
             with m.If(unit.enables):
                 m.next = "ENABLES"

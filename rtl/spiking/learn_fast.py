@@ -145,7 +145,7 @@ class FastWalk:
         with m.State("FAST_TARGETS"):
             sources.rewind(m, unit, self.rule)
             self.access.read(m, unit.y_base, targets.y_offset)
-            targets.next_group(m)
+            m.d.comb += targets.next_group.eq(1)
             m.d.comb += self.target_group.eq(1)
             with m.If(group < targets.words):
                 targets.ask_spikes(m)
@@ -160,7 +160,7 @@ class FastWalk:
         with m.State("FAST_ROW"):
             self.access.read(m, unit.base, sources.offset)
             m.d.comb += self.row.eq(1)
-            sources.advance(m, self.rule, unit.row_words)
+            sources.advance(m)
             with m.If(sources.last_of_group):
                 m.next = "FAST_ASK"
             with m.If(sources.last):

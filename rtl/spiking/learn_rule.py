@@ -65,6 +65,8 @@ class Rule:
         Phases, in their order: decay, depression, potentiation, reward.
     word, eligibility : Signal(W)
         Rings of F fields.
+    load, load_eligibility : Signal(1)
+        Strobes: take the pool word that has come.
     fired, enabled : Signal(F), Signal(F)
         Spikes and enable bits of the targets.
     alone, alone_lane : Signal(1), Signal
@@ -88,6 +90,7 @@ class Rule:
         self.last = Signal()
         self.word = Signal(config.word_bits, reset_less=True)
         self.eligibility = Signal(config.word_bits if self.rewarded else 0, reset_less=True)
+        self.load, self.load_eligibility = Signal(), Signal()
         self.fired = Signal(config.fields, reset_less=True)
         self.enabled = Signal(config.fields, reset_less=True)
         self.alone, self.alone_lane = Signal(), Signal((config.lanes - 1).bit_length())
@@ -127,7 +130,7 @@ class Rule:
         with m.If(now.any()):
             m.d.sync += [ring.eq(ring.rotate_right(self.lanes)) for ring in (self.fired, self.enabled)]
         news = [self._lane(m, unit, lane, now, phase_a, phase_c) for lane in range(self.lanes)]
-        self._turn_words(m, news, (now | phase_a | phase_c).any())
+        self._turn_words(m, news, (now | phase_a | phase_c).any(), unit.pool.data_r)
 
     def _traces(self, m: Module, unit: Any, beat: Signal) -> None:
         """Take the traces of the beat from the pool word that has come."""
@@ -173,22 +176,20 @@ class Rule:
         self._potentiation = Signal(TRACE_BITS)
         m.d.comb += self._potentiation.eq(Mux(unit.window, Mux(self.x.any(), unit.pot, 0), self.x))
 
-    def _turn_words(self, m: Module, news: list[tuple[Value, Value, Value]], turns: Value) -> None:
+    def _turn_words(self, m: Module, news: list[tuple[Value, Value, Value]], turns: Value, data: Value) -> None:
         """Turn the row word, with the new fields of the last stage put in their places."""
         span = self.lanes * self.width
         place = (self.beats - PASSED - 1) * span
-        with m.If(turns):
-            m.d.sync += [
-                self.word.eq(self.word.rotate_right(span)),
-                self.eligibility.eq(self.eligibility.rotate_right(span)),
-            ]
+        for ring, load, to_word in ((self.word, self.load, True), (self.eligibility, self.load_eligibility, False)):
+            turned = Signal.like(ring, name=f"turned_{ring.name}")
+            m.d.comb += turned.eq(ring.rotate_right(span) if len(ring) else 0)
             for lane, (new, write_word, write_eligibility) in enumerate(news):
                 at = slice(place + lane * self.width, place + (lane + 1) * self.width)
-                with m.If(write_word):
-                    m.d.sync += self.word[at].eq(new)
-                if self.rewarded:
-                    with m.If(write_eligibility):
-                        m.d.sync += self.eligibility[at].eq(new)
+                if to_word or self.rewarded:
+                    with m.If(write_word if to_word else write_eligibility):
+                        m.d.comb += turned[at].eq(new)
+            with m.If(load | turns):
+                m.d.sync += ring.eq(Mux(load, data, turned))
 
     def _lane(
         self, m: Module, unit: Any, lane: int, now: Signal, phase_a: Signal, phase_c: Signal

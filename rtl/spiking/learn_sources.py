@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .learn_rule import TRACE_BITS, Rule
@@ -46,12 +46,25 @@ class Sources:
         self.x_offset = Signal(POOL_ADDR_BITS, reset_less=True)  # in the state block
         self.word = Signal(HIST_WORD_BITS, reset_less=True)
         self.offset = Signal(POOL_ADDR_BITS, reset_less=True)  # of the row, or of the header
+        self.next = Signal()
         self.last = Signal()
         self.last_of_group = Signal()
 
-    def build(self, m: Module) -> None:
-        """Add what is said about the current source."""
-        m.d.comb += [self.last.eq(self.left == 1), self.last_of_group.eq(self.number % self.lanes == self.lanes - 1)]
+    def build(self, m: Module, unit: Learn, rule: Rule) -> None:
+        """Add what is said about the current source, and the way to the next one."""
+        m.d.comb += [
+            self.last.eq(self.left == 1),
+            self.last_of_group.eq(self.number % self.lanes == self.lanes - 1),
+        ]
+        with m.If(self.next):
+            m.d.sync += [
+                self.x.eq(self.x.rotate_right(TRACE_BITS)),
+                self.spikes.eq(self.spikes.rotate_right(1)),
+                self.number.eq(self.number + 1),
+                self.left.eq(self.left - 1),
+                self.offset.eq(self.offset + Mux(unit.sparse, 1, unit.row_words)),
+                rule.source_product.eq(rule.source_product + SOURCE_STEP),
+            ]
 
     def rewind(self, m: Module, unit: Learn, rule: Rule) -> None:
         """Go back to the first source."""
@@ -77,16 +90,9 @@ class Sources:
         with m.If(self.number == 0):
             m.d.sync += self.spikes.eq(unit.hist.data_r)
 
-    def advance(self, m: Module, rule: Rule, stride: Any) -> None:
-        """Go to the next source, whose row or header lies ``stride`` further."""
-        m.d.sync += [
-            self.x.eq(self.x.rotate_right(TRACE_BITS)),
-            self.spikes.eq(self.spikes.rotate_right(1)),
-            self.number.eq(self.number + 1),
-            self.left.eq(self.left - 1),
-            self.offset.eq(self.offset + stride),
-            rule.source_product.eq(rule.source_product + SOURCE_STEP),
-        ]
+    def advance(self, m: Module) -> None:
+        """Go to the next source."""
+        m.d.comb += self.next.eq(1)
 
 
 def traces(unit: Learn, lanes: int) -> Value:

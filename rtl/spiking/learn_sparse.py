@@ -10,6 +10,7 @@ from neuroloom.compiler.spiking.core import CoreConfig
 from .learn_rule import Rule
 from .learn_sources import Access, Sources, due
 from .learn_targets import Targets
+from .ports import POOL_ADDR_BITS
 from .random import TARGET_STEP
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ START_BITS, COUNT_BITS = 20, 12
 """A row header's first unit: number of the first record, number of records."""
 
 HEADER_UNITS = 4
+
+STRIDE_BITS = 4
+"""Width of ``y_stride``."""
 
 
 class SparseWalk:
@@ -57,7 +61,7 @@ class SparseWalk:
 
     def next_source(self, m: Module) -> None:
         """Go to the next source."""
-        self.sources.advance(m, self.rule, 1)
+        self.sources.advance(m)
         m.next = "HEADER"
         with m.If(self.sources.last_of_group):
             m.next = "ASK"
@@ -121,6 +125,7 @@ class SparseWalk:
         slots = [unit.pool.data_r.word_select(place, self.bits) for place in range(config.records)]
         spiked, fired = sources.spikes[0], rule.fired[0]
         rest = Signal(config.target_bits, reset_less=True)
+        group = Signal(POOL_ADDR_BITS, reset_less=True)
         addend = Signal(16, reset_less=True)
         m.d.comb += rule.alone_lane.eq(self.target[:group_bits])
 
@@ -147,14 +152,13 @@ class SparseWalk:
             read()
             fires = unit.hist.data_r.bit_select(self.neuron[:4], 1)
             pot = fires & rule.x.any()
-            group = self.target[group_bits:]
-            products = [Mux(unit.y_stride[bit], Cat(Const(0, bit), group), 0) for bit in range(4)]
             m.d.sync += [
-                targets.y_offset.eq((products[0] + products[1]) + (products[2] + products[3]) + unit.y_k),
                 rule.word[: rule.width].eq(self.weight),
                 fired.eq(fires),
                 rule.enabled.eq(1),
                 rule.target_product.eq(0),
+                targets.y_offset.eq(unit.y_k),
+                group.eq(self.target[group_bits:]),
                 rest.eq(self.target),
                 addend.eq(TARGET_STEP),
             ]
@@ -164,15 +168,27 @@ class SparseWalk:
                 busy = busy | (unit.eligible & self.eligibility.any())
             with m.If(~busy):
                 self.next_record(m, "RECORD")
+            with m.Elif(spiked):
+                m.next = "LOCATE"
             with m.Elif(unit.rounding == 2):
                 m.next = "MULTIPLY"
             with m.Else():
                 go(pot)
+        stride_bit = Signal(range(STRIDE_BITS))
+        with m.State("LOCATE"):
+            # The target's group times the stride, a bit of the stride per cycle.
+            m.d.comb += targets.y_step.eq(Mux(unit.y_stride.bit_select(stride_bit, 1), group, 0))
+            m.d.sync += [group.eq(Cat(Const(0, 1), group)), stride_bit.eq(stride_bit + 1)]
+            with m.If(stride_bit == STRIDE_BITS - 1):
+                with m.If(unit.rounding == 2):
+                    m.next = "MULTIPLY"
+                with m.Else():
+                    go(fired & rule.x.any())
         left = Signal(range(config.target_bits))
         with m.State("MULTIPLY"):
             # 27469·i for the random number, a bit of i per cycle.
+            m.d.comb += targets.number_step.eq(Mux(rest[0], addend, 0))
             m.d.sync += [
-                rule.target_product.eq(rule.target_product + Mux(rest[0], addend, 0)),
                 rest.eq(rest[1:]),
                 addend.eq(Cat(Const(0, 1), addend)),
                 left.eq(left + 1),

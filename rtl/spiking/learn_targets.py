@@ -36,6 +36,9 @@ class Targets:
         self.valid = Signal(config.fields)
         self.any_fired = Signal(reset_less=True)
         self.last = Signal()
+        self.next_group = Signal()  # the traces at y_offset are read in this cycle; those of the next group come next
+        self.y_step = Signal(POOL_ADDR_BITS)
+        self.number_step = Signal(16)
         self._asked = Signal()
 
     def build(self, m: Module) -> None:
@@ -52,8 +55,11 @@ class Targets:
             self.valid.eq(Cat(self.left > field for field in range(self.fields))),
             self.last.eq(self.left <= self.fields),
         ]
-        with m.If(rule.asked_group):
-            self.next_group(m)
+        # One adder: steps of a stride, or the product of a target's group and the stride.
+        with m.If(rule.asked_group | self.next_group):
+            m.d.comb += self.y_step.eq(unit.y_stride)
+        m.d.sync += self.y_offset.eq(self.y_offset + self.y_step)
+        m.d.sync += rule.target_product.eq(rule.target_product + self.number_step)
         with m.If(rule.asking):
             self.access.read(m, unit.y_base, self.y_offset)
 
@@ -86,18 +92,14 @@ class Targets:
         kept = self.rule.fired & self.valid
         m.d.sync += [self.rule.fired.eq(kept), self.any_fired.eq(kept.any())]
 
-    def next_group(self, m: Module) -> None:
-        """The traces at ``y_offset`` are read in this cycle; those of the next group come next."""
-        m.d.sync += self.y_offset.eq(self.y_offset + self.unit.y_stride)
-
     def next_block(self, m: Module) -> None:
         """Go to the next block; ``y_offset`` stays."""
         m.d.sync += [
             self.left.eq(self.left - self.fields),
             self.column.eq(self.column + 1),
             self.y_block.eq(self.y_block + self.unit.y_stride * self.groups),
-            self.rule.target_product.eq(self.rule.target_product + (TARGET_STEP * self.fields & 0xFFFF)),
         ]
+        m.d.comb += self.number_step.eq(TARGET_STEP * self.fields & 0xFFFF)
         if self.fields < SPIKE_WORD:
             with m.If(self._part.all()):
                 m.d.sync += self.word.eq(self.word + 1)
