@@ -1,7 +1,7 @@
 """Collects the microcode of one population: instructions, the state words that they use, and constants per neuron.
 
-Register use that every generator relies on: ``MUL 65536`` keeps A in P and ``RND 0`` brings it back unchanged, so P is a
-third register wherever no product is under way.
+Register use that every generator relies on: ``MUL 65536`` keeps A in P and ``RND 0`` brings it back unchanged, so P is
+a third register wherever no product is under way.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Parameter = int | np.ndarray
 class Code:
     """Microcode of a population.
 
-    ``passes``: one instruction list per SCAN of the population in a step. ``words``: names of its state words, in order.
-    ``constants``: state words that hold parameters per neuron, with their values [n]; all other words are states or scratch.
-    ``immediates``: for parameters that stand in the code, (pass, position) of each IMM by name.
+    ``passes``: one instruction list per SCAN of the population in a step. ``words``: names of its state words, in
+    order. ``constants``: state words that hold parameters per neuron, with their values [n]; all other words are states
+    or scratch. ``immediates``: for parameters that stand in the code, (pass, position) of each IMM by name.
     """
 
     passes: list[list[Instruction]] = field(default_factory=list)

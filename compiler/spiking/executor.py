@@ -1,7 +1,8 @@
 """A model of the spiking core in Python: executes a program's words as ``docs/spiking-core.md`` says, and counts cycles.
 
-It decodes program and pool like the hardware and knows nothing of the graph, so that microcode, layout and step program are tested
-without RTL. The cycle counts are those of ``compiler/spiking/cycles.py``. Numbers are int64; neurons of a SCAN are worked on together.
+It decodes program and pool like the hardware and knows nothing of the graph, so that microcode, layout and step program
+are tested without RTL. The cycle counts are those of ``compiler/spiking/cycles.py``. Numbers are int64; neurons of a
+SCAN are worked on together.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ SATURATED_SUM, SATURATED_ROUND, SATURATED_DELIVERY, SATURATED_ELIGIBILITY = 1, 2
 class CoreModel:
     """A core that is loaded with a program.
 
-    ``pool`` uint32 [pool words, lanes], ``history`` bool [slots, sources], ``acc`` int64 [neurons] are its memories; ``reward``, ``lfsr``,
-    ``step``, ``cycles`` (inside steps), ``decided``, ``winner``, ``at``, ``saturated`` its registers.
+    ``pool`` uint32 [pool words, lanes], ``history`` bool [slots, sources], ``acc`` int64 [neurons] are its memories;
+    ``reward``, ``lfsr``, ``step``, ``cycles`` (inside steps), ``decided``, ``winner``, ``at``, ``saturated`` its
+    registers.
     """
 
     def __init__(self, program: CoreProgram) -> None:
@@ -70,7 +72,9 @@ class CoreModel:
         return self.step % self.config.slots
 
     def run_step(self, spikes: np.ndarray | None = None, *, raster: bool = False) -> int:
-        """One step with ``spikes`` bool [inputs] (None: silence), with ``raster`` also those of the pool; returns its cycles."""
+        """One step with ``spikes`` bool [inputs] (None: silence), with ``raster`` also those of the pool; returns
+        its cycles.
+        """
         before = self.cycles
         self.raster = raster
         for step, fields in self.commands:
@@ -364,7 +368,9 @@ _COMMANDS: dict[Step, Callable[[CoreModel, Mapping[str, int], Activity, np.ndarr
 
 @dataclass
 class Result:
-    """What a run gave: ``outputs`` by name [steps, ...] as the graph has them, ``cycles`` [steps], and the core as it was left."""
+    """What a run gave: ``outputs`` by name [steps, ...] as the graph has them, ``cycles`` [steps], and the core as
+    it was left.
+    """
 
     outputs: dict[str, np.ndarray]
     cycles: np.ndarray

@@ -29,7 +29,9 @@ def eligibility_from_pool(program: CoreProgram, name: str, data: bytes) -> np.nd
 
 
 def state_from_pool(program: CoreProgram, state: str, data: bytes) -> np.ndarray:
-    """A neuron state of the graph (``NAME.v``), int64 [n]. Traces lag: they are those that the last step's learning used."""
+    """A neuron state of the graph (``NAME.v``), int64 [n]. Traces lag: they are those that the last step's
+    learning used.
+    """
     at, bits = _state_place(program, state)
     words = layout.pool_words(program.config, data)
     return layout.read_fields(words, at, bits)
@@ -71,7 +73,8 @@ def patch_weights(program: CoreProgram, name: str, weights: np.ndarray) -> CoreP
     if left.any():
         bad = int(np.flatnonzero(left)[0])
         raise InputError(
-            f"weight {int(values[bad])} of synapse {bad} of {name!r} must fit the room that its old weight took; map the network again"
+            f"weight {int(values[bad])} of synapse {bad} of {name!r} must fit the room that its old weight "
+            f"took; map the network again"
         )
     pool = program.pool.copy()
     layout.write_fields(pool, place["at"], share, config.weight_bits)
@@ -105,7 +108,8 @@ def patch_parameter(program: CoreProgram, population: str, name: str, values: in
     half = 1 << IMM_BITS - 1
     if (array != array.flat[0]).any() or not -half <= array.flat[0] < half:
         raise InputError(
-            f"{name} of population {population!r} must be one integer of {IMM_BITS} bits; map with keep_words=True for one per neuron"
+            f"{name} of population {population!r} must be one integer of {IMM_BITS} bits; map with "
+            f"keep_words=True for one per neuron"
         )
     words = program.program.copy()
     for address in place["immediates"][name]:
@@ -162,8 +166,8 @@ def _state_place(program: CoreProgram, state: str) -> tuple[np.ndarray, int]:
 def sample_reset(program: CoreProgram) -> list[tuple[int, np.ndarray]]:
     """What a new sample writes after ``Z``: (pool word, uint32 [words, lanes]) of every state whose lifetime is a sample.
 
-    Weights, persistent states, and the eligibilities of records (which share words with weights) are not among them; see
-    :func:`reset_eligibility`.
+    Weights, persistent states, and the eligibilities of records (which share words with weights) are not among them;
+    see :func:`reset_eligibility`.
     """
     maps: Any = program.maps
     lasting = set(maps["persistent_states"])
@@ -200,7 +204,9 @@ def reset_eligibility(program: CoreProgram, words: np.ndarray) -> np.ndarray:
 
 
 def input_spikes(program: CoreProgram, inputs: Mapping[str, np.ndarray], t: int) -> np.ndarray:
-    """Spikes of step ``t`` as the core numbers its inputs, bool [inputs]; ``inputs`` by the graph's names, [steps, n]."""
+    """Spikes of step ``t`` as the core numbers its inputs, bool [inputs]; ``inputs`` by the graph's names, [steps,
+    n].
+    """
     maps: Any = program.maps
     out = np.zeros(program.config.inputs, bool)
     for name, place in maps["inputs"].items():

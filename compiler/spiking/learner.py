@@ -1,4 +1,6 @@
-"""The learning commands of the core model, as ``docs/spiking-core.md`` says; numbers are int64 arrays over all synapses of a command."""
+"""The learning commands of the core model, as ``docs/spiking-core.md`` says; numbers are int64 arrays over all
+synapses of a command.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Microcode of the graph's ``lif`` operation; line numbers in comments are those of its definition.
 
-Flags: K carries R (the delayed reset) until the comparison, then the spike. P is a spare register (``save``, ``restore``)
-wherever no product is under way. State words beyond the graph's: ``t`` (scratch), ``o`` (candidate of an undelayed reset), ``m`` (tested
-membrane, when it is recorded).
+Flags: K carries R (the delayed reset) until the comparison, then the spike. P is a spare register (``save``,
+``restore``) wherever no product is under way. State words beyond the graph's: ``t`` (scratch), ``o`` (candidate of an
+undelayed reset), ``m`` (tested membrane, when it is recorded).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class _Lif:
         self.integrates = bool(a.get("integrates"))
         if self.integrates and self.undelayed and not self.wta:
             raise UnsupportedError(
-                f"{spec.where} must have a delayed or immediate reset when it integrates while refractory, not {self.mode}"
+                f"{spec.where} must have a delayed or immediate reset when it integrates while refractory, not "
+                f"{self.mode}"
             )
         self.compare = Op.CGT if a["strict"] else Op.CGE
 

@@ -1,12 +1,12 @@
 """From a clocked graph to the program of a spiking core: numbers for neurons, memory for synapses and state, the step program.
 
-The result's ``maps`` (JSON-able but for the arrays under ``projections``) lead back from the core's memories to the graph's names; the functions that
-use them are in ``compiler/spiking/image.py``.
+The result's ``maps`` (JSON-able but for the arrays under ``projections``) lead back from the core's memories to the
+graph's names; the functions that use them are in ``compiler/spiking/image.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,18 +28,17 @@ DENSE_PREFERENCE = 1.5
 """Dense rows are taken while they need at most this many times the words of compressed ones: they are faster."""
 
 
-def map_graph(
-    graph: Graph, config: CoreConfig, *, board: str = "", keep_words: bool = False, raster_steps: int = 0
-) -> CoreProgram:
+def map_graph(graph: Graph, config: CoreConfig, *, keep_words: bool = False, raster_steps: int = 0) -> CoreProgram:
     """The program of ``graph`` for a core.
 
-    ``keep_words`` gives thresholds and biases that the graph has per neuron a state word even when they are equal, so that
-    they can be written one by one later. ``raster_steps`` input steps must fit behind the network in the pool. Raises UnsupportedError for what the core
-    cannot compute and DoesNotFitError for what is too large; both name the node and the core that would do.
+    ``keep_words`` gives thresholds and biases that the graph has per neuron a state word even when they are equal, so
+    that they can be written one by one later. ``raster_steps`` input steps must fit behind the network in the pool.
+    Raises UnsupportedError for what the core cannot compute and DoesNotFitError for what is too large; both name the
+    node and the core that would do.
     """
     network = recognise(graph)
     try:
-        return _map(network, config, keep_words, raster_steps)
+        return map_recognised(network, config, keep_words, raster_steps)
     except DoesNotFitError as error:
         raise DoesNotFitError(f"{error}; {where_it_fits(network, config)}") from None
 
@@ -52,7 +51,7 @@ def choose_core(graph: Graph, board: str, *, keep_words: bool = False, raster_st
     refusal: UnsupportedError | DoesNotFitError | None = None
     for config in CORES[board]:
         try:
-            return _map(network, config, keep_words, raster_steps)
+            return map_recognised(network, config, keep_words, raster_steps)
         except (UnsupportedError, DoesNotFitError) as error:
             refusal = error
     assert refusal is not None
@@ -69,7 +68,7 @@ def where_it_fits(network: Network, config: CoreConfig) -> str:
             if other == config:
                 continue
             try:
-                _map(network, other, False, 0)
+                map_recognised(network, other, False, 0)
             except (DoesNotFitError, UnsupportedError):
                 continue
             fitting.append(f"{board} with profile {other.profile}")
@@ -77,8 +76,13 @@ def where_it_fits(network: Network, config: CoreConfig) -> str:
     return f"it fits {', '.join(fitting)}" if fitting else "no core of the boards holds it, so make the network smaller"
 
 
-def _map(network: Network, config: CoreConfig, keep_words: bool, raster_steps: int) -> CoreProgram:
-    """Map with dense rows where they are not much larger; if that does not fit, with the smallest form of each."""
+def map_recognised(
+    network: Network, config: CoreConfig, keep_words: bool = False, raster_steps: int = 0
+) -> CoreProgram:
+    """Map with dense rows where they are not much larger; if that does not fit, with the smallest form of each.
+
+    Raises UnsupportedError and DoesNotFitError as :func:`map_graph`, without looking at other cores.
+    """
     try:
         return _Mapper(network, config, keep_words, raster_steps, DENSE_PREFERENCE).run()
     except DoesNotFitError:
@@ -98,6 +102,11 @@ class _Placed:
     @property
     def stride(self) -> int:
         return len(self.words or {})
+
+
+def _distinct(traces: Mapping[str, TraceSpec]) -> list[TraceSpec]:
+    """The traces, each once."""
+    return list(dict.fromkeys(traces.values()))
 
 
 class _Mapper:
@@ -132,7 +141,8 @@ class _Mapper:
         raster = self.raster()
         if self.pool.used > self.config.pool_words:
             raise DoesNotFitError(
-                f"network {self.net.graph.name!r} must fit the {self.config.pool_words} pool words of profile {self.config.profile!r}, "
+                f"network {self.net.graph.name!r} must fit the {self.config.pool_words} pool words of profile "
+                f"{self.config.profile!r}, "
                 f"not need {self.pool.used}"
             )
         return CoreProgram(self.config, program, self.pool.words.copy(), self.maps(raster))
@@ -146,14 +156,16 @@ class _Mapper:
             type_ = population.node.outputs[1].type
             if type_.width != config.state_bits:
                 raise UnsupportedError(
-                    f"{population.node.where()} must have states of {config.state_bits} bits on this core, not {type_.width}; "
+                    f"{population.node.where()} must have states of {config.state_bits} bits on this core, not "
+                    f"{type_.width}; "
                     f"compile the network with state_bits {config.state_bits}"
                 )
         for p in self.net.projections.values():
             deepest = int(p.delay.max()) if p.size else 0
             if deepest >= config.slots:
                 raise DoesNotFitError(
-                    f"{p.node.where()} must have delays of at most {config.slots - 1} steps in profile {config.profile!r}, not {deepest}"
+                    f"{p.node.where()} must have delays of at most {config.slots - 1} steps in profile "
+                    f"{config.profile!r}, not {deepest}"
                 )
             if p.learn:
                 self.check_learning(p)
@@ -182,7 +194,8 @@ class _Mapper:
         out = on & ((p.weights < a["w_min"]) | (p.weights > a["w_max"]))
         if out.any():
             raise UnsupportedError(
-                f"{where} must start from weights in {a['w_min']}..{a['w_max']}, not {int(p.weights[out][0])} (synapse {int(np.flatnonzero(out)[0])}); "
+                f"{where} must start from weights in {a['w_min']}..{a['w_max']}, not {int(p.weights[out][0])} "
+                f"(synapse {int(np.flatnonzero(out)[0])}); "
                 "clip them or widen w_min and w_max"
             )
 
@@ -209,7 +222,8 @@ class _Mapper:
             free += population.size
         if free > self.config.neurons:
             raise DoesNotFitError(
-                f"network {self.net.graph.name!r} must have at most {self.config.neurons} neurons (populations begin at multiples of "
+                f"network {self.net.graph.name!r} must have at most {self.config.neurons} neurons (populations "
+                f"begin at multiples of "
                 f"16) on this core, not {free}"
             )
         free = self.config.neurons
@@ -222,7 +236,8 @@ class _Mapper:
         self.input_words = -(-(free - self.config.neurons) // SPIKE_WORD)
         if self.input_words * SPIKE_WORD > self.config.inputs:
             raise DoesNotFitError(
-                f"network {self.net.graph.name!r} must have at most {self.config.inputs} inputs (each input begins at a multiple of 16) "
+                f"network {self.net.graph.name!r} must have at most {self.config.inputs} inputs (each input "
+                f"begins at a multiple of 16) "
                 f"on this core, not {free - self.config.neurons}"
             )
 
@@ -230,9 +245,12 @@ class _Mapper:
 
     def trace_words(self, source: Source) -> dict[str, TraceSpec]:
         """State word of every trace, by state node."""
-        return {
-            state: TraceSpec(f"x{k}", t.kind, t.step, t.decay) for k, (state, t) in enumerate(source.traces.items())
-        }
+        words: dict[tuple[str, int, int], str] = {}
+        out = {}
+        for state, t in source.traces.items():  # equal traces share a word
+            word = words.setdefault((t.kind, t.step, t.decay), f"x{len(words)}")
+            out[state] = TraceSpec(word, t.kind, t.step, t.decay)
+        return out
 
     def population_code(self, population: Population) -> Code:
         """Microcode of a population."""
@@ -241,7 +259,7 @@ class _Mapper:
         traces = self.trace_words(population)
         words = [
             *population.states,
-            *(t.word for t in traces.values()),
+            *dict.fromkeys(t.word for t in traces.values()),
             *(["count"] if counted else []),
             *population.drives,
         ]
@@ -261,7 +279,7 @@ class _Mapper:
                 population.current,
                 population.shift,
                 list(population.drives),
-                list(traces.values()),
+                _distinct(traces),
                 count,
                 population.tested,
                 self.keep_words,
@@ -288,13 +306,15 @@ class _Mapper:
                 most[1] += np.bincount(p.post, np.maximum(high, 0), population.size)
         if most.max(initial=0) >= 1 << self.config.state_bits - 1:
             raise UnsupportedError(
-                f"{population.node.where()} must receive at most {(1 << self.config.state_bits - 1) - 1} from its synapses in a step "
-                f"({self.config.state_bits} state bits), not up to {int(most.max())}; use smaller weights or a core of more state bits"
+                f"{population.node.where()} must receive at most {(1 << self.config.state_bits - 1) - 1} from "
+                f"its synapses in a step "
+                f"({self.config.state_bits} state bits), not up to {int(most.max())}; use smaller weights or a "
+                f"core of more state bits"
             )
 
     def input_code(self, source: Source) -> Code:
         """Microcode of an input's traces."""
-        return input_code(f"input {source.name!r}", source.size, list(self.trace_words(source).values()))
+        return input_code(f"input {source.name!r}", source.size, _distinct(self.trace_words(source)))
 
     def state_block(self, name: str, source: Source, code: Code) -> None:
         """Take and fill the state block of a source."""
@@ -340,7 +360,8 @@ class _Mapper:
         free = (self.config.pool_words - base) // words
         if free < self.raster_steps:
             raise DoesNotFitError(
-                f"network {self.net.graph.name!r} must leave room for {self.raster_steps} steps of inputs in the pool of profile "
+                f"network {self.net.graph.name!r} must leave room for {self.raster_steps} steps of inputs in "
+                f"the pool of profile "
                 f"{self.config.profile!r}, not {max(free, 0)}"
             )
         return {"base": base, "words": words, "capacity": max(free, 0), "spike_words": self.input_words}
@@ -361,8 +382,10 @@ class _Mapper:
         total = length + len(code) + len(table)
         if total > self.config.program_words:
             raise DoesNotFitError(
-                f"network {self.net.graph.name!r} must need at most {self.config.program_words} program words on this core, not {total} "
-                f"({length} of step commands, {len(code)} of microcode, {len(table)} of the decision's table); merge populations of "
+                f"network {self.net.graph.name!r} must need at most {self.config.program_words} program words "
+                f"on this core, not {total} "
+                f"({length} of step commands, {len(code)} of microcode, {len(table)} of the decision's table); "
+                f"merge populations of "
                 "equal parameters"
             )
         words: list[int] = []

@@ -1,9 +1,9 @@
 """Microcode of neuron models and traces: what one SCAN of a population computes, instruction for instruction.
 
 The equations are those of the graph's operations (``lif`` in ``compiler/ir/ops/spiking.py``, ``izhikevich`` and
-``alpha_neuron`` in ``neurons.py``, ``trace`` in ``plasticity.py``); their line numbers stand beside the code. Instructions
-per group decide the speed of the core, so the usual cases are kept short: a LIF neuron with multiplicative leak and reset to zero
-takes 12 instructions.
+``alpha_neuron`` in ``neurons.py``, ``trace`` in ``plasticity.py``); their line numbers stand beside the code.
+Instructions per group decide the speed of the core, so the usual cases are kept short: a LIF neuron with multiplicative
+leak and reset to zero takes 12 instructions.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class TraceSpec:
 class NeuronSpec:
     """What the microcode of a population is made from.
 
-    ``op``: lif, izhikevich or alpha_neuron, with its ``attrs``. ``states``: state words in the order of the block. ``bits``: S.
-    ``shift``: the summed synapses count 2**shift each. ``drives``: words that the host writes before a step (analog inputs). ``current``: proven range of the summed current.
-    ``count``: largest value of the spike counter of an early decision, None without one. ``recorded``: whether the tested membrane
-    must be kept.
+    ``op``: lif, izhikevich or alpha_neuron, with its ``attrs``. ``states``: state words in the order of the block.
+    ``bits``: S. ``shift``: the summed synapses count 2**shift each. ``drives``: words that the host writes before a
+    step (analog inputs). ``current``: proven range of the summed current. ``count``: largest value of the spike counter
+    of an early decision, None without one. ``recorded``: whether the tested membrane must be kept.
     """
 
     where: str
@@ -57,7 +57,9 @@ class NeuronSpec:
 
 
 def population_code(spec: NeuronSpec) -> Code:
-    """The microcode of a population: a list of instructions per SCAN. Raises UnsupportedError on what the core cannot compute."""
+    """The microcode of a population: a list of instructions per SCAN. Raises UnsupportedError on what the core
+    cannot compute.
+    """
     e = Emitter(spec.where, spec.states, spec.size, keep_words=spec.keep_words)
     for item in spec.traces:
         emit_trace(e, item)

@@ -1,7 +1,7 @@
 """Cycles of every step of a mapped network from its spikes alone, exact, without running the microcode.
 
-The formulas are those of ``cycles.py``; this file only counts what they ask for. Learning takes cycles that depend on traces and
-eligibilities: such programs are predicted by running the model (``executor.run_program``).
+The formulas are those of ``cycles.py``; this file only counts what they ask for. Learning takes cycles that depend on
+traces and eligibilities: such programs are predicted by running the model (``executor.run_program``).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .isa import Step
 def predict_cycles(program: CoreProgram, spikes: Mapping[str, np.ndarray], *, raster: bool = False) -> np.ndarray:
     """Cycles of each step, int64 [steps].
 
-    ``spikes``: of every population and spike input by name, 0 or 1, [steps, n] from step 0 on. Raises InputError for programs that
-    learn, and when a source is missing.
+    ``spikes``: of every population and spike input by name, 0 or 1, [steps, n] from step 0 on. Raises InputError for
+    programs that learn, and when a source is missing.
     """
     core = CoreModel(program)
     maps: Any = program.maps

@@ -1,7 +1,7 @@
 """Finds populations, projections, learning, inputs and the decision in a clocked graph, by structure alone.
 
-Names and records carry no meaning here: whatever computes the same with the same operations is mapped, and everything else is refused
-with one sentence that names the node.
+Names and records carry no meaning here: whatever computes the same with the same operations is mapped, and everything
+else is refused with one sentence that names the node.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class Network:
 
 
 def recognise(graph: Graph) -> Network:
-    """The network that ``graph`` computes. Raises UnsupportedError, naming the node, for what no spiking core carries."""
+    """The network that ``graph`` computes. Raises UnsupportedError, naming the node, for what no spiking core
+    carries.
+    """
     if not graph.clocked:
         raise UnsupportedError(f"graph {graph.name!r} must be clocked to run on a spiking core, not framed")
     return _Recogniser(graph).run()

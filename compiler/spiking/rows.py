@@ -1,7 +1,8 @@
 """Synapses of one projection as dense rows or as records, written into the pool.
 
-A projection becomes *parts*, each of which one delivery command (and one learning command) works on. A *piece* is a field in the
-pool that holds a weight or a share of it: the weight of synapse k is the sum of scale · field over its pieces.
+A projection becomes *parts*, each of which one delivery command (and one learning command) works on. A *piece* is a
+field in the pool that holds a weight or a share of it: the weight of synapse k is the sum of scale · field over its
+pieces.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from .recognise import Projection
 
 @dataclass
 class Pieces:
-    """Where a projection's weights stand: bit address, synapse and scale (1 or 256) of every piece; eligibility likewise."""
+    """Where a projection's weights stand: bit address, synapse and scale (1 or 256) of every piece; eligibility
+    likewise.
+    """
 
     at: list[np.ndarray] = field(default_factory=list)
     synapse: list[np.ndarray] = field(default_factory=list)
@@ -37,7 +40,9 @@ class Pieces:
 
 @dataclass
 class Part:
-    """One delivery: the command and its fields without the source words and the target; ``learns``: LEARN fields likewise."""
+    """One delivery: the command and its fields without the source words and the target; ``learns``: LEARN fields
+    likewise.
+    """
 
     step: Step
     fields: dict[str, int]
@@ -52,12 +57,14 @@ def planes(config: CoreConfig, projection: Projection) -> int:
         return 1
     if projection.learn:
         raise UnsupportedError(
-            f"{projection.node.where()} must have plastic weights in {-half}..{half - 1} on a core of {config.weight_bits} weight bits, "
+            f"{projection.node.where()} must have plastic weights in {-half}..{half - 1} on a core of "
+            f"{config.weight_bits} weight bits, "
             f"not {low}..{high}; quantise to {config.weight_bits} bits, or use a core built with 16 weight bits"
         )
     if config.weight_bits != 8 or not -32768 - 0 <= low or high > 127 * 256 + 127:
         raise UnsupportedError(
-            f"{projection.node.where()} must have weights in -32768..32639 (two 8-bit planes) or fit {config.weight_bits} bits, "
+            f"{projection.node.where()} must have weights in -32768..32639 (two 8-bit planes) or fit "
+            f"{config.weight_bits} bits, "
             f"not {low}..{high}; quantise to fewer bits, or use a core built with 16 weight bits"
         )
     return 2
@@ -168,14 +175,16 @@ def write_sparse(pool: Pool, projection: Projection, sources: int, first: int, p
         counts = np.bincount(pre, minlength=sources)
         if counts.max() > layout.ROW_RECORDS_MAX:
             raise DoesNotFitError(
-                f"{projection.node.where()} must have at most {layout.ROW_RECORDS_MAX} synapses per source in compressed rows, "
+                f"{projection.node.where()} must have at most {layout.ROW_RECORDS_MAX} synapses per source in "
+                f"compressed rows, "
                 f"not {counts.max()}; share them out over two populations, or use a core whose pool holds it dense"
             )
         headers = pool.take(layout.header_words(config, sources))
         words = layout.record_words(config, len(synapse))
         if words > layout.TABLE_WORDS_MAX:
             raise DoesNotFitError(
-                f"{projection.node.where()} must take at most {layout.TABLE_WORDS_MAX} pool words of records, not {words}; "
+                f"{projection.node.where()} must take at most {layout.TABLE_WORDS_MAX} pool words of records, "
+                f"not {words}; "
                 "share it out over two projections"
             )
         base = pool.take(words)

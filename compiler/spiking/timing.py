@@ -1,4 +1,6 @@
-"""What a command met in a step, and its cycles from that by the formulas of ``cycles.py`` and ``cycles_learning.py``."""
+"""What a command met in a step, and its cycles from that by the formulas of ``cycles.py`` and
+``cycles_learning.py``.
+"""
 
 from __future__ import annotations
 
