@@ -1,4 +1,4 @@
-"""Compile an ONNX network to a .nloom file: exact integers, optimised, verified after every pass."""
+"""Compile a network file to a .nloom file: exact integers, optimised, verified after every pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .ui import Ui
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument("model", metavar="MODEL", help=".onnx, .nir, .yaml or .json")
     parser.add_argument("-o", "--output", metavar="M.nloom", help="default: the model's name with .nloom")
     parser.add_argument("--board", metavar="B", help="optimise for this board's lookup tables")
     parser.add_argument("--lut-size", type=int, metavar="K", help="inputs of the target's lookup tables (default 4)")

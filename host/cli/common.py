@@ -52,12 +52,13 @@ def add_nir(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--reset-delay", choices=("yes", "no"), help="snnTorch's reset_delay, which no file carries")
     group.add_argument("--refractory", type=int, metavar="STEPS", help="silent steps after a spike")
+    group.add_argument("--decay-values", type=int, metavar="N", help="different decays per layer; near ones share one")
     group.add_argument("--weight-bits", type=int, metavar="N", help="bits of a weight, with its sign")
     group.add_argument("--state-bits", type=int, metavar="N", help="bits of membranes and currents")
 
 
 WIDTHS = ("weight_bits", "state_bits")
-NIR_OPTIONS = ("dialect", "dt", "reset", "refractory", *WIDTHS)
+NIR_OPTIONS = ("dialect", "dt", "reset", "refractory", "decay_values", *WIDTHS)
 """Options of :func:`add_nir` that go to the frontend under their own names when they are given."""
 
 

@@ -50,12 +50,14 @@ def import_nir(
     weight_bits: int | None = None,
     state_bits: int = 24,
     record: tuple[str, ...] = (),
+    decay_values: int | None = None,
 ) -> Imported:
     """The network of a ``.nir`` file or ``nir.NIRGraph`` under a ``dialect`` (``docs/nir.md``), without quantising it.
 
     ``dt`` in seconds where nodes have time constants; ``reset`` and ``reset_delay`` for snnTorch, whose NIR files do not
     carry them; ``refractory`` in steps. ``inputs``: what the Input nodes carry, spikes or current (reals within ``input_range``).
-    ``record`` names nodes whose membranes are shown beside the outputs. What was used is kept in ``network.records["nir"]``.
+    ``record`` names nodes whose membranes are shown beside the outputs; ``decay_values`` lets near decays of a layer share
+    so many values. What was used is kept in ``network.records["nir"]``.
     Raises InputError or UnsupportedError with one sentence naming the node.
     """
     if dialect is None:
@@ -78,6 +80,7 @@ def import_nir(
         dt=settings.used.get("dt", 1e-3),
         weight_bits=bits,
         state_bits=state_bits,
+        decay_values=decay_values,
         records={"nir": used},
     )
 

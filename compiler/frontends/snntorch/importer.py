@@ -34,14 +34,15 @@ def import_snntorch(
     weight_bits: int | None = None,
     state_bits: int = 24,
     record: tuple[str, ...] = (),
+    decay_values: int | None = None,
 ) -> Imported:
     """The network of a module of snnTorch neurons and torch layers, without quantising it.
 
     ``sample`` is what forward takes: a tensor or array (or a tuple of them) with a batch axis; one step, or all steps where forward
     loops over them. The loop is read as one step. ``inputs``: spikes (0/1), or current (reals within ``input_range``, the
     sample's own range without); by the sample when it holds only 0 and 1. ``record`` names neuron modules whose membranes are shown
-    beside what forward returns. Weights are read in eval mode and the module is left as it was. Raises UnsupportedError
-    or InputError with one sentence naming the module.
+    beside what forward returns; ``decay_values`` lets near decays of a layer share so many values. Weights are read in
+    eval mode and the module is left as it was. Raises UnsupportedError or InputError with one sentence naming the module.
     """
     if sample is None:
         raise InputError("sample must be given for a snnTorch module: an input with a batch axis, as forward takes it")
@@ -63,6 +64,7 @@ def import_snntorch(
         sources,
         weight_bits=weight_bits or (16 if exact else 8),
         state_bits=state_bits,
+        decay_values=decay_values,
         records={"snntorch": used},
     )
 

@@ -15,6 +15,7 @@ from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.spiking.models import ONE, Neuron, RealAlpha, RealNeuron
 from neuroloom.compiler.spiking.network import MAX_DELAY, RESERVED, Network
 
+from .decays import share_decays
 from .layers import Layer
 from .maps import LinearMap
 from .signal import INPUT, MEMBRANE, Origin
@@ -88,10 +89,13 @@ def assemble(
     dt: float = 1e-3,
     weight_bits: int = 8,
     state_bits: int = 24,
+    decay_values: int | None = None,
     records: dict[str, Any] | None = None,
 ) -> Imported:
     """Build the network of ``layers`` (each drive refers to inputs and layers by name).
 
+    ``decay_values``: at most so many different decays per layer, near ones become one; the change is kept in
+    ``records["decay_values"]``.
     Raises UnsupportedError for graded membranes that drive neurons, for more than 64 different decays in a layer, and for
     delays beyond 63 steps; InputError for an unknown input kind.
     """
@@ -99,6 +103,9 @@ def assemble(
     builder = _Builder(net, {layer.name: layer for layer in layers}, {i.name: i for i in inputs})
     for item in inputs:
         builder.input(item)
+    if decay_values is not None:
+        changes = {layer.name: share_decays(layer, decay_values) for layer in layers}
+        net.records["decay_values"] = {name: f"{worst:.6g}" for name, worst in changes.items() if worst}
     for layer in layers:
         builder.populations(layer)
     for layer in layers:
@@ -148,7 +155,7 @@ class _Builder:
         if len(groups) > MOST_GROUPS:
             raise UnsupportedError(
                 f"layer {layer.name!r} has {len(groups)} different decays or reset values, above {MOST_GROUPS}; "
-                "round its beta and alpha to fewer values"
+                "give decay_values=N to let near ones share a value"
             )
         if len(groups) > 1 and layer.wta:
             raise UnsupportedError(

@@ -30,5 +30,7 @@ def lower(importer: Callable[..., Imported], source: Any, options: dict[str, Any
     rest = {k: v for k, v in options.items() if k in further and k not in own}
     shift = options.get("shift")
     if shift is not None:
-        rest["shifts"] = {n: shift for n, p in network.populations.items() if not p.model.exact} | rest.get("shifts", {})
+        rest["shifts"] = {n: shift for n, p in network.populations.items() if not p.model.exact} | rest.get(
+            "shifts", {}
+        )
     return network_graph(network, **rest)

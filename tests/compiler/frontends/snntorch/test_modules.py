@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.frontends.snntorch import import_snntorch
+
+import neuroloom as nl
 
 Fixture = Callable[..., Any]
 RESETS = ("subtract", "zero", "none")
@@ -196,3 +199,35 @@ def test_fewer_bits_differ_and_by_how_much(stepped: Fixture, network_spikes: Fix
     assert differ[16] <= 0.01 * expected.sum()
     assert differ[16] <= differ[8] <= differ[4]
     assert differ[4] < expected.sum()
+
+
+def test_decays_may_be_shared(network_spikes: Fixture) -> None:
+    import snntorch as snn
+    import torch
+    import torch.nn as nn
+
+    beta = torch.linspace(0.3, 0.9, 100)
+    module = nn.Sequential(nn.Linear(4, 100), snn.Leaky(beta=beta, init_hidden=True)).eval()
+    sample = np.ones((1, 4), np.float32)
+    with pytest.raises(UnsupportedError, match="100 different decays"):
+        import_snntorch(module, sample=sample)
+    imported = import_snntorch(module, sample=sample, decay_values=8)
+    betas = {name: p.model.beta for name, p in imported.network.populations.items()}
+    assert len(betas) == 8
+    for name, index in imported.places["leaky1"]:
+        assert np.abs(beta.numpy()[index] - betas[name]).max() < 0.6 / 8
+    assert 0 < float(imported.network.records["decay_values"]["leaky1"]) < 0.6 / 8
+    one = import_snntorch(module, sample=sample, decay_values=1)
+    assert list(one.network.populations) == ["leaky1"]
+
+
+def test_compile_takes_a_live_module(stepped: Fixture) -> None:
+    import snntorch as snn
+    import torch.nn as nn
+
+    module = nn.Sequential(nn.Linear(4, 3), snn.Leaky(beta=0.5, init_hidden=True, output=True)).eval()
+    x = spikes(0, 2, 10, 4)
+    model = nl.compile(module, sample=x[:, 0].astype(np.float32), weight_bits=16, state_bits=32, shift=8)
+    found = model.simulate(x.astype(np.int64))
+    assert set(found) == {"leaky1.spikes", "leaky1.v"}
+    np.testing.assert_array_equal(found["leaky1.spikes"], stepped(module, x))
