@@ -19,9 +19,6 @@ FAST_STAGES = 4
 LOCATE = 4
 """Cycles that find the trace of a record's target, when the source spiked."""
 
-DIVISION = 20
-"""Cycles from the number of a row's first record to its pool word, unless a word holds a power of two."""
-
 
 @dataclass(frozen=True)
 class Look:
@@ -107,7 +104,8 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
     beats = rule_beats(config)
     multiply = config.target_bits if fields.get("rounding", 0) == 2 else 0
-    divide = 0 if config.records & config.records - 1 == 0 else DIVISION
+    # From the number of a row's first record to its pool word: a long division, unless a word holds a power of two.
+    divide = (config.pool_words * config.records - 1).bit_length() if config.records & config.records - 1 else 0
     total = START + DONE + 2 * -(-sources // config.lanes)
     for j in range(sources):
         dep, x = bool(look.pre[j]), bool(look.x[j])

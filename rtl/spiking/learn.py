@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module
+from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -37,6 +37,8 @@ class Learn(wiring.Component):
         See :func:`learn_members`. All outputs of the ports are 0 while the unit is idle.
     sparse : ``In(1)``
         The command is LEARN_SPARSE; held from ``start`` to ``done`` like the fields.
+    saturated : ``Out(1)``
+        Strobe: an eligibility was cut to 8 bits.
     rows : ``Out(PoolWritePort)``
         With ``fast`` only.
     """
@@ -45,7 +47,7 @@ class Learn(wiring.Component):
         self._config = config
         self._rule = Rule(config)
         self._fast = fast
-        members = {**learn_members(config, Step.LEARN_DENSE), "sparse": In(1)}
+        members = {**learn_members(config, Step.LEARN_DENSE), "sparse": In(1), "saturated": Out(1)}
         if fast:
             check_fast(config)
             members["rows"] = Out(PoolWritePort(config))
@@ -53,8 +55,10 @@ class Learn(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rule, sources, access = self._rule, Sources(self._config), Access()
+        rule, sources, access = self._rule, Sources(self._config), Access(self._config)
         rule.build(m, self)
+        if rule.clipped:
+            m.d.comb += self.saturated.eq(Cat(*rule.clipped).any())
         sources.build(m, self, rule)
         access.build(m, self)
         m.d.comb += [rule.x.eq(sources.x[:TRACE_BITS]), rule.alone.eq(self.sparse)]

@@ -86,6 +86,7 @@ class Rule:
         self.lanes = config.fields // self.beats
         self.parts = config.lanes // self.lanes  # of a pool word of traces, each for the lanes of one beat
         self.todo = Signal(4)
+        self.clipped: list[Value] = []  # strobes of the lanes: an eligibility saturates
         self.asking, self.asked_group = Signal(), Signal()
         self.last = Signal()
         self.word = Signal(config.word_bits, reset_less=True)
@@ -266,4 +267,6 @@ class Rule:
         )
         new = Mux(value < bottom, bottom, Mux(value > top, top, value))[:width]
         write = allowed_c & phase_c.any()
+        if self.rewarded:
+            self.clipped.append(write & into_e & ((value < bottom) | (value > top)))
         return new, write & ~into_e, write & into_e

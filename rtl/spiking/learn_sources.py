@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .learn_rule import TRACE_BITS, Rule
-from .ports import HIST_WORD_BITS, POOL_ADDR_BITS
+from .ports import HIST_WORD_BITS
 from .random import SOURCE_STEP
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 class Access:
     """Addresses of the pool: a field of the command and an offset, added in one place; 0 where no state reads."""
 
-    def __init__(self) -> None:
-        self.base = Signal(POOL_ADDR_BITS)
-        self.offset = Signal(POOL_ADDR_BITS)
+    def __init__(self, config: CoreConfig) -> None:
+        self.base = Signal(range(config.pool_words))
+        self.offset = Signal(range(config.pool_words))
 
     def build(self, m: Module, unit: Learn) -> None:
         """Add the sum."""
-        m.d.comb += unit.pool.addr.eq(self.base + self.offset)
+        m.d.comb += unit.pool.addr.eq((self.base + self.offset)[: len(self.base)])
 
     def read(self, m: Module, base: Value, offset: Value) -> None:
         """Use this address in this state."""
@@ -42,10 +42,10 @@ class Sources:
         self.x = Signal(TRACE_BITS * config.lanes, reset_less=True)
         self.spikes = Signal(16, reset_less=True)
         self.number = Signal(4, reset_less=True)
-        self.left = Signal(16, reset_less=True)
-        self.x_offset = Signal(POOL_ADDR_BITS, reset_less=True)  # in the state block
+        self.left = Signal(range(max(config.neurons, config.inputs) + 1), reset_less=True)
+        self.x_offset = Signal(range(config.pool_words), reset_less=True)  # in the state block
         self.word = Signal(HIST_WORD_BITS, reset_less=True)
-        self.offset = Signal(POOL_ADDR_BITS, reset_less=True)  # of the row, or of the header
+        self.offset = Signal(range(config.pool_words), reset_less=True)  # of the row, or of the header
         self.next = Signal()
         self.last = Signal()
         self.last_of_group = Signal()

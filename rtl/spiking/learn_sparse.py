@@ -10,7 +10,6 @@ from neuroloom.compiler.spiking.core import CoreConfig
 from .learn_rule import Rule
 from .learn_sources import Access, Sources, due
 from .learn_targets import Targets
-from .ports import POOL_ADDR_BITS
 from .random import TARGET_STEP
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ class SparseWalk:
         self.record = Signal(config.record_bits, reset_less=True)
         self.left = Signal(COUNT_BITS, reset_less=True)
         self.place = Signal(range(max(2, config.records)), reset_less=True)  # of the current record in its word
-        self.at = Signal(START_BITS, reset_less=True)  # word of the records; the quotient grows in here
-        self.target = Signal(16, reset_less=True)
+        self.at = Signal(range(config.pool_words * config.records), reset_less=True)  # word; the quotient grows here
+        self.target = Signal(config.target_bits, reset_less=True)
         width, end = rule.width, rule.width + config.target_bits
         self.weight, self.neuron, self.marks = self.record[:width], self.record[width:end], self.record[end : end + 1]
         self.eligibility = self.record[end + 1 :]
@@ -93,11 +92,11 @@ class SparseWalk:
                 m.next = "ROW_START"
             with m.Else():
                 self.next_source(m)
-        step = Signal(range(START_BITS))
+        step = Signal(range(len(self.at)))
         split = (config.records - 1).bit_length()
         divides = config.records != 1 << split
         with m.State("ROW_START"):
-            m.d.sync += [self.left.eq(unit_word[START_BITS:]), self.at.eq(unit_word[:START_BITS]), self.place.eq(0)]
+            m.d.sync += [self.left.eq(unit_word[START_BITS:]), self.at.eq(unit_word[: len(self.at)]), self.place.eq(0)]
             if divides:
                 m.next = "DIVIDE"
             else:
@@ -115,7 +114,7 @@ class SparseWalk:
                     self.place.eq(Mux(fits, rest - config.records, rest)),
                     step.eq(step + 1),
                 ]
-                with m.If(step == START_BITS - 1):
+                with m.If(step == len(self.at) - 1):
                     m.d.sync += step.eq(0)
                     m.next = "FETCH"
 
@@ -125,7 +124,7 @@ class SparseWalk:
         slots = [unit.pool.data_r.word_select(place, self.bits) for place in range(config.records)]
         spiked, fired = sources.spikes[0], rule.fired[0]
         rest = Signal(config.target_bits, reset_less=True)
-        group = Signal(POOL_ADDR_BITS, reset_less=True)
+        group = Signal(range(config.pool_words), reset_less=True)
         addend = Signal(16, reset_less=True)
         m.d.comb += rule.alone_lane.eq(self.target[:group_bits])
 

@@ -9,7 +9,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 
 from .learn_rule import Rule
 from .learn_sources import Access
-from .ports import HIST_WORD_BITS, POOL_ADDR_BITS
+from .ports import HIST_WORD_BITS
 from .random import TARGET_STEP
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ class Targets:
         self.fields = config.fields
         self.groups = config.fields // config.lanes
         self.words = max(1, config.fields // SPIKE_WORD)
-        self.left = Signal(16, reset_less=True)
-        self.column = Signal(12, reset_less=True)
-        self.y_block = Signal(POOL_ADDR_BITS, reset_less=True)
-        self.y_offset = Signal(POOL_ADDR_BITS, reset_less=True)
+        self.left = Signal(range(config.neurons + 1), reset_less=True)
+        self.column = Signal(range(max(16, config.neurons // config.fields + 1)), reset_less=True)
+        self.y_block = Signal(range(config.pool_words), reset_less=True)
+        self.y_offset = Signal(range(config.pool_words), reset_less=True)
         self.word = Signal(HIST_WORD_BITS, reset_less=True)
         self.valid = Signal(config.fields)
         self.any_fired = Signal(reset_less=True)
         self.last = Signal()
         self.next_group = Signal()  # the traces at y_offset are read in this cycle; those of the next group come next
-        self.y_step = Signal(POOL_ADDR_BITS)
+        self.y_step = Signal(range(config.pool_words))
         self.number_step = Signal(16)
         self._asked = Signal()
 

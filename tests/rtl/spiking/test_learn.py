@@ -63,6 +63,7 @@ class Case:
     disabled: set[tuple[int, int]]
     pool: dict[int, int] = field(default_factory=dict)
     hist: dict[tuple[int, int], int] = field(default_factory=dict)
+    clipped: bool = False
     rows: list[list[list[int]]] = field(default_factory=list)  # sparse: first record and targets of every row
 
     def rule(self) -> None:
@@ -93,12 +94,14 @@ class Case:
             if self.pre[j]:
                 d = delta(self.y[i], a["dep"], w - lo, u_dep)
                 if eligible:
+                    self.clipped |= e - d < -128
                     e = clamp(e - d, -128, 127)
                 else:
                     w = clamp(w - d, lo, hi)
             if self.post[i]:
                 d = delta(self.x[j], a["pot"], hi - w, u_pot)
                 if eligible:
+                    self.clipped |= e + d > 127
                     e = clamp(e + d, -128, 127)
                 else:
                     w = clamp(w + d, lo, hi)
@@ -179,7 +182,7 @@ class Case:
 def random_case(rng: random.Random, config: CoreConfig, sparse: bool, **fixed: int) -> Case:
     """A random network, rule and state, in memory."""
     width = config.weight_bits
-    sources, targets = rng.choice([1, 5, 16, 17, 37]), rng.choice([1, 3, 16, 20, 40, 90])
+    sources, targets = rng.choice([1, 5, 16, 17, 33]), rng.choice([1, 3, 16, 20, 40, 90])
     low = rng.randrange(-(1 << width - 1), 1 << width - 2)
     high = rng.randrange(low, 1 << width - 1)
     if rng.random() < 0.3:
@@ -206,7 +209,7 @@ def random_case(rng: random.Random, config: CoreConfig, sparse: bool, **fixed: i
 
     pairs = [(j, i) for j in range(sources) for i in range(targets)]
     if sparse:
-        pairs = [p for p in pairs if rng.random() < 0.3]
+        pairs = [p for p in pairs if rng.random() < (0.3 if targets < 90 else 0.1)]
     case = Case(
         config, {k: int(v) for k, v in fields.items()}, rng.randrange(4), rng.getrandbits(32),
         rng.choice([0, 1, -1, 127, -128, rng.randrange(-128, 128)]),
@@ -239,16 +242,26 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
     unit = Learn(config, fast=fast)
     current: list[Case] = []
     cycles: list[int] = []
+    clipped: set[bool] = set()
     rng = random.Random(1)
 
     async def memories(ctx: Any) -> None:
-        signals = [unit.pool.addr, unit.pool.write, unit.pool.data_w, unit.hist.slot, unit.hist.word, unit.hist.write]
+        signals = [
+            unit.saturated,
+            unit.pool.addr,
+            unit.pool.write,
+            unit.pool.data_w,
+            unit.hist.slot,
+            unit.hist.word,
+            unit.hist.write,
+        ]
         if fast:
             signals += [unit.rows.write, unit.rows.addr, unit.rows.data]
-        async for _, _, addr, write, data, slot, word, hist_write, *rows in ctx.tick().sample(*signals):
+        async for _, _, saturated, addr, write, data, slot, word, hist_write, *rows in ctx.tick().sample(*signals):
             if not current:
                 continue
             case = current[0]
+            clipped.add(bool(saturated))
             noise = rng.getrandbits(config.word_bits)
             ctx.set(unit.pool.data_r, noise if write else case.pool.get(addr, noise))
             ctx.set(unit.hist.data_r, case.hist.get((slot, word), noise & 0xFFFF))
@@ -263,6 +276,7 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
     async def drive(ctx: Any) -> None:
         for case in cases:
             current[:] = [case]
+            clipped.clear()
             for name in FIELDS[Step.LEARN_DENSE]:
                 ctx.set(getattr(unit, name), case.fields.get(name, 0))
             ctx.set(unit.slot, case.slot)
@@ -278,6 +292,7 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
                 assert spent < LIMIT, "the command hangs"
                 await ctx.tick()
             cycles.append(spent + 1)
+            assert clipped == {case.clipped, False}
             await ctx.tick()
             assert not ctx.get(unit.pool.addr | unit.pool.write | unit.pool.data_w | unit.hist.word | unit.hist.slot)
             await ctx.tick()
@@ -320,13 +335,13 @@ BUILDS = [
 @pytest.mark.parametrize(("lanes", "bits", "learning", "fast"), BUILDS)
 def test_dense_rule(lanes: int, bits: int, learning: str, fast: bool) -> None:
     config, rng = config_of(lanes, bits, learning), random.Random(lanes * 100 + bits)
-    check([random_case(rng, config, False) for _ in range(16 if lanes < 16 else 4)], config, False, fast)
+    check([random_case(rng, config, False) for _ in range(12 if lanes < 16 else 3)], config, False, fast)
 
 
 @pytest.mark.parametrize(("lanes", "bits", "learning", "fast"), BUILDS)
 def test_sparse_rule(lanes: int, bits: int, learning: str, fast: bool) -> None:
     config, rng = config_of(lanes, bits, learning), random.Random(lanes * 100 + bits + 7)
-    check([random_case(rng, config, True) for _ in range(12 if lanes < 16 else 3)], config, True, fast)
+    check([random_case(rng, config, True) for _ in range(6 if lanes < 16 else 3)], config, True, fast)
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
