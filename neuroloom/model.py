@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray] | np.ndarray
 
 ENGINES = ("auto", "fast", "reference")
-"""Simulation engines: ``fast`` is bit-packed, ``reference`` the definition, ``auto`` fast where it has the operations."""
+"""Simulation engines: ``fast`` is bit-packed (framed graphs) or event-driven (clocked ones), ``reference`` the definition,
+``auto`` fast where it has the operations."""
 
 
 def compile(
@@ -129,10 +130,10 @@ class Model:
             return "reference"
 
     def _fast_engine(self, probes: tuple[str, ...]) -> Any:
-        from neuroloom.sim.fast import Engine
+        from neuroloom.sim.engines import fast_engine
 
         if probes not in self._fast:
-            self._fast[probes] = Engine(self.graph, probes=probes)
+            self._fast[probes] = fast_engine(self.graph, probes=probes)
         return self._fast[probes]
 
     def value_name(self, name: str) -> str:

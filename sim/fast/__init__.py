@@ -31,6 +31,10 @@ class Engine:
         self.graph = graph
         self.program = compile_program(graph, tuple(probes))
 
+    def describe(self) -> str:
+        """What runs, in half a sentence."""
+        return f"{self.program.gates:,} three-input gates per sample"
+
     def run(
         self,
         inputs: Mapping[str, np.ndarray] | np.ndarray,

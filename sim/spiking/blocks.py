@@ -7,7 +7,6 @@ they become part of :func:`.machine.run_steps`, whose cache knows the source of 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .codes import (
     ADD,
@@ -26,9 +25,10 @@ from .codes import (
     SUB,
     XOR,
 )
+from .jit import kernel
 
 
-@njit
+@kernel
 def get(mem, ref, i):
     """Element i of a reference."""
     b, m, x = mem
@@ -40,7 +40,7 @@ def get(mem, ref, i):
     return x[at]
 
 
-@njit
+@kernel
 def put(mem, ref, i, value):
     b, m, x = mem
     kind, at = ref & 3, (ref >> 2) + i
@@ -52,7 +52,7 @@ def put(mem, ref, i, value):
         x[at] = value
 
 
-@njit
+@kernel
 def load(mem, ref, start, out):
     """Fill the row ``out`` from element ``start`` of a reference."""
     b, m, x = mem
@@ -71,7 +71,7 @@ def load(mem, ref, start, out):
             out[k] = w[k]
 
 
-@njit
+@kernel
 def load_or(mem, ref, constant, start, out):
     """As load; the constant everywhere when the reference is absent."""
     if ref < 0:
@@ -81,7 +81,7 @@ def load_or(mem, ref, constant, start, out):
         load(mem, ref, start, out)
 
 
-@njit
+@kernel
 def store(mem, ref, start, row):
     b, m, x = mem
     kind, at, c = ref & 3, (ref >> 2) + start, len(row)
@@ -99,34 +99,34 @@ def store(mem, ref, start, row):
             w[k] = row[k]
 
 
-@njit
+@kernel
 def add_sat(x, y, lo, hi):
     """x = sat(x + y)."""
     for k in range(len(x)):
         x[k] = min(max(x[k] + y[k], lo), hi)
 
 
-@njit
+@kernel
 def sub_sat(x, y, lo, hi):
     """x = sat(x - y)."""
     for k in range(len(x)):
         x[k] = min(max(x[k] - y[k], lo), hi)
 
 
-@njit
+@kernel
 def pick(cond, yes, x):
     """x = yes where cond."""
     for k in range(len(x)):
         x[k] = yes[k] if cond[k] != 0 else x[k]
 
 
-@njit
+@kernel
 def pick_const(cond, yes, x):
     for k in range(len(x)):
         x[k] = yes if cond[k] != 0 else x[k]
 
 
-@njit
+@kernel
 def above(x, theta, strict, out):
     """out = x > theta when strict, else x >= theta; 0 or 1."""
     if strict:
@@ -137,7 +137,7 @@ def above(x, theta, strict, out):
             out[k] = 1 if x[k] >= theta[k] else 0
 
 
-@njit
+@kernel
 def scale(x, factor, bits, rounding):
     """x = (x * factor + h) >> bits, rounded."""
     if rounding == FLOOR or rounding == HALF_UP:
@@ -151,7 +151,7 @@ def scale(x, factor, bits, rounding):
             x[k] = (p + (most if p < 0 else 0)) >> bits
 
 
-@njit
+@kernel
 def rnd(p, bits, rounding):
     """One product, rounded as scale does."""
     if rounding == HALF_UP:
@@ -161,7 +161,7 @@ def rnd(p, bits, rounding):
     return p >> bits
 
 
-@njit
+@kernel
 def copy(mem, scr, dst, src, n):
     for start in range(0, n, BLOCK):
         row = scr[0, : min(BLOCK, n - start)]
@@ -169,7 +169,7 @@ def copy(mem, scr, dst, src, n):
         store(mem, dst, start, row)
 
 
-@njit
+@kernel
 def fill(mem, scr, dst, value, n):
     for start in range(0, n, BLOCK):
         row = scr[0, : min(BLOCK, n - start)]
@@ -177,7 +177,7 @@ def fill(mem, scr, dst, value, n):
         store(mem, dst, start, row)
 
 
-@njit
+@kernel
 def _load_maybe(mem, ref, one, start, out):
     if one:
         out[:] = get(mem, ref, 0)
@@ -185,7 +185,7 @@ def _load_maybe(mem, ref, one, start, out):
         load(mem, ref, start, out)
 
 
-@njit
+@kernel
 def binary(mem, scr, row):
     """row: op, dst, a, b, n, kind, a is one element, b is one element."""
     n, kind = row[4], row[5]
@@ -230,7 +230,7 @@ def binary(mem, scr, row):
         store(mem, row[1], start, x)
 
 
-@njit
+@kernel
 def select(mem, scr, row):
     """row: op, dst, cond, a, b, n, cond is one element, a is, b is."""
     n = row[5]
@@ -244,7 +244,7 @@ def select(mem, scr, row):
         store(mem, row[1], start, y)
 
 
-@njit
+@kernel
 def shift(mem, scr, row):
     """row: op, dst, src, n, amount."""
     n, amount = row[3], row[4]
@@ -256,7 +256,7 @@ def shift(mem, scr, row):
         store(mem, row[1], start, x)
 
 
-@njit
+@kernel
 def requantize(mem, scr, row):
     """row: op, dst, src, n, p, q, rounding, wrap, lo, hi: x * p / q."""
     n, p, q, rounding, wrap, lo, hi = row[3], row[4], row[5], row[6], row[7], row[8], row[9]
@@ -280,7 +280,7 @@ def requantize(mem, scr, row):
         store(mem, row[1], start, x)
 
 
-@njit
+@kernel
 def gather(mem, idx, row):
     """row: op, dst, src, n, indices."""
     at = row[4]
@@ -288,14 +288,14 @@ def gather(mem, idx, row):
         put(mem, row[1], k, get(mem, row[2], np.int64(idx[at + k])))
 
 
-@njit
+@kernel
 def move(mem, idx, row):
     """row: op, dst, src, n, destination indices, source indices."""
     for k in range(row[3]):
         put(mem, row[1], np.int64(idx[row[4] + k]), get(mem, row[2], np.int64(idx[row[5] + k])))
 
 
-@njit
+@kernel
 def sum_rows(mem, row):
     """row: op, dst, src, rows, length."""
     for r in range(row[3]):
@@ -305,7 +305,7 @@ def sum_rows(mem, row):
         put(mem, row[1], r, total)
 
 
-@njit
+@kernel
 def argmax_rows(mem, row):
     """row: op, dst, src, rows, length, last."""
     for r in range(row[3]):
@@ -317,7 +317,7 @@ def argmax_rows(mem, row):
         put(mem, row[1], r, where)
 
 
-@njit
+@kernel
 def matvec(mem, w4, row):
     """row: op, dst, src, vectors, outputs, inputs, weights, bias reference or -1."""
     outs, ins = row[4], row[5]

@@ -32,6 +32,10 @@ class Engine:
         self.graph = graph
         self.program = compile_program(graph, tuple(probes))
 
+    def describe(self) -> str:
+        """What runs, in half a sentence."""
+        return f"{self.program.synapses:,} synapses, event by event, in {self.program.bytes / 1e6:,.1f} MB"
+
     def run(
         self,
         inputs: Mapping[str, np.ndarray] | np.ndarray,

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .jit import kernel, trailing_zeros
 
 
-@njit
+@kernel
 def slot(rings, cnt, ev, ring, lag, now):
     """The events of ``lag`` steps ago, ascending."""
     which = (now - lag) % rings[ring, 1]
@@ -18,25 +19,37 @@ def slot(rings, cnt, ev, ring, lag, now):
     return ev[at : at + cnt[rings[ring, 3] + which]]
 
 
-@njit
+@kernel
 def scan(words, first, n, rings, cnt, ev, ring, now):
-    """Write the indices of the nonzero bytes among ``n`` into the ring's slot of this step; bytes beyond n are 0."""
+    """Write the indices of the ones among ``n`` bytes (0 or 1) into the ring's slot of this step; bytes beyond n are 0."""
     which = now % rings[ring, 1]
     at = rings[ring, 0] + which * rings[ring, 2]
     out = ev[at : at + rings[ring, 2]]
     found = 0
     part = words[first : first + ((n + 7) >> 3)]
-    for w in range(len(part)):
-        q = part[w]
-        if q != 0:
-            for k in range(8):
-                if (q >> np.uint64(8 * k)) & np.uint64(255) != 0:
-                    out[found] = 8 * w + k
+    whole = len(part) & ~7
+    for line in range(0, whole, 8):
+        some = np.uint64(0)
+        eight = part[line : line + 8]
+        for w in range(8):
+            some |= eight[w]
+        if some != 0:
+            for w in range(8):
+                q = eight[w]
+                while q != 0:
+                    out[found] = 8 * (line + w) + (trailing_zeros(q) >> 3)
                     found += 1
+                    q &= q - np.uint64(1)
+    for w in range(whole, len(part)):
+        q = part[w]
+        while q != 0:
+            out[found] = 8 * w + (trailing_zeros(q) >> 3)
+            found += 1
+            q &= q - np.uint64(1)
     cnt[rings[ring, 3] + which] = found
 
 
-@njit
+@kernel
 def reset_ring(row, rings, cnt, ev, idx, now):
     """row: op, ring, rows, data: no events, then those of the initial history: ``rows`` counts, then the indices."""
     ring, rows, data = row[1], row[2], row[3]
@@ -53,7 +66,7 @@ def reset_ring(row, rings, cnt, ev, idx, now):
         at += count
 
 
-@njit
+@kernel
 def dense_rows(row, b, rings, cnt, ev, now):
     """row: op, dst (in b), width, ring, lag: one row of bits from events."""
     out = b[row[1] >> 2 : (row[1] >> 2) + row[2]]
@@ -62,7 +75,7 @@ def dense_rows(row, b, rings, cnt, ev, now):
         out[j] = 1
 
 
-@njit
+@kernel
 def deliver(acc, events, ends, post, weights):
     """acc[post[k]] += weights[k] for the synapses k = ends[j]..ends[j+1] of every event j."""
     for j in events:
@@ -70,7 +83,7 @@ def deliver(acc, events, ends, post, weights):
             acc[post[k]] += weights[k]
 
 
-@njit
+@kernel
 def deliver_dense(acc, events, ends, post, weights):
     """As deliver, where the targets of every source are consecutive."""
     for j in events:
@@ -82,7 +95,7 @@ def deliver_dense(acc, events, ends, post, weights):
                 part[k] += w[k]
 
 
-@njit
+@kernel
 def deliver_any(row, mem, w1, w2, w4, rings, cnt, ev, idx, now):
     """row: op, accumulator, ring, lag, weight memory, first weight, post, ends, sources, synapses, consecutive."""
     b, m, x = mem

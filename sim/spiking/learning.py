@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .blocks import get, load, put, store
 from .codes import BLOCK, HALF_UP, STOCHASTIC
 from .events import slot
+from .jit import kernel
 
 EXPONENTIAL, NEAREST, WINDOW = range(3)
 
 
-@njit
+@kernel
 def trace(mem, scr, row):
     """row: op, n, spike, x, x', kind, decay, step."""
     n, kind, decay, step = row[1], row[5], row[6], row[7]
@@ -33,14 +33,14 @@ def trace(mem, scr, row):
         store(mem, row[4], start, x)
 
 
-@njit
+@kernel
 def lfsr(mem, row):
     """row: op, x, x'."""
     x = get(mem, row[1], 0)
     put(mem, row[2], 0, (x >> 1) ^ (0x80200003 if x & 1 else 0))
 
 
-@njit
+@kernel
 def _random(low, j, i):
     """16 random bits of synapse (j, i) from half a register."""
     v = ((low + 40503 * j) & 65535) ^ ((27469 * i) & 65535)
@@ -49,7 +49,7 @@ def _random(low, j, i):
     return v ^ ((v << 8) & 65535)
 
 
-@njit
+@kernel
 def _carry(rounding, bits, half, j, i):
     """What is added before a shift by ``bits``."""
     if rounding == HALF_UP:
@@ -65,7 +65,7 @@ STDP_COLUMNS = (
 ).split()
 
 
-@njit
+@kernel
 def stdp(mem, row, w, w1, idx, rings, cnt, ev, now):
     """See the rule of ``stdp``; ``w`` is the memory of the weights, row as STDP_COLUMNS. Weights change in place.
 
@@ -135,7 +135,7 @@ DECIDE_COLUMNS = (
 ).split()
 
 
-@njit
+@kernel
 def decide(mem, idx, row):
     """See the rule of ``decide``; row as DECIDE_COLUMNS."""
     n, most = row[1], row[18]

@@ -34,7 +34,7 @@ from .learning import decide, lfsr, stdp, trace
 from .narrow import lif32
 from .neurons import alpha, izhikevich, lif
 
-KERNELS = ("codes", "blocks", "events", "neurons", "narrow", "learning", "machine")
+KERNELS = ("codes", "jit", "blocks", "events", "neurons", "narrow", "learning", "machine")
 
 
 def _digest() -> str:

@@ -7,18 +7,18 @@ the state: (x * f + h) >> 16 = (x >> 16) * f + (((x & 65535) * f + h) >> 16), wh
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .codes import BLOCK, HALF_UP, TOWARD_ZERO
+from .jit import kernel
 from .neurons import HOLD, INTEGRATES, MULTIPLICATIVE, SUBTRACT, SUBTRACTIVE, TO_VALUE
 
 
-@njit
+@kernel
 def _add(x, y, lo, hi):
     return min(max(np.int32(x + y), lo), hi)
 
 
-@njit
+@kernel
 def _scale(x, factor, half, negative):
     """(x * factor + half, or + negative too where x < 0) >> 16."""
     low = np.uint32(
@@ -27,14 +27,14 @@ def _scale(x, factor, half, negative):
     return np.int32(np.int32(np.int32(x >> np.int32(16)) * factor) + np.int32(low >> np.uint32(16)))
 
 
-@njit
+@kernel
 def _halves(rounding, factor):
     half = np.int32(32768) if rounding == HALF_UP else np.int32(0)
     negative = np.int32(65535) if rounding == TOWARD_ZERO and factor != 0 else np.int32(0)
     return half, negative
 
 
-@njit
+@kernel
 def _get(m, ref, constant, start, out):
     c = len(out)
     if ref < 0:
@@ -45,7 +45,7 @@ def _get(m, ref, constant, start, out):
             out[k] = given[k]
 
 
-@njit
+@kernel
 def _put(m, ref, start, row):
     c = len(row)
     out = m[(ref >> 2) + start : (ref >> 2) + start + c]
@@ -53,7 +53,7 @@ def _put(m, ref, start, row):
         out[k] = row[k]
 
 
-@njit
+@kernel
 def lif32(b, m, scr, row):
     """As :func:`.neurons.lif` for immediate resets without winner-take-all; row the same.
 
@@ -106,20 +106,20 @@ def lif32(b, m, scr, row):
             _put(m, row[11], start, t)
 
 
-@njit
+@kernel
 def _add_rows(x, y, lo, hi):
     for k in range(len(x)):
         x[k] = _add(x[k], y[k], lo, hi)
 
 
-@njit
+@kernel
 def _scale_row(x, factor, rounding):
     half, negative = _halves(rounding, factor)
     for k in range(len(x)):
         x[k] = _scale(x[k], factor, half, negative)
 
 
-@njit
+@kernel
 def _formula(row):
     """A spike's reset as ((x - (theta & minus)) & keep) + plus; the comparison as x + equal > theta."""
     keep = np.int32(0) if row[27] == TO_VALUE else np.int32(-1)
@@ -129,7 +129,7 @@ def _formula(row):
     return keep, minus, plus, equal
 
 
-@njit
+@kernel
 def _fire(row, x, cur, theta, s):
     """Add the current, compare, reset: x and s."""
     lo, hi = np.int32(row[38]), np.int32(row[39])
@@ -142,7 +142,7 @@ def _fire(row, x, cur, theta, s):
         s[k] = np.uint8(spike)
 
 
-@njit
+@kernel
 def _refractory(m, row, start, x, cur, theta, r, s, wait):
     """As _fire; where r counts, x waits, or integrates without a spike. Writes r'."""
     lo, hi, c = np.int32(row[38]), np.int32(row[39]), len(x)

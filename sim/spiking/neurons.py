@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .blocks import above, add_sat, load, load_or, pick, pick_const, rnd, scale, store, sub_sat
 from .codes import BLOCK
+from .jit import kernel
 
 # attribute columns of LIF rows
 NONE_LEAK, MULTIPLICATIVE, SUBTRACTIVE = range(3)
@@ -20,7 +20,7 @@ LIF_COLUMNS = (
 ).split()
 
 
-@njit
+@kernel
 def lif(mem, scr, row):
     """See the rule of ``lif``; row as LIF_COLUMNS. With winner-take-all a first pass finds the winner, a second writes."""
     n = row[1]
@@ -46,7 +46,7 @@ def lif(mem, scr, row):
         _finish(mem, scr, row, start, c)
 
 
-@njit
+@kernel
 def _integrate(mem, scr, row, start, c, write):
     """Lines 1 to 9 into scratch: v 0, x 1, c 2, theta 3, s 4, R 5, r 6; i' is stored when ``write``."""
     lo, hi, rounding = row[38], row[39], row[36]
@@ -101,7 +101,7 @@ def _integrate(mem, scr, row, start, c, write):
             s[k] = s[k] if r[k] == 0 else 0
 
 
-@njit
+@kernel
 def _finish(mem, scr, row, start, c):
     """Lines 10 to 13."""
     lo, hi, rounding = row[38], row[39], row[36]
@@ -167,7 +167,7 @@ def _finish(mem, scr, row, start, c):
 IZHIKEVICH_COLUMNS = "op n current v u spike v_out u_out a b c d peak bias bias_c substeps rounding lo hi".split()
 
 
-@njit
+@kernel
 def izhikevich(mem, scr, row):
     """See the rule of ``izhikevich``; row as IZHIKEVICH_COLUMNS."""
     n, rounding, lo, hi = row[1], row[16], row[17], row[18]
@@ -202,7 +202,7 @@ def izhikevich(mem, scr, row):
         store(mem, row[5], start, spikes)
 
 
-@njit
+@kernel
 def _sat(x, lo, hi):
     return min(max(x, lo), hi)
 
@@ -213,7 +213,7 @@ ALPHA_COLUMNS = (
 ).split()
 
 
-@njit
+@kernel
 def alpha(mem, scr, row):
     """See the rule of ``alpha_neuron``; row as ALPHA_COLUMNS."""
     n, rounding, lo, hi = row[1], row[20], row[21], row[22]
