@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -19,7 +19,7 @@ from neuroloom.rtl.link.protocol import (
 from numpy.typing import NDArray
 
 from .link import Link
-from .runner import Runner
+from .runner import Runner, stream
 from .serial_port import SerialPort
 from .simulated import DeviceModel, Engine, SimulatedLine
 from .transport import Transport
@@ -69,6 +69,15 @@ class Device:
     def name(self) -> str:
         """The port's name."""
         return self._link.transport.name
+
+    @property
+    def timeout(self) -> float:
+        """Seconds without any progress after which the device is given up."""
+        return self._link.timeout
+
+    def clock(self) -> float:
+        """Seconds on the clock that timeouts are measured by."""
+        return self._link.transport.now()
 
     @property
     def repeats(self) -> int:
@@ -169,6 +178,18 @@ class Device:
         """The device's counters since its power-up, by the names of the protocol table's status record."""
         data = self._begin().request(Command.STATUS, expected=size_of(STATUS_FIELDS))
         return {name: int(value) for name, value in unpack(STATUS_FIELDS, data).items()}
+
+    def stream(self, requests: Iterable[tuple[bytes, int]]) -> list[bytes]:
+        """RUN requests of (payload, answer bytes), for engines whose bytes are not samples; returns the answers in order.
+
+        As many are on their way at once as the device has room for. Each is executed exactly once. Raises DeviceError.
+        """
+        link = self._begin()
+        try:
+            return list(stream(link, requests))
+        except BaseException:
+            link.end()
+            raise
 
     def run_bytes(self, samples: NDArray[np.uint8], progress: Progress | None = None) -> NDArray[np.uint8]:
         """Run samples through the engine: uint8 (N, bytes_in) → uint8 (N, bytes_out), in order.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from neuroloom.compiler.errors import DeviceError
@@ -104,3 +104,31 @@ class Runner:
             answer = min(self._bytes_out, self._size) if stop == (sample + 1) * self._bytes_in else 0
         self._sent_in, self._sent_out = stop, at_out + answer
         return Piece(at_in, stop, answer)
+
+
+def stream(link: Link, requests: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
+    """Send RUN requests of (payload, answer bytes) with the window full; gives the answers in order. Raises DeviceError."""
+    waiting: deque[int] = deque()
+    source = iter(requests)
+    more = True
+    while True:
+        while more and link.room:
+            request = next(source, None)
+            if request is None:
+                more = False
+                break
+            link.submit(Command.RUN, request[0], request[1], request[1])
+            waiting.append(request[1])
+        if not waiting:
+            return
+        answer = link.collect()
+        if answer is None:
+            raise AssertionError("collect without patience always answers")
+        link.check(answer)
+        expected = waiting.popleft()
+        if len(answer.payload) != expected:
+            raise DeviceError(
+                f"the device on {link.transport.name} must answer {expected} bytes, not {len(answer.payload)};"
+                " rebuild its bitstream"
+            )
+        yield answer.payload

@@ -1,0 +1,317 @@
+"""One sample on a core: cut into runs of the core, events drained while they go on, and read as the graph's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from neuroloom.compiler.errors import DeviceError
+from neuroloom.compiler.spiking import layout
+from neuroloom.compiler.spiking.core import CoreProgram
+from neuroloom.compiler.spiking.image import input_spikes, read_synapses, reset_eligibility, sample_reset, write_raster
+
+from .pool import GAP, fill, read_words, spans, words_of, write_words
+from .protocol import (
+    SATURATIONS,
+    STATUS_BYTES,
+    Call,
+    Control,
+    Go,
+    Space,
+    Status,
+    control,
+    drain,
+    events_of,
+    go,
+    inject,
+    read,
+    status,
+    zero,
+)
+
+if TYPE_CHECKING:
+    from .session import SpikingDevice
+
+RUN_STEPS = 1 << 14
+"""Steps of one run at most: events carry 16 bits of the step."""
+DRAIN_LEAST = 8
+"""Events asked for with every look at a running core."""
+DECISIONS = ("winner", "done", "at", "now", "counts")
+
+
+@dataclass
+class Recording:
+    """What a sample gave; ``saturated`` are of :data:`~neuroloom.host.spiking.protocol.SATURATIONS`."""
+
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    cycles: int = 0
+    stalls: int = 0
+    saturated: tuple[str, ...] = ()
+    step_cycles: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Segment:
+    """Steps start..stop-1 that the core does in one go, and what is written before."""
+
+    start: int
+    stop: int
+    setup: list[Call]
+    flags: int
+
+
+class SampleRun:
+    """Runs samples of a loaded program; see :meth:`SpikingDevice.run`."""
+
+    def __init__(self, session: SpikingDevice, program: CoreProgram, *, raster: bool | None, trace: bool) -> None:
+        self.session, self.program, self.config = session, program, program.config
+        self.limit = session.limit
+        self.maps: Any = program.maps
+        place = self.maps["raster"]
+        self.raster = bool(place and place["capacity"]) if raster is None else raster
+        self.trace = trace
+        self.reads = self._reads()
+        self.each_step = trace or bool(self.reads)
+        self.watched = sum(p["size"] for p in self.maps["populations"].values() if p["watch"])
+        self.reset_calls = [
+            call
+            for first, words in sample_reset(program)
+            for call in write_words(self.config, first, words, self.limit)
+        ]
+        self.eligible = self._eligible()
+
+    # ------------------------------------------------------------------ what is read behind every step
+
+    def _reads(self) -> list[tuple[int, int]]:
+        """Spans of the pool that recorded states, weights and eligibilities stand in."""
+        words = []
+        for kind, of in self.maps["outputs"].values():
+            if kind in ("spikes", "decision"):
+                continue
+            if kind in ("weights", "eligibility"):
+                place = self.maps["projections"][of]
+                at = place["at" if kind == "weights" else "eligibility_at"]
+                words.append(words_of(self.config, at, self.config.weight_bits if kind == "weights" else 8))
+            else:
+                words.append(words_of(self.config, self._state(kind, of), 32))
+        return spans(np.concatenate(words), GAP) if words else []
+
+    def _state(self, word: str, of: str) -> np.ndarray:
+        place = self.maps["populations"].get(of) or self.maps["inputs"][of]
+        return layout.state_at(self.config, place["base"], place["stride"], place["words"][word], place["size"])
+
+    def _eligible(self) -> list[tuple[int, int]]:
+        """Spans of the pool whose eligibilities are reset with a sample."""
+        lasting = set(self.maps["persistent_states"])
+        at = [
+            words_of(self.config, place["eligibility_at"], 8)
+            for place in self.maps["projections"].values()
+            if len(place["eligibility_at"]) and place["eligibility"] not in lasting
+        ]
+        return spans(np.concatenate(at), GAP) if at else []
+
+    # ------------------------------------------------------------------ a sample
+
+    def run(self, arrays: Mapping[str, np.ndarray]) -> Recording:
+        """Run one sample of int64 arrays [steps, ...] by input name."""
+        steps = len(next(iter(arrays.values())))
+        self.begin()
+        self.now = Status(False, False, False, False, 0, 0, 0, 0, 0, 0, 0)
+        self.events: list[tuple[int, np.ndarray]] = []
+        self.seen: list[np.ndarray] = []
+        self.marks: list[int] = []
+        group: list[_Segment] = []
+        for segment in self._segments(arrays, steps):
+            if segment.stop - segment.start > 1 or self.watched > self.config.event_depth:
+                self._flush(group)
+                self._go(segment)
+                continue
+            if (len(group) + 1) * self.watched > self.config.event_depth:
+                self._flush(group)
+            group.append(segment)
+        self._flush(group)
+        return self._recording(arrays, steps)
+
+    def begin(self) -> None:
+        """What a new sample starts from: no history, initial states; weights stay as they are."""
+        calls = [zero(), *self.reset_calls]
+        if self.eligible:
+            words = np.zeros((len(self.program.pool), self.config.lanes), np.uint32)
+            data = self.session.call(c for span in self.eligible for c in read_words(self.config, span, self.limit))
+            fill(words, self.eligible, data, self.config)
+            words = reset_eligibility(self.program, words)
+            for first, end in self.eligible:
+                calls += write_words(self.config, first, words[first:end], self.limit)
+        self.session.call(calls)
+
+    def _segments(self, arrays: Mapping[str, np.ndarray], steps: int) -> Iterator[_Segment]:
+        """Cut the steps where something must be written or read in between."""
+        spikes = {name: arrays[name] for name in self.maps["inputs"]}
+        held = [*self.maps["drives"], *([self.maps["reward"]] if self.maps["reward"] else [])]
+        new = np.zeros(steps, bool)
+        new[0] = True
+        for name in held:
+            flat = arrays[name].reshape(steps, -1)
+            new[1:] |= (flat[1:] != flat[:-1]).any(1)
+        longest = 1 if self.each_step or (spikes and not self.raster) else RUN_STEPS
+        if spikes and self.raster:
+            longest = min(longest, self.maps["raster"]["capacity"])
+        start = 0
+        while start < steps:
+            later = np.flatnonzero(new[start + 1 : start + longest])
+            stop = min(start + 1 + int(later[0]) if len(later) else start + longest, steps)
+            setup = self._held(arrays, start) if new[start] else []
+            flags = Go.CONTINUE
+            if spikes and self.raster:
+                first, words = write_raster(self.program, {n: a[start:stop] for n, a in spikes.items()})
+                setup += [*write_words(self.config, first, words, self.limit), control(Control.POSITION, 0)]
+                flags |= Go.RASTER
+            elif spikes:
+                fired = np.flatnonzero(input_spikes(self.program, spikes, start)) + self.config.neurons
+                setup += inject(fired)
+            yield _Segment(start, stop, setup, flags)
+            start = stop
+
+    def _held(self, arrays: Mapping[str, np.ndarray], t: int) -> list[Call]:
+        """Write the input currents and the reward of step ``t``."""
+        calls = []
+        for name, (population, word) in self.maps["drives"].items():
+            at = self._state(word, population)
+            rows = np.zeros((-(-len(at) // self.config.lanes), self.config.lanes), np.uint32)
+            rows.reshape(-1)[: len(at)] = arrays[name][t].reshape(-1).astype(np.int64).astype(np.uint32)
+            first = at[:: self.config.lanes] // self.config.word_bits
+            for word_at, row in zip(first.tolist(), rows, strict=True):
+                calls += write_words(self.config, word_at, row[None], self.limit)
+        if self.maps["reward"]:
+            calls.append(control(Control.REWARD, int(arrays[self.maps["reward"]][t])))
+        return calls
+
+    # ------------------------------------------------------------------ on the line
+
+    def _behind(self) -> list[Call]:
+        """Calls behind a step: what is recorded, and the status."""
+        calls = [c for span in self.reads for c in read_words(self.config, span, self.limit)]
+        if self.trace:
+            calls += [*read(Space.CONTROL, 0, 4, self.limit), status()]  # a read waits until the core is idle
+        return calls
+
+    def _take(self, data: bytes) -> None:
+        """The answer to :meth:`_behind`."""
+        if self.trace:
+            self.marks.append(Status.from_bytes(data[-STATUS_BYTES:]).cycles)
+            data = data[: -STATUS_BYTES - 4]
+        if self.reads:
+            words = np.zeros((len(self.program.pool), self.config.lanes), np.uint32)
+            fill(words, self.reads, data, self.config)
+            self.seen.append(words)
+
+    def _flush(self, group: list[_Segment]) -> None:
+        """Single steps whose events all have room: one exchange, one for the events."""
+        if not group:
+            return
+        behind = self._behind()
+        size = sum(call.answer for call in behind)
+        calls = []
+        for segment in group:
+            calls += [*segment.setup, go(1, segment.flags), *behind]
+        calls += [*read(Space.CONTROL, 0, 4, self.limit), status()]
+        data = self.session.call(calls)
+        for n in range(len(group)):
+            if size:
+                self._take(data[n * size : (n + 1) * size])
+        self.now = Status.from_bytes(data[-STATUS_BYTES:])
+        if self.now.events:
+            self._events(self.session.call(drain(self.now.events, self.limit)), group[0].start)
+        self._expect(group[-1].stop)
+        group.clear()
+
+    def _go(self, segment: _Segment) -> None:
+        """A run of the core that may fill the FIFO: look and drain until it is idle and all events are here."""
+        session = self.session
+        session.call([*segment.setup, go(segment.stop - segment.start, segment.flags)])
+        clock, timeout = session.device.clock, session.device.timeout
+        moved, wait, last = clock(), DRAIN_LEAST, (-1, -1, -1)
+        while True:
+            data = session.call([*drain(wait, self.limit), status()])
+            found = len(events_of(data[:-STATUS_BYTES]))
+            self._events(data[:-STATUS_BYTES], segment.start)
+            self.now = now = Status.from_bytes(data[-STATUS_BYTES:])
+            if not now.running and not now.events:
+                break
+            if found or (now.step, now.cycles, now.stalls) != last:
+                moved, last = clock(), (now.step, now.cycles, now.stalls)
+            elif clock() - moved > timeout:
+                raise DeviceError(
+                    f"the core on {session.device.name} stopped in step {now.step}; load the network again, and if it repeats"
+                    " rebuild the bitstream"
+                )
+            wait = max(now.events + (now.events >> 1) * now.running, DRAIN_LEAST * now.running, 1)
+        if self.reads or self.trace:
+            self._take(session.call(self._behind()))
+        self._expect(segment.stop)
+
+    def _events(self, data: bytes, start: int) -> None:
+        """Keep events; their steps are counted from ``start`` on."""
+        found = events_of(data)
+        if len(found):
+            rows = found.astype(np.int64)
+            rows[:, 0] = start + ((rows[:, 0] - start) & 0xFFFF)
+            self.events.append((start, rows))
+
+    def _expect(self, step: int) -> None:
+        if self.now.step != step:
+            raise DeviceError(
+                f"the core on {self.session.device.name} must have done {step} steps, not {self.now.step}; load the network again"
+            )
+
+    # ------------------------------------------------------------------ what it means
+
+    def _recording(self, arrays: Mapping[str, np.ndarray], steps: int) -> Recording:
+        events = np.concatenate([rows for _, rows in self.events]) if self.events else np.zeros((0, 2), np.int64)
+        fired = {
+            name: self._fired(place, events, steps)
+            for name, place in self.maps["populations"].items()
+            if place["watch"]
+        }
+        decisions = self._decisions(fired, steps) if self.maps["decision"] else {}
+        out = Recording(
+            cycles=self.now.cycles, stalls=self.now.stalls, step_cycles=np.diff(self.marks, prepend=0).tolist()
+        )
+        out.saturated = tuple(text for n, text in enumerate(SATURATIONS) if self.now.saturated >> n & 1)
+        for name, (kind, of) in self.maps["outputs"].items():
+            if kind == "spikes":
+                out.outputs[name] = fired[of] if of in fired else arrays[of].astype(np.int64)
+            elif kind == "decision":
+                out.outputs[name] = decisions[of]
+            elif kind in ("weights", "eligibility"):
+                place = self.maps["projections"][of]
+                out.outputs[name] = np.stack([read_synapses(self.config, place, w, kind) for w in self.seen])
+            else:
+                at = self._state(kind, of)
+                out.outputs[name] = np.stack([layout.read_fields(w, at, self.config.state_bits) for w in self.seen])
+        return out
+
+    def _fired(self, place: Mapping[str, Any], events: np.ndarray, steps: int) -> np.ndarray:
+        out = np.zeros((steps, place["size"]), np.int64)
+        mine = events[(events[:, 1] >= place["first"]) & (events[:, 1] < place["first"] + place["size"])]
+        if len(mine) and int(mine[:, 0].max()) >= steps:
+            raise DeviceError(f"the core on {self.session.device.name} told of a spike after the last step; load again")
+        out[mine[:, 0], mine[:, 1] - place["first"]] = 1
+        return out
+
+    def _decisions(self, fired: Mapping[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
+        """The decision as it stood after every step: the leader until the core was sure, its verdict from then on."""
+        counts = fired[self.maps["decision"]["population"]].cumsum(0)
+        at = self.now.decided_at if self.now.decided else steps
+        after = np.arange(steps) >= at
+        winner = counts.argmax(1)
+        winner[at + 1 :] = self.now.winner
+        return {
+            "winner": winner,
+            "done": after.astype(np.int64),
+            "at": np.where(after, at, 0),
+            "now": np.arange(1, steps + 1),
+            "counts": counts,
+        }

@@ -1,0 +1,256 @@
+"""A spiking core on a device: load a network, run it, learn, and read back what it has learnt."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from neuroloom.compiler.errors import DeviceError, DoesNotFitError, InputError
+from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.spiking import layout
+from neuroloom.compiler.spiking.core import CORES, CoreConfig, CoreProgram
+from neuroloom.compiler.spiking.image import patch_weights, read_synapses
+from neuroloom.compiler.spiking.mapper import map_graph
+from neuroloom.host.device import Device
+from neuroloom.sim.inputs import prepare
+
+from .pool import GAP, fill, read_words, spans, words_of, write_words
+from .protocol import Call, Control, Space, Status, control, pack, query, read, status, write
+from .sample import Recording, SampleRun
+
+STAMP_WORDS = 4
+"""Program words at the end of the memory that tell which network was loaded, where the program leaves them free."""
+
+Progress = Callable[[int, int], None]
+
+
+class SpikingDevice:
+    """A session with a spiking core behind an open :class:`~neuroloom.host.device.Device`.
+
+    Raises DeviceError unless the device has a spiking core. Attributes: ``config``, the core as it says itself; ``program``, what
+    it was loaded with; ``facts``, what :meth:`run` measured: ``cycles``, ``stalls`` (per sample) and ``saturated`` (texts).
+    """
+
+    def __init__(self, device: Device) -> None:
+        identity = device.identity
+        if identity.engine != "spiking":
+            raise DeviceError(
+                f"the device on {device.name} must have a spiking core, but it has a {identity.engine} engine; build one with"
+                f" `neuroloom build --core PROFILE --board {identity.board}` and flash it"
+            )
+        self.device = device
+        self.limit = identity.max_payload
+        self.config: CoreConfig = _config(self.call([query()]), identity.board)
+        self.graph: Graph | None = None
+        self.program: CoreProgram | None = None
+        self.facts: dict[str, Any] = {}
+
+    def call(self, calls: Iterable[Call]) -> bytes:
+        """Send calls; returns their answers behind one another. Raises DeviceError."""
+        requests = [(payload, asked) for _, payload, asked in pack(calls, self.limit)]
+        return b"".join(self.device.stream(requests))
+
+    def status(self) -> Status:
+        """The core's registers, at any time."""
+        return Status.from_bytes(self.call([status()]))
+
+    # ------------------------------------------------------------------ loading
+
+    def map(self, graph: Graph) -> CoreProgram:
+        """The program of ``graph`` for this very core; raises DoesNotFitError or UnsupportedError naming a core that would do."""
+        try:
+            return map_graph(graph, self.config)
+        except DoesNotFitError as error:
+            hint = _hint(graph, self.device.identity.board, self.config)
+            raise DoesNotFitError(f"{error}{hint}") from None
+
+    def load(self, graph: Graph, *, check: bool = True) -> CoreProgram:
+        """Load a network: program, synapses, initial state, LFSR seed; all that was learnt before is gone.
+
+        ``check`` reads everything back. Raises what :meth:`map` raises, and DeviceError when the memory does not hold what was written.
+        """
+        program = self.map(graph)
+        config = self.config
+        image = np.ascontiguousarray(program.program, "<u4").tobytes()
+        stamp_at, mark = 4 * (config.program_words - STAMP_WORDS), stamp(program)
+        stamped = len(image) <= stamp_at
+        calls = []
+        if stamped:  # a load that is broken off must not look like a whole one
+            calls += write(Space.PROGRAM, stamp_at, bytes(4 * STAMP_WORDS), self.limit)
+        calls += write(Space.PROGRAM, 0, image, self.limit)
+        calls += write_words(config, 0, program.pool, self.limit)
+        self.call(calls)
+        if check:
+            self._compare(Space.PROGRAM, image)
+            self._compare(Space.POOL, layout.pool_bytes(program.pool))
+        seed = program.maps.get("seed")
+        calls = [control(Control.LFSR, seed if isinstance(seed, int) else 1), control(Control.REWARD, 0)]
+        if stamped:
+            calls += write(Space.PROGRAM, stamp_at, mark, self.limit)
+        self.call(calls)
+        self.graph, self.program = graph, program
+        return program
+
+    def _compare(self, space: Space, data: bytes) -> None:
+        got = self.call(read(space, 0, len(data), self.limit))
+        if got != data:
+            at = next(n for n, (x, y) in enumerate(zip(got, data, strict=True)) if x != y)
+            raise DeviceError(
+                f"the {space.name.lower()} memory on {self.device.name} must hold {data[at]:#04x} at byte {at}, not"
+                f" {got[at]:#04x}; load again, and if it repeats the board is faulty"
+            )
+
+    def attach(self, graph: Graph) -> CoreProgram:
+        """Go on with a network that was loaded before, with what it has learnt; raises DeviceError when it is not there."""
+        if not self.has(graph):
+            raise DeviceError(
+                f"the core on {self.device.name} must be loaded with {graph.name!r} first;"
+                f" run `neuroloom load` with this model and --port {self.device.name}"
+            )
+        assert self.program is not None
+        return self.program
+
+    def has(self, graph: Graph) -> bool:
+        """Whether the core was loaded with ``graph``; if so, the session goes on with it."""
+        program = self.map(graph)
+        image = np.ascontiguousarray(program.program, "<u4").tobytes()
+        stamp_at, mark = 4 * (self.config.program_words - STAMP_WORDS), stamp(program)
+        want = image + mark if len(image) <= stamp_at else image
+        calls = read(Space.PROGRAM, 0, len(image), self.limit)
+        if len(image) <= stamp_at:
+            calls += read(Space.PROGRAM, stamp_at, 4 * STAMP_WORDS, self.limit)
+        if self.call(calls) != want:
+            return False
+        self.graph, self.program = graph, program
+        return True
+
+    def _loaded(self) -> CoreProgram:
+        if self.program is None:
+            raise InputError("a network must be loaded first, with load or attach")
+        return self.program
+
+    # ------------------------------------------------------------------ running
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray] | np.ndarray,
+        *,
+        raster: bool | None = None,
+        trace: bool = False,
+        progress: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Run samples [N, T, ...] and return the graph's outputs, int64 [N, T, ...], as the simulators do.
+
+        Learning goes on from sample to sample and from run to run; everything else starts afresh with each sample. ``raster``
+        plays input spikes from the core's pool (default: when they fit there), else they are sent step by step. ``trace`` runs
+        step by step and puts the cycles of every step into ``facts["step_cycles"]`` [N, T]. Raises InputError for arrays that do
+        not fit the network, DeviceError when line or core fail.
+        """
+        program = self._loaded()
+        assert self.graph is not None
+        arrays = prepare(self.graph, inputs)
+        count = len(next(iter(arrays.values())))
+        runner = SampleRun(self, program, raster=raster, trace=trace)
+        recordings: list[Recording] = []
+        for number in range(count):
+            recordings.append(runner.run({name: array[number] for name, array in arrays.items()}))
+            if progress:
+                progress(number + 1, count)
+        self.facts = {
+            "cycles": np.array([r.cycles for r in recordings]),
+            "stalls": np.array([r.stalls for r in recordings]),
+            "saturated": sorted({text for r in recordings for text in r.saturated}),
+        }
+        if trace:
+            self.facts["step_cycles"] = np.array([r.step_cycles for r in recordings])
+        return {name: np.stack([r.outputs[name] for r in recordings]) for name in recordings[0].outputs}
+
+    def set_reward(self, reward: int) -> None:
+        """Set the reward, -128..127, until the next run sets it from its inputs."""
+        if not -128 <= reward <= 127:
+            raise InputError(f"reward must be in -128..127, not {reward}")
+        self.call([control(Control.REWARD, reward)])
+
+    # ------------------------------------------------------------------ synapses
+
+    def projections(self) -> list[str]:
+        """Names of the projections."""
+        maps: Any = self._loaded().maps
+        return list(maps["projections"])
+
+    def plastic(self) -> list[str]:
+        """Names of the projections that learn."""
+        maps: Any = self._loaded().maps
+        return [name for name, place in maps["projections"].items() if place["state"]]
+
+    def weights(self, name: str) -> np.ndarray:
+        """Weights of projection ``name`` as they are on the board now, int64 [synapses] in the graph's order."""
+        return self._synapses(name, "weights")
+
+    def eligibility(self, name: str) -> np.ndarray:
+        """Eligibilities of projection ``name``, int64 [synapses]; 0 where the rule has none."""
+        return self._synapses(name, "eligibility")
+
+    def _synapses(self, name: str, kind: str) -> np.ndarray:
+        place = self._projection(name)
+        width = self.config.weight_bits if kind == "weights" else 8
+        at = place["at" if kind == "weights" else "eligibility_at"]
+        return read_synapses(self.config, place, self.pool(words_of(self.config, at, width)), kind)
+
+    def _projection(self, name: str) -> Mapping[str, Any]:
+        maps: Any = self._loaded().maps
+        if name not in maps["projections"]:
+            raise InputError(f"projection must be one of {', '.join(maps['projections'])}, not {name!r}")
+        return maps["projections"][name]
+
+    def set_weights(self, name: str, weights: np.ndarray) -> None:
+        """Replace the weights of projection ``name``; raises InputError when they do not fit where the old ones stand."""
+        program, place = self._loaded(), self._projection(name)
+        words = words_of(self.config, place["at"], self.config.weight_bits)
+        now = replace(program, pool=self.pool(words))
+        changed = patch_weights(now, name, weights)
+        calls = []
+        for first, end in spans(words):
+            calls += write_words(self.config, first, changed.pool[first:end], self.limit)
+        self.call(calls)
+
+    def pool(self, words: np.ndarray) -> np.ndarray:
+        """The pool with the content of ``words`` as it is on the board, zeros elsewhere; uint32 [words, lanes]."""
+        out = np.zeros((len(self._loaded().pool), self.config.lanes), np.uint32)
+        known = spans(words, GAP)
+        calls = [call for span in known for call in read_words(self.config, span, self.limit)]
+        fill(out, known, self.call(calls), self.config)
+        return out
+
+
+def stamp(program: CoreProgram) -> bytes:
+    """What a core is marked with: a digest of everything it is loaded with."""
+    digest = hashlib.sha256(program.config.to_bytes())
+    digest.update(np.ascontiguousarray(program.program, "<u4").tobytes())
+    digest.update(np.ascontiguousarray(program.pool, "<u4").tobytes())
+    return digest.digest()[: 4 * STAMP_WORDS]
+
+
+def _config(data: bytes, board: str) -> CoreConfig:
+    """The core's configuration, by the name of the board's profile when it is one."""
+    config = CoreConfig.from_bytes(data)
+    named = {c.to_bytes(): c for c in CORES.get(board, ())}
+    return named.get(data, config)
+
+
+def _hint(graph: Graph, board: str, config: CoreConfig) -> str:
+    """Which profile of the same board would do, as a continuation of a sentence."""
+    for other in CORES.get(board, ()):
+        if other == config:
+            continue
+        try:
+            map_graph(graph, other)
+        except InputError:
+            continue
+        except DoesNotFitError:
+            continue
+        return f"; build it with `neuroloom build --core {other.profile} --board {board}` and flash that"
+    return ""

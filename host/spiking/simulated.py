@@ -1,0 +1,223 @@
+"""Spiking devices in this process: the core's opcodes over the Python model of the core, or over its RTL in a simulator."""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+import numpy as np
+from neuroloom.compiler.spiking import layout
+from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig, CoreProgram
+from neuroloom.compiler.spiking.executor import (
+    SATURATED_DELIVERY,
+    SATURATED_ELIGIBILITY,
+    SATURATED_ROUND,
+    SATURATED_SUM,
+    CoreModel,
+)
+from neuroloom.host.device import Device
+from neuroloom.host.simulated import DeviceModel, SimulatedLine
+from neuroloom.rtl.link.protocol import Identity, Status
+from neuroloom.rtl.spiking.engine import model_hash
+
+from .protocol import EVENT_BYTES, NO_EVENT, Control, Go, Space
+
+_SATURATIONS = (SATURATED_DELIVERY, SATURATED_SUM, SATURATED_ROUND)
+STEPS_PER_LOOK = 8
+"""Steps that the model does between two looks at it, so that hosts meet it while it runs."""
+
+
+class ByteEngine(Protocol):
+    """An engine of bytes: takes ``data``, gives ``count`` bytes, or None when it got no further."""
+
+    def exchange(self, data: bytes, count: int) -> bytes | None:
+        """Feed all of ``data`` while collecting the answer."""
+
+    def reset(self) -> None:
+        """What the link's RESET does."""
+
+
+class StreamDevice(DeviceModel):
+    """The protocol's device side with an engine of bytes behind it."""
+
+    def __init__(self, identity: Identity, engine: ByteEngine, **link: int) -> None:
+        self.bytes_engine = engine
+        super().__init__(identity, lambda data: b"", reset=engine.reset, **link)
+
+    def _run(self, payload: bytes, arg: int) -> tuple[int, bytes]:
+        if arg > self.identity.max_payload:
+            return Status.BAD_LENGTH, b""
+        self.runs += 1
+        answer = self.bytes_engine.exchange(payload, arg)
+        if answer is None:
+            self._count("engine_timeouts")
+            self._reset_engine()
+            return Status.ENGINE_TIMEOUT, b""
+        return Status.OK, answer
+
+
+def simulated_device(
+    config: CoreConfig, engine: ByteEngine | None = None, *, board: str = "simulated", frame_bytes: int = 1024
+) -> Device:
+    """A device with a spiking core in this process; ``engine`` is the Python model of the core unless given."""
+    identity = Identity("spiking", board, model_hash(config), 0, 0, 24_000_000)
+    model = StreamDevice(identity, engine or ModelEngine(config), frame_bytes=frame_bytes)
+    return Device(SimulatedLine(model, "the simulated core"))
+
+
+class ModelEngine:
+    """The core's opcodes over :class:`~neuroloom.compiler.spiking.executor.CoreModel`.
+
+    A run goes on with every look at the core, :data:`STEPS_PER_LOOK` steps at a time, and pauses while the FIFO has no room for
+    what a step may fire. (A real core stalls inside the step.)
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        self.program = np.zeros(config.program_words, np.uint32)
+        self.core = CoreModel(CoreProgram(config, self.program, np.zeros((0, config.lanes), np.uint32)))
+        self.staged = np.zeros(config.inputs, bool)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget half an opcode, and the run."""
+        self.pending = b""
+        self.left = 0
+        self.flags = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether steps of a run are left."""
+        return self.left > 0
+
+    def exchange(self, data: bytes, count: int) -> bytes | None:
+        """Execute opcodes; None when one would have to wait for a core that waits for the host."""
+        self.pending += data
+        out = b""
+        while self.pending:
+            size = self._size()
+            if size is None or len(self.pending) < size:
+                break
+            call, self.pending = self.pending[:size], self.pending[size:]
+            if call[:1] not in b"SD":
+                while self.running:
+                    if not self._steps():
+                        return None
+            out += _OPCODES[call[:1]](self, call[1:])
+        return out if len(out) == count else None
+
+    def _size(self) -> int | None:
+        """Bytes of the opcode that comes next, None when too few are here to tell."""
+        head = self.pending
+        if head[:1] == b"W":
+            return 8 + int.from_bytes(head[6:8], "little") if len(head) >= 8 else None
+        if head[:1] == b"I":
+            return 2 + 2 * head[1] if len(head) >= 2 else None
+        return {b"R": 8, b"G": 6, b"D": 3}.get(head[:1], 1)
+
+    def _steps(self) -> bool:
+        """Go on with the run; False when no step has room for its events."""
+        for number in range(STEPS_PER_LOOK):
+            if not self.left:
+                break
+            room = self.config.event_depth - len(self.core.events)
+            if room < self._most():
+                return number > 0
+            self.core.run_step(self.staged, raster=bool(self.flags & Go.RASTER))
+            self.staged = np.zeros(self.config.inputs, bool)
+            self.left -= 1
+            if self.flags & Go.STOP and self.core.decided:
+                self.left = 0
+        return True
+
+    def _most(self) -> int:
+        """Events that a step may have, at most what the FIFO takes (the model cannot stop inside a step)."""
+        watched = sum(f["neurons"] for _, f in self.core.commands if f.get("watch"))
+        return min(watched, self.config.event_depth)
+
+    # opcodes
+
+    def _write(self, fields: bytes) -> bytes:
+        space, address, _ = struct.unpack("<BIH", fields[:7])
+        data = fields[7:]
+        if space == Space.PROGRAM:
+            self.program.view(np.uint8)[address : address + len(data)] = np.frombuffer(data, np.uint8)
+        elif space == Space.POOL:
+            self._pool()[address : address + len(data)] = np.frombuffer(data, np.uint8)
+        elif space == Space.CONTROL:
+            self._control(Control(address), int.from_bytes(data, "little"))
+        return b""
+
+    def _control(self, where: Control, value: int) -> None:
+        if where == Control.REWARD:
+            self.core.reward = (value & 255) - ((value & 128) << 1)
+        elif where == Control.LFSR:
+            self.core.lfsr = value
+        else:
+            self.core.position = value & 0xFFFF
+
+    def _pool(self) -> np.ndarray:
+        return self.core.pool.reshape(-1).view(np.uint8)
+
+    def _read(self, fields: bytes) -> bytes:
+        space, address, count = struct.unpack("<BIH", fields)
+        if space == Space.PROGRAM:
+            memory = self.program.tobytes()
+        elif space == Space.POOL:
+            memory = layout.pool_bytes(self.core.pool)
+        elif space == Space.HIST:
+            bits = self.core.history.reshape(self.config.slots, -1, SPIKE_WORD)
+            memory = np.packbits(bits.transpose(1, 0, 2), axis=2, bitorder="little").tobytes()
+        else:
+            memory = struct.pack("<iIHH", self.core.reward, self.core.lfsr, self.core.position, 0)
+        return memory[address : address + count].ljust(count, b"\0")
+
+    def _go(self, fields: bytes) -> bytes:
+        steps, self.flags = struct.unpack("<IB", fields)
+        self.core.program = [int(w) for w in self.program]
+        self.core.commands = self.core._decode()
+        if not self.flags & Go.CONTINUE:
+            self.core.step = 0
+        self.left = steps
+        return b""
+
+    def _inject(self, fields: bytes) -> bytes:
+        sources = np.frombuffer(fields[1:], "<u2").astype(np.int64) - self.config.neurons
+        self.staged[sources] = True
+        return b""
+
+    def _status(self, fields: bytes) -> bytes:
+        waits = self.running and not self._steps()
+        core = self.core
+        flags = self.running | waits << 1 | core.decided << 3
+        kinds = core.saturated & ~SATURATED_ELIGIBILITY
+        saturated = sum(1 << n for n, kind in enumerate(_SATURATIONS) if kinds & kind)
+        at = core.at if core.decided else 0
+        counters = struct.pack("<IIIIHH", core.step, core.cycles & 0xFFFFFFFF, 0, at, core.winner, 0)
+        return struct.pack("<BBH", flags, saturated, len(core.events)) + counters
+
+    def _drain(self, fields: bytes) -> bytes:
+        count = int.from_bytes(fields, "little")
+        taken, self.core.events = self.core.events[:count], self.core.events[count:]
+        data = b"".join(struct.pack("<HH", *event) for event in taken)
+        return data + NO_EVENT.to_bytes(EVENT_BYTES, "little") * (count - len(taken))
+
+    def _zero(self, fields: bytes) -> bytes:
+        self.core.clear()
+        self.staged[:] = False
+        return b""
+
+    def _query(self, fields: bytes) -> bytes:
+        return self.config.to_bytes()
+
+
+_OPCODES = {
+    b"W": ModelEngine._write,
+    b"R": ModelEngine._read,
+    b"G": ModelEngine._go,
+    b"I": ModelEngine._inject,
+    b"S": ModelEngine._status,
+    b"D": ModelEngine._drain,
+    b"Z": ModelEngine._zero,
+    b"Q": ModelEngine._query,
+}
