@@ -16,114 +16,32 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .models import Fields, IzhikevichNeuron, Model, Neuron, RealIzhikevich, RealNeuron, need_choice, need_finite
-from .plasticity import Learning, Plasticity, RealRule
+from .lists import delay_list, index_list, lists_of_matrix, need_size, number_list, unknown, with_enable
+from .models import Fields, Model, Neuron, RealNeuron, need_choice, need_finite
+from .parts import (
+    MAX_DELAY,
+    RECORDS,
+    RESERVED,
+    WEIGHT_BITS,
+    Decision,
+    Input,
+    Population,
+    Projection,
+    confidence_table,
+)
+from .plasticity import Plasticity
 from .topology import Topology, Values
 
-MAX_DELAY = 63
-"""Longest delay in steps that a core's spike history can hold."""
-
-MAX_SIZE = 1 << 20
-"""Most neurons of a population, far beyond what any board holds; it bounds what a file can make us allocate."""
-
-WEIGHT_BITS = tuple(range(1, 17))
-RECORDS = ("spikes", "v")
-INPUT_KINDS = ("spikes", "current")
-DECISIONS = ("margin", "confidence")
-RESERVED = ("decision", "lfsr", "reward", "clock")
-
-
-@dataclass(eq=False)
-class Population(Fields):
-    """``size`` neurons of one ``model``.
-
-    ``record`` names what the compiled network shows of it: ``spikes`` and/or ``v`` (the recorded membrane). ``scale``
-    is the number of membrane integers per real unit, filled by quantisation; None in a network that was given in
-    integers or is not quantised yet. The synapses' sum times 2**``shift`` is what the membrane gets, so a weight's
-    scale is ``scale`` / 2**``shift``. ``source`` is the node of the file it came from, for messages.
-    """
-
-    name: str
-    size: int
-    model: Model
-    record: tuple[str, ...] = ()
-    scale: float | None = None
-    shift: int = 0
-    source: str = ""
-
-
-@dataclass(eq=False)
-class Input(Fields):
-    """``size`` channels from outside: ``spikes``, or ``current`` added to the neurons of population ``target`` one to
-    one.
-
-    ``bounds`` are the least and greatest current (integers of the network's kind: reals before quantisation); None
-    for spikes. ``scale`` as in :class:`Population`.
-    """
-
-    name: str
-    size: int
-    kind: str = "spikes"
-    target: str = ""
-    bounds: tuple[float, float] | None = None
-    scale: float | None = None
-    source: str = ""
-
-
-@dataclass(eq=False)
-class Projection(Fields):
-    """Synapses from ``source`` (a population or spike input) to population ``target``, one entry per synapse in each
-    array.
-
-    ``pre``, ``post`` int32 [n_syn] are indices inside source and target; ``weight`` float64 or int64; ``delay`` int32
-    in steps, 0..63: a spike of step t acts on the target in step t + delay, so 0 is a feed-forward layer inside one
-    step. ``plasticity`` None: fixed weights. ``weight_bits`` of the integers (signed); None: the network's.
-    """
-
-    name: str
-    source: str
-    target: str
-    pre: np.ndarray
-    post: np.ndarray
-    weight: np.ndarray
-    delay: np.ndarray
-    plasticity: Plasticity | None = None
-    weight_bits: int | None = None
-    origin: str = ""
-
-    @property
-    def size(self) -> int:
-        """Number of synapses."""
-        return len(self.pre)
-
-
-@dataclass(eq=False)
-class Decision(Fields):
-    """Early decision over the output spikes of ``population``, counted per neuron.
-
-    ``margin`` mode: decided when the leading count exceeds the runner-up's by ``margin`` (Dynamic Confidence's
-    simplest form). ``confidence`` mode: when sum_k table[min(leader − count_k, len − 1)] ≤ ``limit``, integers; see
-    ``confidence_table``.
-    """
-
-    population: str
-    mode: str = "margin"
-    margin: int = 1
-    table: tuple[int, ...] = ()
-    limit: int = 0
-
-
-def confidence_table(confidence: float, *, length: int = 32, temperature: float = 1.0) -> tuple[tuple[int, ...], int]:
-    """``table`` and ``limit`` for :class:`Decision`: softmax of the counts (divided by ``temperature``) reaches
-    ``confidence``.
-
-    The leader's softmax is 1 / sum_k exp(−(leader − count_k)/temperature), so it reaches the confidence when that sum
-    is at most 1/confidence; both sides carry 12 fraction bits. (Dynamic Confidence, ICCV 2023.)
-    """
-    if not 0 < confidence < 1 or not temperature > 0 or length < 1:
-        raise InputError(f"confidence must be between 0 and 1, not {confidence!r}")
-    table = np.rint(4096 * np.exp(-np.arange(length) / temperature)).astype(int)
-    return tuple(int(t) for t in table), int(np.floor(4096 / confidence))
+__all__ = [
+    "MAX_DELAY",
+    "RESERVED",
+    "Decision",
+    "Input",
+    "Network",
+    "Population",
+    "Projection",
+    "confidence_table",
+]
 
 
 @dataclass(eq=False)
@@ -169,7 +87,7 @@ class Network(Fields):
 
     def input(self, name: str, size: int, *, source: str = "") -> Input:
         """Add ``size`` spike channels."""
-        item = Input(self._new(name), _need_size(name, size), source=source)
+        item = Input(self._new(name), need_size(name, size), source=source)
         self.inputs[name] = item
         return item
 
@@ -197,7 +115,7 @@ class Network(Fields):
             raise InputError(
                 f"model of population {name!r} must be a neuron model such as LIF(tau=20e-3), not {model!r}"
             )
-        item = Population(self._new(name), _need_size(name, size), model, source=source)
+        item = Population(self._new(name), need_size(name, size), model, source=source)
         for key in ("threshold", "bias", "drive", "v_init", "u_init"):
             value = np.asarray(getattr(model, key, 0))
             if value.ndim and value.shape != (size,):
@@ -250,7 +168,7 @@ class Network(Fields):
             raise InputError(f"{what} must have a topology when its weights or delays are a function of the pairs")
         need_finite(f"weights of {what}", weights)
         if pre is None or post is None:
-            pre, post, weights, delay = _from_matrix(
+            pre, post, weights, delay = lists_of_matrix(
                 what, weights, delay, size, population.size, plasticity is not None
             )
         count = len(np.atleast_1d(pre))
@@ -258,11 +176,11 @@ class Network(Fields):
             self._new(name),
             source_name,
             target_name,
-            _index(f"pre of {what}", pre, size, source_name),
-            _index(f"post of {what}", post, population.size, target_name),
-            _numbers(f"weights of {what}", weights, count),
-            _delays(what, delay, count),
-            _with_enable(what, plasticity, count),
+            index_list(f"pre of {what}", pre, size, source_name),
+            index_list(f"post of {what}", post, population.size, target_name),
+            number_list(f"weights of {what}", weights, count),
+            delay_list(what, delay, count),
+            with_enable(what, plasticity, count),
             weight_bits,
             origin,
         )
@@ -378,20 +296,20 @@ class Network(Fields):
     def set_weights(self, projection: str, weights: np.ndarray) -> None:
         """Replace a projection's weights, one per synapse in its order, or a matrix [source size, target size]."""
         if projection not in self.projections:
-            raise InputError(_unknown("projection", projection, self.projections))
+            raise InputError(unknown("projection", projection, self.projections))
         item = self.projections[projection]
         need_finite(f"weights of projection {projection!r}", weights)
         array = np.asarray(weights)
         if array.shape == (self.size_of(item.source), self.size_of(item.target)):
             array = array[item.pre, item.post]
-        item.weight = _numbers(f"weights of projection {projection!r}", array, item.size)
+        item.weight = number_list(f"weights of projection {projection!r}", array, item.size)
 
     def matrix(self, projection: str, weights: np.ndarray | None = None) -> np.ndarray:
         """A projection's weights as [source size, target size] (parallel synapses added); ``weights`` replace its
         own.
         """
         if projection not in self.projections:
-            raise InputError(_unknown("projection", projection, self.projections))
+            raise InputError(unknown("projection", projection, self.projections))
         item = self.projections[projection]
         values = item.weight if weights is None else np.asarray(weights).reshape(-1)
         out = np.zeros((self.size_of(item.source), self.size_of(item.target)), values.dtype)
@@ -444,7 +362,7 @@ class Network(Fields):
     def _population(self, item: str | Population) -> str:
         name = item.name if isinstance(item, Population) else item
         if name not in self.populations or (isinstance(item, Population) and self.populations[name] is not item):
-            raise InputError(_unknown("population", name, self.populations))
+            raise InputError(unknown("population", name, self.populations))
         return name
 
     def _source(self, item: str | Population | Input) -> tuple[str, int]:
@@ -453,92 +371,7 @@ class Network(Fields):
         if name in self.populations:
             return name, self.populations[name].size
         if name not in self.inputs:
-            raise InputError(_unknown("population or input", name, {**self.populations, **self.inputs}))
+            raise InputError(unknown("population or input", name, {**self.populations, **self.inputs}))
         if self.inputs[name].kind != "spikes":
             raise InputError(f"source of a projection must be spikes, not the current input {name!r}")
         return name, self.inputs[name].size
-
-
-def _unknown(kind: str, name: object, known: Mapping[str, object]) -> str:
-    return f"{kind} must be one of {', '.join(known) or '(none yet)'}, not {name!r}"
-
-
-def _need_size(name: str, size: Any) -> int:
-    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or not 1 <= size <= MAX_SIZE:
-        raise InputError(f"size of {name!r} must be an integer in 1..{MAX_SIZE}, not {size!r}")
-    return int(size)
-
-
-def _from_matrix(
-    what: str, weights: Any, delay: Any, rows: int, columns: int, keep_zeros: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
-    """Synapse lists of a weight matrix."""
-    matrix = np.asarray(weights)
-    if matrix.shape != (rows, columns):
-        turned = "; transpose it (rows are sources)" if matrix.shape == (columns, rows) else ""
-        raise InputError(f"weights of {what} must have the shape [{rows}, {columns}], not {list(matrix.shape)}{turned}")
-    pre, post = np.indices(matrix.shape).reshape(2, -1) if keep_zeros else np.nonzero(matrix)
-    delays = np.asarray(delay)
-    if delays.ndim:
-        if delays.shape != matrix.shape:
-            raise InputError(f"delays of {what} must be one number or [{rows}, {columns}], not {list(delays.shape)}")
-        delay = delays[pre, post]
-    return pre, post, matrix[pre, post], delay
-
-
-def _index(what: str, values: Any, size: int, of: str) -> np.ndarray:
-    array = np.atleast_1d(np.asarray(values))
-    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
-        raise InputError(f"{what} must be a list of integers, not {array.dtype} of shape {list(array.shape)}")
-    if array.size and not (0 <= array.min() and array.max() < size):
-        bad = array[(array < 0) | (array >= size)][0]
-        raise InputError(f"{what} must be in 0..{size - 1} (neurons of {of!r}), not {bad}")
-    return array.astype(np.int32)
-
-
-def _numbers(what: str, values: Any, count: int) -> np.ndarray:
-    array = np.asarray(values)
-    if array.ndim > 1 or (array.ndim == 1 and len(array) != count):
-        raise InputError(f"{what} must be one number or {count}, not {list(array.shape)}")
-    kind = np.int64 if array.dtype.kind in "iub" else np.float64
-    return np.broadcast_to(array, (count,)).astype(kind)
-
-
-def _delays(what: str, delay: Any, count: int) -> np.ndarray:
-    need_finite(f"delays of {what}", delay)
-    array = np.asarray(delay)
-    if array.dtype.kind not in "iu" and array.size:
-        raise InputError(f"delays of {what} must be integers in steps, not {array.dtype}")
-    array = _numbers(f"delays of {what}", array, count)
-    if array.size and not (0 <= array.min() and array.max() <= MAX_DELAY):
-        bad = int(array[(array < 0) | (array > MAX_DELAY)][0])
-        raise InputError(
-            f"delays of {what} must be in 0..{MAX_DELAY} steps, not {bad}; insert a relay population for more"
-        )
-    return array.astype(np.int32)
-
-
-def _with_enable(what: str, rule: Plasticity | None, count: int) -> Plasticity | None:
-    """The rule with its per-synapse enable as bool [count]."""
-    if rule is None:
-        return None
-    if not isinstance(rule, (Learning, RealRule)):
-        raise InputError(f"plasticity of {what} must be a rule such as STDP(), not {rule!r}")
-    if rule.enable is None:
-        return rule
-    enable = np.asarray(rule.enable).reshape(-1)
-    if len(enable) != count or not np.isin(enable, (0, 1)).all():
-        raise InputError(f"enable of {what} must be {count} times 0 or 1, one per synapse, not {len(enable)} values")
-    return replace(rule, enable=enable.astype(bool))
-
-
-__all__ = [
-    "Decision",
-    "Input",
-    "IzhikevichNeuron",
-    "Network",
-    "Population",
-    "Projection",
-    "RealIzhikevich",
-    "confidence_table",
-]

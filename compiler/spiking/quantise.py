@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from .rules import integer_rule, weight_bound
 
 IZHIKEVICH_SCALE = 256
 """Membrane integers per mV, fixed by the operation."""
+
+SCALED = ("threshold", "bias", "drive", "v_init", "v_reset", "decay", "adapt_step", "refractory_v")
+"""Parameters of integrate-and-fire neurons in the unit of the membrane."""
 
 MAX_SHIFT = 8
 """Most fraction bits that the membrane may have beyond the weights'."""
@@ -189,8 +192,7 @@ def _scale(
 def _membrane(item: Population, into: list[Projection], peak: float | None) -> float:
     """The largest real number that the population's state must hold: parameters, sums of weights, measured peaks."""
     m = item.model
-    names = ("threshold", "bias", "drive", "v_init", "v_reset", "decay", "adapt_step", "refractory_v")
-    given = [getattr(m, n, None) for n in names]
+    given = [getattr(m, n, None) for n in SCALED]
     values = [float(np.max(np.abs(np.asarray(value)))) for value in given if value is not None]
     total = np.zeros(item.size)
     for p in into:
@@ -236,40 +238,15 @@ def _lif(item: Population, net: Network) -> tuple[Neuron, dict[str, float]]:
     assert isinstance(m, RealNeuron)
     errors: dict[str, float] = {}
 
-    def whole(name: str) -> Any:
-        return _whole(name, getattr(m, name), scale, errors)
-
-    def decay(name: str, real: float | None) -> int | None:
-        return _decay(name, real, errors)
-
-    beta = decay("beta", factor(m.beta, m.tau, net.dt)) if m.leak == "multiplicative" else ONE
-    assert beta is not None
-    neuron = Neuron(
-        threshold=whole("threshold") if m.spiking else 0,
-        leak=m.leak,
-        beta=beta,
-        decay=whole("decay"),
-        alpha=decay("alpha", factor(m.alpha, m.tau_syn, net.dt)),
-        bias=whole("bias"),
-        strict=m.strict,
-        reset=m.reset,
-        v_reset=whole("v_reset"),
-        reset_mode=m.reset_mode,
-        refractory=m.refractory,
-        refractory_v=None if m.refractory_v is None else whole("refractory_v"),
-        integrates=m.integrates,
-        adapt_decay=decay("adapt_decay", factor(m.adapt_decay, m.tau_adapt, net.dt)),
-        adapt_step=whole("adapt_step"),
-        adapt_persistent=m.adapt_persistent,
-        wta=m.wta,
-        rounding=m.rounding,
-        old_current=m.old_current,
-        v_init=whole("v_init"),
-        drive=whole("drive"),
-        record_v=m.record_v,
-        spiking=m.spiking,
-    )
-    return neuron, errors
+    numbers = {name: _whole(name, getattr(m, name), scale, errors) for name in SCALED if getattr(m, name) is not None}
+    beta = factor(m.beta, m.tau, net.dt) if m.leak == "multiplicative" else 1.0
+    decays: dict[str, Any] = {
+        "beta": _decay("beta", beta, errors),
+        "alpha": _decay("alpha", factor(m.alpha, m.tau_syn, net.dt), errors),
+        "adapt_decay": _decay("adapt_decay", factor(m.adapt_decay, m.tau_adapt, net.dt), errors),
+    }
+    plain = {f.name: getattr(m, f.name) for f in fields(Neuron) if f.name not in {*SCALED, *decays}}
+    return Neuron(**numbers, **decays, **plain), errors
 
 
 def _izhikevich(item: Population, net: Network) -> tuple[IzhikevichNeuron, dict[str, float]]:

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.spiking.lower import lower_network
-from neuroloom.compiler.spiking.models import ALIF, IF, LI, LIF, CubaLIF, Izhikevich, Leaky, Model, Neuron, RealAlpha
+from neuroloom.compiler.spiking.models import (
+    ALIF,
+    IF,
+    LI,
+    LIF,
+    CubaLIF,
+    Izhikevich,
+    Leaky,
+    Model,
+    Neuron,
+    RealAlpha,
+    RealNeuron,
+)
 from neuroloom.compiler.spiking.network import Network
 from neuroloom.compiler.spiking.plasticity import RSTDP, STDP, Learning, Plasticity, WindowSTDP
 from neuroloom.compiler.spiking.quantise import quantise
@@ -51,6 +63,32 @@ def test_the_largest_weight_fills_the_weight_bits_and_errors_are_told() -> None:
         assert beta == round(65536 * math.exp(-1 / 20))
         assert report.populations["cells"].errors["beta"] == abs(beta / 65536 - math.exp(-1 / 20))
     assert "in-cells" in str(report) and "worst" in str(report)
+
+
+def test_every_option_is_carried() -> None:
+    given = {
+        "strict": True,
+        "reset": "value",
+        "refractory": 3,
+        "integrates": True,
+        "adapt_persistent": True,
+        "wta": True,
+        "rounding": "floor",
+        "old_current": True,
+        "record_v": "tested",
+        "leak": "subtractive",
+    }
+    model = RealNeuron(
+        decay=0.5, alpha=0.5, adapt_decay=0.25, adapt_step=0.5, v_reset=0.25, v_init=0.5, drive=0.75, **given
+    )  # type: ignore[arg-type]
+    q, report = quantise(network(model, np.array([[0.5]])))
+    scale, exact = q.populations["cells"].scale, q.populations["cells"].model
+    assert isinstance(exact, Neuron) and {k: getattr(exact, k) for k in given} == given
+    numbers = ("decay", "adapt_step", "v_reset", "v_init", "drive", "threshold")
+    assert scale == 128 and [getattr(exact, k) / scale for k in numbers] == [0.5, 0.5, 0.25, 0.5, 0.75, 1.0]
+    assert (exact.alpha, exact.adapt_decay, exact.beta) == (32768, 16384, 65536) and report.exact
+    held = quantise(network(IF(refractory=2, refractory_v=0.25), np.array([[0.5]])))[0].populations["cells"].model
+    assert held.refractory_v == 32  # type: ignore[union-attr]
 
 
 def test_one_scale_serves_everything_that_meets_in_a_membrane() -> None:
