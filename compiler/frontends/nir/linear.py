@@ -84,7 +84,7 @@ def _flatten(node: Node, shape: Shape) -> Linear:
 def _pair(node: Node, key: str) -> tuple[int, int]:
     """One or two integers as (vertical, horizontal)."""
     values = np.asarray(node[key]).reshape(-1)
-    if values.size not in (1, 2) or (values != np.rint(values)).any():
+    if values.dtype.kind not in "iuf" or values.size not in (1, 2) or (values != np.rint(values)).any():
         raise InputError(f"{key} of {node} must be one or two integers, not {values.tolist()}")
     return int(values[0]), int(values[-1])
 

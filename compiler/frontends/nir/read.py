@@ -209,7 +209,7 @@ def _node(name: str, kind: str, item: Mapping[str, Any]) -> Node:
             f"node {name!r} has the type {kind!r}, which is none of NIR's primitives ({', '.join(FIELDS)})"
         )
     needed, optional = FIELDS[kind]
-    missing = [key for key in needed if key not in item]
+    missing = [key for key in needed if item.get(key) is None and key != "shape"]
     if missing:
         raise InputError(f"node {name!r} ({kind}) must have {', '.join(missing)}, which the file lacks")
     return Node(name, kind, {key: _value(name, kind, key, item.get(key)) for key in (*needed, *optional)})
@@ -219,6 +219,8 @@ def _value(name: str, kind: str, key: str, value: Any) -> Any:
     """A field as a numpy array, an int, a string or None; numbers must be finite."""
     where = f"{key} of node {name!r} ({kind})"
     if isinstance(value, Mapping):  # {"input": shape}, as some versions write input_type
+        if key not in ("shape", "input_type"):
+            raise InputError(f"{where} must be numbers, not a group")
         value = next(iter(value.values()), None)
     if value is None:
         return None
