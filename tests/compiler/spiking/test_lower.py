@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from neuroloom.compiler.errors import InputError
@@ -266,3 +268,17 @@ def test_what_does_not_fit_is_refused_in_one_sentence() -> None:
     alone = one_cell()
     alone.decide("cell", margin=1)
     assert "decision must be over at least 2 neurons" in refused(alone)
+
+
+def test_a_full_core_is_lowered_in_seconds() -> None:
+    rng, count = np.random.default_rng(0), 256 * 1024
+    net = Network("full")
+    net.input("in", 1024)
+    net.population("cells", 4096, Neuron(threshold=100), record=("spikes",))
+    pre, post = rng.integers(0, 1024, count), rng.integers(0, 4096, count)
+    net.connect(
+        "in", "cells", pre=pre, post=post, weights=rng.integers(-128, 128, count), delay=rng.integers(0, 64, count)
+    )
+    start = time.perf_counter()
+    lower_network(net)
+    assert time.perf_counter() - start < 5
