@@ -272,15 +272,23 @@ def need_keys(what: str, data: Any, known: Iterable[str]) -> Mapping[str, Any]:
     known = tuple(known)
     for key in need_map(what, data):
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, 1)
-            rule = f"a known one such as {close[0]!r}" if close else f"one of {', '.join(known)}"
+            close = _close(key, known)
+            rule = f"a known one such as {close!r}" if close else f"one of {', '.join(known)}"
             raise InputError(f"key of {what} must be {rule}, not {key!r}")
     return need_map(what, data)
 
 
+def _close(word: Any, known: Iterable[str]) -> str:
+    """The known word nearest to ``word``, of equals one with its first letter; "" when none is near."""
+    found = difflib.get_close_matches(str(word), list(known), 3)
+    return max(
+        found, key=lambda f: (difflib.SequenceMatcher(None, str(word), f).ratio(), f[0] == str(word)[:1]), default=""
+    )
+
+
 def _nearest(word: Any, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = _close(word, known)
+    return f"; did you mean {close!r}?" if close else ""
 
 
 def parameters(maker: Any) -> tuple[str, ...]:
