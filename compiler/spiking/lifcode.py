@@ -92,13 +92,15 @@ class _Lif:
         e.sta("i")
 
     def integrate(self) -> None:
-        """Lines 2 to 8: A ← x. K ← R in the delayed modes."""
+        """Lines 2 to 8: A ← x. F is R in the delayed modes, K too in the undelayed ones."""
         e = self.e
         source = self.current_source()
         if self.delayed:
             self.theta()
             e.lda("v")
-            e.many(self.compare, Op.KF)
+            e(self.compare)  # F stays R until the next comparison
+            if self.undelayed and not self.wta:
+                e(Op.KF)
             if self.reset == "value" and not self.clears_new:
                 e.imm(self.value, "v_reset")
                 e(Op.SEL)
@@ -132,11 +134,11 @@ class _Lif:
         if self.delayed and self.reset == "subtract":
             e.save()
             self.theta()
-            e.many(Op.SUB, Op.FK)
+            e(Op.SUB)
             self.pick()
         elif self.delayed and self.clears_new:
             e.imm(self.value, "v_reset")
-            e.many(Op.FK, Op.SEL)
+            e(Op.SEL)
 
     def current_source(self) -> str:
         """Where c is to be had: ``acc``, word ``i``, register A, or word ``t``."""

@@ -120,7 +120,11 @@ class GraphMaker:
             pre, post = np.array([0]), np.array([0])
         now = source in self.spikes
         low = 0 if now else 1
-        delay = rng.integers(low, self.max_delay + 1, len(pre)) if rng.random() < 0.5 else np.full(len(pre), rng.integers(low, 3))
+        delay = (
+            rng.integers(low, self.max_delay + 1, len(pre))
+            if rng.random() < 0.5
+            else np.full(len(pre), rng.integers(low, 3))
+        )
         plastic = self.rules != "none" and rng.random() < 0.6
         if not plastic and rng.random() < 0.2:  # parallel synapses
             pre, post, delay = np.append(pre, pre[0]), np.append(post, post[0]), np.append(delay, delay[0])
@@ -132,7 +136,9 @@ class GraphMaker:
         inputs = [spikes]
         if plastic:
             inputs.append(b.state(weights, Type(8, True), "persistent", name=f"{name}.weights"))
-            self.plastic.append({"name": name, "source": source, "target": target, "state": inputs[1], "pre": pre, "post": post})
+            self.plastic.append(
+                {"name": name, "source": source, "target": target, "state": inputs[1], "pre": pre, "post": post}
+            )
         return b.node(
             "synapses",
             inputs,
@@ -238,13 +244,20 @@ class GraphMaker:
         b.output(f"{item['name']}.weights", outputs[0])
         if eligible:
             b.update(e, outputs[1])
+            b.output(f"{item['name']}.eligibility", outputs[1])
 
     def decide(self, name: str) -> None:
         """An early decision over the last population, sometimes."""
         rng, b = self.rng, self.b
         if rng.random() < 0.5:
             return
-        types = {"counts": ((self.size[name],), Type(32)), "done": ((), BIT), "winner": ((), Type(32)), "at": ((), Type(32)), "now": ((), Type(32))}
+        types = {
+            "counts": ((self.size[name],), Type(32)),
+            "done": ((), BIT),
+            "winner": ((), Type(32)),
+            "at": ((), Type(32)),
+            "now": ((), Type(32)),
+        }
         states = [b.state(np.zeros(s, np.int64), t, "sample", name=f"decision.{k}") for k, (s, t) in types.items()]
         confident = rng.random() < 0.5
         table = np.array([100, 50, 25, 12, 6, 3, 1, 0]) if confident else None
