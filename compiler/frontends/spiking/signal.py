@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
 
-from .maps import LinearMap, compose, identity
+from .maps import LinearMap, compose, identity, limit
 
 SPIKES, INPUT, MEMBRANE = "spikes", "input", "membrane"
 """What a term of a signal starts from: a layer's spikes, a graph input, or a layer's graded membrane."""
@@ -93,8 +94,9 @@ class Signal:
 
 
 def of(kind: str, name: str, shape: tuple[int, ...]) -> Signal:
-    """The signal that is an input, a layer's spikes or its membrane itself."""
-    size = int(np.prod(shape, dtype=np.int64))
+    """The signal that is an input, a layer's spikes or its membrane itself. Raises UnsupportedError when it is too large."""
+    size = math.prod(int(n) for n in shape)
+    limit(size, f"{kind} of {name!r}")
     return Signal(tuple(int(n) for n in shape), {(kind, name): identity(size)}, np.zeros(size))
 
 

@@ -63,6 +63,7 @@ def conv(
             f"{where}: weight of shape {weight.shape} with {groups} groups must fit an input of {channels} channels"
         )
     high, wide = window.out((height, width), where)
+    limit(out_channels * high * wide, where)
     positions = list(_positions(window, (height, width), (high, wide)))
     limit(out_channels * depth * sum(len(oy) for *_, oy, _ in positions), where)
     rows, cols, values = [], [], []

@@ -319,6 +319,17 @@ def test_bad_graphs_get_one_sentence(lif: Fixture) -> None:
     )
 
 
+def test_sizes_are_refused_before_they_are_made() -> None:
+    """A damaged number must not fill the memory."""
+    import nir
+
+    wide = nir.Conv2d(None, np.ones((1, 1, 1, 1)), 1, 10**9, 1, 1, np.zeros(1))
+    nodes = {"input": nir.Input(np.array([1, 2, 2])), "a": wide, "output": nir.Output(None)}
+    refused(broken(nodes, [("input", "a"), ("a", "output")]), "'a'", "synapses", kind=UnsupportedError)
+    nodes = {"input": nir.Input(np.array([10**6, 10**6])), "a": nir.Flatten(None, 0, -1), "output": nir.Output(None)}
+    refused(broken(nodes, [("input", "a"), ("a", "output")]), "'input'", kind=UnsupportedError)
+
+
 def test_bad_files_get_one_sentence(tmp_path: Path, chain: Fixture, lif: Fixture) -> None:
     import h5py
     import nir
