@@ -138,14 +138,13 @@ class _Mapper:
         for projection in self.net.projections.values():
             self.rows(projection)
         program = self.program()
-        raster = self.raster()
         if self.pool.used > self.config.pool_words:
             raise DoesNotFitError(
                 f"network {self.net.graph.name!r} must fit the {self.config.pool_words} pool words of profile "
                 f"{self.config.profile!r}, "
                 f"not need {self.pool.used}"
             )
-        return CoreProgram(self.config, program, self.pool.words.copy(), self.maps(raster))
+        return CoreProgram(self.config, program, self.pool.words.copy(), self.maps(self.raster()))
 
     # what the core can do at all
 
