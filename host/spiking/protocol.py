@@ -117,8 +117,8 @@ SATURATIONS = ("synaptic sums", "ADD or SUB", "rounded products")
 class Status:
     """The answer to ``S``.
 
-    ``saturated`` has a bit per entry of :data:`SATURATIONS`, sticky since ``Z``; ``cycles`` are those inside steps, without ``stalls``
-    (for a full event FIFO); both count modulo 2^32. ``decided_at`` and ``winner`` hold once ``decided``.
+    ``saturated`` has a bit per entry of :data:`SATURATIONS`, sticky since ``Z``; ``cycles`` are those inside steps, without
+    ``stalls`` (for a full event FIFO); both count modulo 2^32. ``decided_at`` and ``winner`` hold once ``decided``.
     """
 
     running: bool

@@ -70,7 +70,8 @@ class SpikingDevice:
     def load(self, graph: Graph, *, check: bool = True) -> CoreProgram:
         """Load a network: program, synapses, initial state, LFSR seed; all that was learnt before is gone.
 
-        ``check`` reads everything back. Raises what :meth:`map` raises, and DeviceError when the memory does not hold what was written.
+        ``check`` reads everything back. Raises what :meth:`map` raises, and DeviceError when the memory does not hold what was
+        written.
         """
         program = self.map(graph)
         config = self.config
