@@ -179,7 +179,7 @@ class Case:
         )  # fmt: skip
 
 
-def random_case(rng: random.Random, config: CoreConfig, sparse: bool, **fixed: int) -> Case:
+def random_case(rng: random.Random, config: CoreConfig, sparse: bool, busy: bool = False, **fixed: int) -> Case:
     """A random network, rule and state, in memory."""
     width = config.weight_bits
     sources, targets = rng.choice([1, 5, 16, 17, 33]), rng.choice([1, 3, 16, 20, 40, 90])
@@ -187,11 +187,12 @@ def random_case(rng: random.Random, config: CoreConfig, sparse: bool, **fixed: i
     high = rng.randrange(low, 1 << width - 1)
     if rng.random() < 0.3:
         low, high = -(1 << width - 1), (1 << width - 1) - 1
+    sources, targets = fixed.get("sources") or sources, fixed.get("targets") or targets  # 0: the memory is as ever
     row_words = -(-targets // config.fields)
     fields = {
         "sources": sources, "targets": targets, "words": -(-sources // 16), "first_word": rng.choice([0, 2, 5]),
         "target": 16 * rng.choice([8, 9, 10]), "row_words": row_words, "w_min": low, "w_max": high,
-        "f": rng.choice([0, 1, 4, 8, 10, 16, rng.randrange(32)]), "g": rng.choice([0, 4, 7, rng.randrange(32)]),
+        "f": rng.choice([0, 1, 2, 4, 4, 8, 8, 10, 16, rng.randrange(32)]), "g": rng.choice([0, 4, 7, rng.randrange(32)]),
         "soft": rng.randrange(2), "window": rng.randrange(2), "rounding": rng.randrange(3),
         "eligible": rng.randrange(2) if config.learning == "reward" else 0,
         "enables": 0 if sparse else rng.random() < 0.3, "e_decay": rng.choice([0, 256, 255, 200, rng.randrange(257)]),
@@ -201,8 +202,8 @@ def random_case(rng: random.Random, config: CoreConfig, sparse: bool, **fixed: i
     }  # fmt: skip
     fields |= fixed
     low, high = fields["w_min"], fields["w_max"]
-    activity = rng.choice([0, 0.1, 0.5, 1])
-    active = rng.choice([0, 0.2, 1])
+    activity = 0.5 if busy else rng.choice([0, 0.1, 0.5, 1])
+    active = 1 if busy else rng.choice([0, 0.2, 1])
 
     def trace() -> int:
         return rng.choice([1, 65535, rng.randrange(65536), rng.randrange(300)]) if rng.random() < active else 0
@@ -335,13 +336,38 @@ BUILDS = [
 @pytest.mark.parametrize(("lanes", "bits", "learning", "fast"), BUILDS)
 def test_dense_rule(lanes: int, bits: int, learning: str, fast: bool) -> None:
     config, rng = config_of(lanes, bits, learning), random.Random(lanes * 100 + bits)
-    check([random_case(rng, config, False) for _ in range(12 if lanes < 16 else 3)], config, False, fast)
+    check(
+        [random_case(rng, config, False, k % 2 == 0, rounding=k % 3) for k in range(8 if lanes < 16 else 3)],
+        config,
+        False,
+        fast,
+    )
 
 
 @pytest.mark.parametrize(("lanes", "bits", "learning", "fast"), BUILDS)
 def test_sparse_rule(lanes: int, bits: int, learning: str, fast: bool) -> None:
     config, rng = config_of(lanes, bits, learning), random.Random(lanes * 100 + bits + 7)
-    check([random_case(rng, config, True) for _ in range(6 if lanes < 16 else 3)], config, True, fast)
+    check(
+        [random_case(rng, config, True, k % 2 == 0, rounding=k % 3) for k in range(4 if lanes < 16 else 2)],
+        config,
+        True,
+        fast,
+    )
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_ties_and_extremes(sparse: bool) -> None:
+    config, rng = config_of(2, 8, "reward"), random.Random(9)
+    small = {"sources": 5, "targets": 16}
+    cases = [
+        random_case(rng, config, sparse, True, rounding=1, f=f, soft=f % 2, eligible=0, enables=0, **small)
+        for f in (0, 1, 2, 3, 7, 14, 15, 16, 17, 24, 31)
+    ]
+    cases += [
+        random_case(rng, config, sparse, True, eligible=1, window=1, rounding=g % 3, g=g, pot=80, dep=70, f=0, **small)
+        for g in (0, 1, 5, 6, 8, 13, 14, 15, 16, 26)
+    ]
+    check(cases, config, sparse)
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
