@@ -38,12 +38,13 @@ def compile(
     after: Callable[[Pass, Graph, bool], None] | None = None,
     **frontend: Any,
 ) -> Model:
-    """Compile an ONNX file (or ModelProto) to a :class:`Model`.
+    """Compile a file (.onnx, .nir, .yaml, .json) or a live object (ModelProto, Network, NIRGraph, snnTorch module).
 
     ``board`` names the target, whose lookup-table size is used (4 without); ``keep`` lists values that must survive by
-    name; ``optimise=False`` leaves every source node in place for probing. ``frontend`` goes to
-    :func:`neuroloom.compiler.frontends.onnx.load_onnx` (``batch_axis``, ``input_rules``, ``calibrate``). Raises InputError or
-    UnsupportedError with one sentence naming the node, the reason and what to do.
+    name; ``optimise=False`` leaves every source node in place for probing. ``frontend`` goes to the source's frontend:
+    ``load_onnx`` (``batch_axis``, ``input_rules``, ``calibrate``), ``import_nir`` (``dialect``, ``dt``, ``reset``, ...),
+    ``import_snntorch`` (``sample``, ...). Raises InputError or UnsupportedError with one sentence naming the node, the reason
+    and what to do.
     """
     from neuroloom.compiler.frontends.source import load_source
     from neuroloom.compiler.pipeline import compile_graph
