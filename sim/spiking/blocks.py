@@ -171,6 +171,9 @@ def copy(mem, scr, dst, src, n):
 
 @kernel
 def fill(mem, scr, dst, value, n):
+    if dst & 3 == 1:
+        mem[1][dst >> 2 : (dst >> 2) + n] = np.int32(value)
+        return
     for start in range(0, n, BLOCK):
         row = scr[0, : min(BLOCK, n - start)]
         row[:] = value

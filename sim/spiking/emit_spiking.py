@@ -90,7 +90,11 @@ def _deliver(c: Compiler, node: Node, dst: int) -> None:
 
 def synapse_order(pre: np.ndarray, post: np.ndarray, delay: np.ndarray) -> np.ndarray:
     """By delay, then source, then target."""
-    return np.lexsort((post, pre, delay))
+    if not len(pre):
+        return np.zeros(0, np.int64)
+    pre, post, delay = (x.astype(np.int64) for x in (pre, post, delay))
+    key = (delay * (int(pre.max()) + 1) + pre) * (int(post.max()) + 1) + post
+    return np.arange(len(key)) if (np.diff(key) >= 0).all() else np.argsort(key, kind="stable")
 
 
 def _fixed(c: Compiler, node: Node) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel, trailing_zeros
+from .jit import kernel, prefetch, trailing_zeros
 
 
 @kernel
@@ -75,10 +75,21 @@ def dense_rows(row, b, rings, cnt, ev, now):
         out[j] = 1
 
 
+AHEAD = 3
+"""Events between asking for a row of synapses and adding it: rows lie anywhere in memory."""
+
+
 @kernel
 def deliver(acc, events, ends, post, weights):
     """acc[post[k]] += weights[k] for the synapses k = ends[j]..ends[j+1] of every event j."""
-    for j in events:
+    for e in range(len(events)):
+        if e + AHEAD < len(events):
+            coming = events[e + AHEAD]
+            for k in range(ends[coming], ends[coming + 1], 16):
+                prefetch(post, k)
+            for k in range(ends[coming], ends[coming + 1], 64):
+                prefetch(weights, k)
+        j = events[e]
         for k in range(ends[j], ends[j + 1]):
             acc[post[k]] += weights[k]
 

@@ -65,10 +65,13 @@ def lif32(b, m, scr, row):
         c = min(BLOCK, n - start)
         cur, theta, x, t = scr[0, :c], scr[1, :c], scr[2, :c], scr[3, :c]
         s = b[(row[7] >> 2) + start : (row[7] >> 2) + start + c]
-        _get(m, row[2], 0, start, cur)
-        if row[15] >= 0 or row[16] != 0:
-            _get(m, row[15], row[16], start, t)
-            _add_rows(cur, t, lo, hi)
+        given = m[(row[2] >> 2) + start : (row[2] >> 2) + start + c]
+        if row[15] >= 0:
+            _sum_rows(cur, given, m[(row[15] >> 2) + start : (row[15] >> 2) + start + c], lo, hi)
+        else:
+            bias = np.int32(row[16])
+            for k in range(c):
+                cur[k] = _add(given[k], bias, lo, hi)
         if row[23]:
             _get(m, row[4], 0, start, x)
             if row[25]:
@@ -81,13 +84,18 @@ def lif32(b, m, scr, row):
         if row[6] >= 0:
             _get(m, row[6], 0, start, t)
             _add_rows(theta, t, lo, hi)
-        _get(m, row[3], 0, start, x)
+        v = m[(row[3] >> 2) + start : (row[3] >> 2) + start + c]
         if row[20] == MULTIPLICATIVE:
-            _scale_row(x, np.int32(row[21]), rounding)
+            half, negative = _halves(rounding, np.int32(row[21]))
+            beta = np.int32(row[21])
+            for k in range(c):
+                x[k] = _scale(v[k], beta, half, negative)
         elif row[20] == SUBTRACTIVE:
             decay = np.int32(row[22])
             for k in range(c):
-                x[k] = np.int32(x[k] - min(max(x[k], np.int32(-decay)), decay))
+                x[k] = np.int32(v[k] - min(max(v[k], np.int32(-decay)), decay))
+        else:
+            x[:] = v
         if row[19]:
             _add_rows(x, cur, lo, hi)
             _get(m, row[17], row[18], start, cur)
@@ -110,6 +118,12 @@ def lif32(b, m, scr, row):
 def _add_rows(x, y, lo, hi):
     for k in range(len(x)):
         x[k] = _add(x[k], y[k], lo, hi)
+
+
+@kernel
+def _sum_rows(out, x, y, lo, hi):
+    for k in range(len(out)):
+        out[k] = _add(x[k], y[k], lo, hi)
 
 
 @kernel

@@ -17,7 +17,7 @@ class Maker:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.b = Builder(f"random{seed}", clocked=True)
-        self.state = Type(int(self.rng.choice([16, 24, 32])), True)
+        self.state = Type(int(self.rng.choice([16, 24, 30, 32])), True)
         self.reads: list[str] = []
 
     def chance(self, p: float = 0.5) -> bool:
@@ -94,10 +94,10 @@ class Maker:
         for _ in range(rng.integers(1, 4)):
             if self.chance(0.4):
                 name, m, history, depth = later[rng.integers(len(later))]
-                own, post = spikes.get(name), None
+                own = spikes.get(name)
             else:
                 name, m, past = sources[rng.integers(len(sources))]
-                own, post = name, None
+                own = name
                 history, depth = past or (None, 0)
             part = self.projection(own, m, history, depth, n, spikes, name)
             total = b.node("add", [total, part]) if total else part
@@ -213,14 +213,15 @@ class Maker:
 
     def lif(self, name: str, n: int, current: str) -> str:
         rng, b, t = self.rng, self.b, self.state
-        near = self.pick(600, 8000)
-        states = [self.keep(f"{name}.v", n, -300, 400, t)]
+        near = self.pick(600, 8000, t.hi)
+        start = (t.lo, t.hi + 1) if self.chance(0.3) else (-300, 400)  # saturation as well
+        states = [self.keep(f"{name}.v", n, *start, t)]
         reset, leak = self.pick("zero", "value", "subtract", "none"), self.pick("none", "multiplicative", "subtractive")
         mode = self.pick("immediate", "immediate", "delayed", "delayed_new", "undelayed", "undelayed_new")
         alpha, refractory = self.chance(0.4), int(self.pick(0, 0, 1, 3))
         adapt = mode == "immediate" and self.chance(0.4)
         if alpha:
-            states.append(self.keep(f"{name}.i", n, -300, 400, t))
+            states.append(self.keep(f"{name}.i", n, *start, t))
         if refractory:
             states.append(self.keep(f"{name}.r", n, 0, 2, Type(refractory.bit_length())))
         if adapt:
