@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -52,7 +52,8 @@ class ByteEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.core = core = Core(self._config)
+        config = self._config
+        m.submodules.core = core = Core(config)
 
         code = Signal(Code, reset_less=True)
         tag = Signal(8, reset_less=True)  # space, or flags of a run
@@ -84,6 +85,13 @@ class ByteEngine(wiring.Component):
         def offer(value: Value) -> Value:
             m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(value)]
             return self.o.ready
+
+        onward = Signal(3)  # one adder moves the address; more bits than the largest space needs never change
+        largest = max(4 * config.lanes * config.pool_words, 4 * config.program_words, 2 << core.sweep_bits)
+        moving = Signal((largest - 1).bit_length())
+        m.d.comb += moving.eq(address[: len(moving)] + onward)
+        with m.If(onward != 0):
+            m.d.sync += address[: len(moving)].eq(moving)
 
         with m.FSM(name="bytes"):
             with m.State("OPCODE"):
@@ -164,11 +172,7 @@ class ByteEngine(wiring.Component):
                     with m.If((at[:2] == 3) | (units_of_2 & at[0])):
                         m.next = "STORE"
             with m.State("STORE"):
-                m.d.comb += [core.access.eq(1), core.write.eq(1)]
-                with m.If(units_of_2):
-                    m.d.sync += address.eq(address + 2)
-                with m.Else():
-                    m.d.sync += address.eq(address + 4)
+                m.d.comb += [core.access.eq(1), core.write.eq(1), onward.eq(Mux(units_of_2, 2, 4))]
                 m.next = "COLLECT"
                 with m.If(count == 0):
                     m.next = "OPCODE"
@@ -179,7 +183,8 @@ class ByteEngine(wiring.Component):
             with m.State("SHOW"):
                 m.d.comb += core.access.eq(1)
                 with m.If(offer(core.byte_r)):
-                    m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
+                    m.d.comb += onward.eq(1)
+                    m.d.sync += count.eq(count - 1)
                     m.next = "READ"
                     with m.If(count == 1):
                         m.next = "OPCODE"
@@ -232,8 +237,7 @@ class ByteEngine(wiring.Component):
                             m.next = "OPCODE"
 
             with m.State("SWEEP"):
-                m.d.comb += core.sweep.eq(1)
-                m.d.sync += address.eq(address + 1)
+                m.d.comb += [core.sweep.eq(1), onward.eq(1)]
                 with m.If(address[: core.sweep_bits].all()):
                     m.d.comb += core.reset_run.eq(1)
                     m.next = "OPCODE"

@@ -133,15 +133,22 @@ class Core(wiring.Component):
         raster, stop = Signal(reset_less=True), Signal(reset_less=True)
         position = Signal(16, reset_less=True)
         reward = Signal(signed(8))
-        m.submodules.lfsr = lfsr = Lfsr()
+        seeds, step_ends, random = Signal(), Signal(), Signal(32)
         if config.learning != "none":
+            m.submodules.lfsr = lfsr = Lfsr()
+            m.d.comb += [
+                lfsr.load.eq(seeds),
+                lfsr.seed.eq(self.data_w),
+                lfsr.advance.eq(step_ends),
+                random.eq(lfsr.value),
+            ]
             m.d.comb += learn.sparse.eq(command == Step.LEARN_SPARSE)
         for unit in distinct:
             for name, value in {
                 "slot": step[:HIST_SLOT_BITS],
                 "step": step,
                 "reward": reward,
-                "lfsr": lfsr.value,
+                "lfsr": random,
             }.items():
                 if name in unit.signature.members:
                     m.d.comb += getattr(unit, name).eq(value)
@@ -205,13 +212,12 @@ class Core(wiring.Component):
                 with m.Case(0):
                     m.d.sync += reward.eq(self.data_w)
                 with m.Case(1):
-                    m.d.comb += lfsr.load.eq(1)
+                    m.d.comb += seeds.eq(1)
                 with m.Case(2):
                     m.d.sync += position.eq(self.data_w)
         at, space = Signal(32, reset_less=True), Signal(2, reset_less=True)
         m.d.sync += [at.eq(self.address), space.eq(self.space)]
-        m.d.comb += lfsr.seed.eq(self.data_w)
-        control = Cat(reward, Const(0, 24), lfsr.value, position, Const(0, 16))
+        control = Cat(reward, Const(0, 24), random, position, Const(0, 16))
         with m.Switch(space):
             with m.Case(Space.PROGRAM):
                 m.d.comb += self.byte_r.eq(program.data_r.word_select(at[:2], 8))
@@ -283,7 +289,7 @@ class Core(wiring.Component):
                         step.eq(step + 1),
                         steps_left.eq(steps_left - 1),
                     ]
-                    m.d.comb += lfsr.advance.eq(1)
+                    m.d.comb += step_ends.eq(1)
                     stops = stop & self.decided
                     m.d.sync += self.stopped.eq(stops)
                     with m.If((steps_left == 1) | stops):

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .bytes import ByteEngine
-from .memories import POOL_FILE, POOL_VERILOG
+from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG
 
 RTL_VERSION = "1"
 """Raise it when programs written for the core before would not do the same on it."""
@@ -44,7 +44,7 @@ class SpikingEngine(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
-        self.extra_files = {POOL_FILE: POOL_VERILOG}
+        self.extra_files = {POOL_FILE: POOL_VERILOG, RAM_FILE: RAM_VERILOG}
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
 
     def elaborate(self, platform: object) -> Module:

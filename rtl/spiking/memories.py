@@ -42,6 +42,74 @@ endmodule
 """Amaranth gives every memory an initial content, which iCE40's SPRAM cannot have; so this one is written out."""
 
 
+RAM_FILE = "neuroloom_ram.v"
+RAM_VERILOG = """\
+// A read and a write port. Who reads a word while it is written gets anything; so block RAM needs no logic around it.
+module neuroloom_ram #(parameter WIDTH = 16, parameter DEPTH = 256, parameter ADDR = 8) (
+  input clk,
+  input r_en,
+  input [ADDR-1:0] r_addr,
+  output reg [WIDTH-1:0] r_data,
+  input w_en,
+  input [ADDR-1:0] w_addr,
+  input [WIDTH-1:0] w_data
+);
+  (* no_rw_check *) reg [WIDTH-1:0] mem [0:DEPTH-1];
+  integer i;
+  initial for (i = 0; i < DEPTH; i = i + 1) mem[i] = 0;
+  always @(posedge clk) begin
+    if (w_en) mem[w_addr] <= w_data;
+`ifdef SYNTHESIS
+    if (r_en) r_data <= mem[r_addr];
+`else
+    if (r_en) r_data <= w_en && r_addr == w_addr ? ~mem[r_addr] : mem[r_addr];
+  end
+  initial begin
+    r_data = 0;
+`endif
+  end
+endmodule
+"""
+"""Amaranth promises the old or the new word to whoever reads it while it is written, which iCE40's block RAM does not."""
+
+
+class Ram(wiring.Component):
+    """A memory that starts with zeros. ``r_data`` has the word of ``r_addr`` after a cycle with ``r_en``, undefined when it was
+    written in that cycle.
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
+        self._width, self._depth = width, max(depth, 2)
+        bits = (self._depth - 1).bit_length()
+        super().__init__(
+            {
+                "r_en": In(1, init=1),
+                "r_addr": In(bits),
+                "r_data": Out(width),
+                "w_en": In(1),
+                "w_addr": In(bits),
+                "w_data": In(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = Instance(
+            "neuroloom_ram",
+            p_WIDTH=self._width,
+            p_DEPTH=self._depth,
+            p_ADDR=len(self.r_addr),
+            i_clk=ClockSignal(),
+            i_r_en=self.r_en,
+            i_r_addr=self.r_addr,
+            o_r_data=self.r_data,
+            i_w_en=self.w_en,
+            i_w_addr=self.w_addr,
+            i_w_data=self.w_data,
+        )
+        return m
+
+
 class Pool(wiring.Component):
     """The pool: ``pool_words`` words of ``32 * lanes`` bits, one port, written by lanes.
 
@@ -90,15 +158,14 @@ class History(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=16, depth=self.depth, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = memory = Ram(16, self.depth)
         addr = Cat(self.port.slot[: (self.slots - 1).bit_length()], self.port.word)
         m.d.comb += [
-            read.addr.eq(addr),
-            write.addr.eq(addr),
-            write.en.eq(self.port.write),
-            write.data.eq(self.port.data_w),
-            self.port.data_r.eq(read.data),
+            memory.r_addr.eq(addr),
+            memory.w_addr.eq(addr),
+            memory.w_en.eq(self.port.write),
+            memory.w_data.eq(self.port.data_w),
+            self.port.data_r.eq(memory.r_data),
         ]
         return m
 
@@ -120,15 +187,14 @@ class Program(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=32, depth=self._depth, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = memory = Ram(32, self._depth)
         m.d.comb += [
-            read.addr.eq(self.addr),
-            read.en.eq(~self.hold),
-            write.addr.eq(self.addr),
-            write.en.eq(self.write),
-            write.data.eq(self.data_w),
-            self.data_r.eq(read.data),
+            memory.r_addr.eq(self.addr),
+            memory.r_en.eq(~self.hold),
+            memory.w_addr.eq(self.addr),
+            memory.w_en.eq(self.write),
+            memory.w_data.eq(self.data_w),
+            self.data_r.eq(memory.r_data),
         ]
         return m
 
@@ -137,7 +203,8 @@ class Accumulators(wiring.Component):
     """The accumulators in banks: neuron i stands in bank i mod banks, row i // banks.
 
     A row is given in one cycle; in the next one its values are out, and the banks of ``add`` add their weight to it
-    (saturating), those of ``clear`` become 0. A row may be given again at once: it shows what was just written.
+    (saturating), those of ``clear`` become 0. Where dense rows use an accumulator in successive cycles, a row may be given again
+    at once and shows what was just written; elsewhere the values of the banks just written are undefined.
 
     Members: ``row``; ``add``, ``clear`` (one bit per bank); ``weights`` (state_bits per bank, lowest first); ``values``;
     ``saturated`` (an addition of this cycle does not fit).
@@ -148,6 +215,8 @@ class Accumulators(wiring.Component):
         self._depth = -(-config.neurons // acc_banks(config))
         banks = acc_banks(config)
         self.banks = banks
+        self._large = config.lanes >= 8
+        self._at_once = config.fields == banks
         super().__init__(
             {
                 "row": In(max((self._depth - 1).bit_length(), 1)),
@@ -166,23 +235,39 @@ class Accumulators(wiring.Component):
         m.d.sync += row.eq(self.row)
         over = Signal(self.banks)
         for bank in range(self.banks):
-            memory = Memory(shape=bits, depth=max(self._depth, 2), init=[])
-            m.submodules[f"bank{bank}"] = memory
-            write = memory.write_port()
-            read = memory.read_port(transparent_for=(write,))
+            value, new, writes = Signal(bits), Signal(bits), Signal()
+            if not self._at_once:
+                m.submodules[f"bank{bank}"] = ram = Ram(bits, self._depth)
+                m.d.comb += [
+                    ram.r_addr.eq(self.row),
+                    value.eq(ram.r_data),
+                    ram.w_addr.eq(row),
+                    ram.w_en.eq(writes),
+                    ram.w_data.eq(new),
+                ]
+            else:
+                m.submodules[f"bank{bank}"] = memory = Memory(shape=bits, depth=max(self._depth, 2), init=[])
+                write = memory.write_port()
+                # many shallow banks: distributed RAM, read behind the register of the row
+                read = memory.read_port(domain="comb") if self._large else memory.read_port(transparent_for=(write,))
+                m.d.comb += [
+                    read.addr.eq(row if self._large else self.row),
+                    value.eq(read.data),
+                    write.addr.eq(row),
+                    write.en.eq(writes),
+                    write.data.eq(new),
+                ]
             total = Signal(bits + 1, name=f"total{bank}")
             weight = self.weights.word_select(bank, bits).as_signed()
             m.d.comb += [
-                read.addr.eq(self.row),
-                self.values.word_select(bank, bits).eq(read.data),
-                total.eq(read.data.as_signed() + weight),
+                self.values.word_select(bank, bits).eq(value),
+                total.eq(value.as_signed() + weight),
                 over[bank].eq(self.add[bank] & (total[-1] ^ total[-2])),
-                write.addr.eq(row),
-                write.en.eq(self.add[bank] | self.clear[bank]),
+                writes.eq(self.add[bank] | self.clear[bank]),
             ]
             limit = Cat((~total[-1]).replicate(bits - 1), total[-1])
             with m.If(~self.clear[bank]):
-                m.d.comb += write.data.eq(Mux(over[bank], limit, total[:bits]))
+                m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
         m.d.comb += self.saturated.eq(over.any())
         return m
 
@@ -190,8 +275,8 @@ class Accumulators(wiring.Component):
 class Events(wiring.Component):
     """A FIFO of events.
 
-    Members: ``w_data``, ``w_en``, ``full``; ``level`` (events waiting); ``r_data`` (the oldest one, right two cycles after it was
-    written or the one before it was taken), ``r_en``; ``clear`` drops all.
+    Members: ``w_data``, ``w_en``, ``full``; ``level`` (events waiting, up to date from the second cycle on) and ``r_data`` (the
+    oldest one, right when ``level`` counts it, and from the second cycle after ``r_en`` took the one before); ``clear`` drops all.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -210,18 +295,19 @@ class Events(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=32, depth=1 << self._bits, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = memory = Ram(32, 1 << self._bits)
         head, tail = Signal(self._bits + 1), Signal(self._bits + 1)
+        level = Signal(self._bits + 1)
         m.d.comb += [
-            self.level.eq(head - tail),
-            self.full.eq(self.level[-1]),
-            write.addr.eq(head),
-            write.data.eq(self.w_data),
-            write.en.eq(self.w_en),
-            read.addr.eq(tail),
-            self.r_data.eq(read.data),
+            level.eq(head - tail),
+            self.full.eq(level[-1]),
+            memory.w_addr.eq(head),
+            memory.w_data.eq(self.w_data),
+            memory.w_en.eq(self.w_en),
+            memory.r_addr.eq(tail),
+            self.r_data.eq(memory.r_data),
         ]
+        m.d.sync += self.level.eq(level)  # one cycle late, like the data
         m.d.sync += [head.eq(head + self.w_en), tail.eq(tail + self.r_en)]
         with m.If(self.clear):
             m.d.sync += [head.eq(0), tail.eq(0)]
@@ -241,13 +327,12 @@ class Staging(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=16, depth=self._depth, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = memory = Ram(16, self._depth)
         m.d.comb += [
-            read.addr.eq(self.addr),
-            self.data_r.eq(read.data),
-            write.addr.eq(self.w_addr),
-            write.en.eq(self.write),
-            write.data.eq(self.data_w),
+            memory.r_addr.eq(self.addr),
+            self.data_r.eq(memory.r_data),
+            memory.w_addr.eq(self.w_addr),
+            memory.w_en.eq(self.write),
+            memory.w_data.eq(self.data_w),
         ]
         return m

@@ -18,9 +18,10 @@ def header_reads(config: CoreConfig, high: bool) -> int:
 class Rows(wiring.Component):
     """Walks the row of one source for one delay, while ``active``.
 
-    The header is read (one cycle, and one in which the mask is looked at; one more for each further word of it), then the first
-    record's word; a cycle leads from one word to the next while the group begins in neither, one to the group's place, and each
-    record takes one. A row without synapses of this delay ends behind its header.
+    The header is read (one cycle, and one in which the mask is looked at; one more for each further word of it), then the
+    first record's word. A cycle leads from one word to the next while the group begins in neither, one to the group's place;
+    each record takes one, or two when its target is that of the record before it. A row without synapses of this delay ends
+    behind its header.
 
     Members
     -------
@@ -117,6 +118,7 @@ class Rows(wiring.Component):
             with m.If(lasts[number] & (count == skip)):
                 m.d.comb += [found.eq(1), after.eq(number + 1)]
 
+        delivered, previous = Signal(reset_less=True), Signal(target_bits, reset_less=True)
         onward = Signal()  # to the next word
         next_at = Signal(POOL_ADDR_BITS)
         m.d.comb += next_at.eq(at + onward)
@@ -164,6 +166,7 @@ class Rows(wiring.Component):
                     m.next = "HEADER"
             with m.State("FETCH"):
                 m.d.comb += self.addr.eq(at)
+                m.d.sync += delivered.eq(0)
                 m.next = "RECORDS"
             with m.State("RECORDS"):
                 m.d.comb += self.addr.eq(next_at)
@@ -175,8 +178,11 @@ class Rows(wiring.Component):
                     with m.Else():
                         m.d.comb += onward.eq(1)
                         m.d.sync += [skip.eq(skip - total), place.eq(0)]
+                with m.Elif(delivered & (self.target == previous)):
+                    m.d.sync += delivered.eq(0)  # the accumulator is still being written
                 with m.Else():
                     m.d.comb += self.deliver.eq(1)
+                    m.d.sync += [delivered.eq(1), previous.eq(self.target)]
                     with m.If(place == records - 1):
                         m.d.comb += onward.eq(1)
                         m.d.sync += place.eq(0)

@@ -1,6 +1,12 @@
 // Feeds the bytes of in.hex to a spiking engine and writes what comes back to out.hex; both sides pause at random.
+`ifdef VERILATOR
+module bench (input clk);
+`else
 module bench;
-  reg clk = 0, rst = 1;
+  reg clk = 0;
+  always #5 clk = ~clk;
+`endif
+  reg rst = 1;
   reg [7:0] bytes [0:`COUNT-1];
   reg [31:0] lfsr = 32'h1234567;
   integer sent = 0, got = 0, file;
@@ -14,7 +20,6 @@ module bench;
     $readmemh("in.hex", bytes);
     file = $fopen("out.hex");
   end
-  always #5 clk = ~clk;
   always @(posedge clk) begin
     cycle <= cycle + 1;
     rst <= cycle < 4;

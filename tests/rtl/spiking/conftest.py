@@ -209,7 +209,8 @@ class Model:
         record = (header[0] >> 6 & 0x3FFF) * c.records + (header[0] & 63)
         skip = (mask & (1 << delay) - 1).bit_count()
         first_word, last_word, delivered = record // c.records, record // c.records, 0
-        seeks = 0
+        seeks = repeats = 0
+        waiting = None  # the target that was added to in the cycle before
         while True:
             word = self.word(f["record_base"] + record // c.records)
             entry = word >> record % c.records * c.record_bits
@@ -222,8 +223,10 @@ class Model:
                 target = entry >> c.weight_bits & (1 << c.target_bits) - 1
                 self.add(target, signed(entry, c.weight_bits))
                 delivered += 1
+                repeats += target == waiting
+                waiting = target
                 if last:
-                    return cycles.sparse_row_cycles(c, delay, records=delivered, seeks=seeks)
+                    return cycles.sparse_row_cycles(c, delay, records=delivered, seeks=seeks, repeats=repeats)
             record += 1
 
 
@@ -235,6 +238,7 @@ class Session:
         self.sent = bytearray()
         self.expected = bytearray()
         self.notes: list[tuple[int, str]] = []
+        self.open_ends: list[tuple[int, int]] = []  # answers that may be anything
 
     def expect(self, data: bytes, what: str) -> None:
         self.notes.append((len(self.expected), what))
@@ -312,6 +316,8 @@ class Session:
         self.expect(data + b"\xff" * (4 * count - len(data)), "events")
 
     def compare(self, answer: bytes) -> None:
+        for start, end in self.open_ends:
+            self.expected[start:end] = answer[start:end]
         if bytes(self.expected) == answer:
             return
         at = next((n for n, (x, y) in enumerate(zip(self.expected, answer, strict=False)) if x != y), len(answer))
@@ -346,12 +352,14 @@ def _simulate(config: CoreConfig, session: Session, folder: Path, simulator: str
         toolchain.run("vvp", ["-N", "sim.vvp"], cwd=work, timeout=600)
     else:
         tool = toolchain.find("verilator")
-        flags = ["--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--timescale", "1ns/1ps", "-O3"]
-        flags += ["-CFLAGS", "-O1", "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "--top-module", "bench", "-o", "sim"]
-        toolchain.run(tool, [*flags, *defines, "design.v", "bench.v"], cwd=work, timeout=600)
-        toolchain.run(
-            toolchain.Tool("simulation", (str(work / "obj_dir" / "sim"),), "", "path", work), [], cwd=work, timeout=600
-        )
+        shutil.copy(Path(__file__).with_name("bench.cpp"), work)
+        flags = ["--cc", "--exe", "--no-timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--timescale", "1ns/1ps"]
+        flags += ["--x-initial", "unique", "--x-assign", "unique", "--top-module", "bench", "-o", "sim"]
+        toolchain.run(tool, [*flags, *defines, "design.v", "bench.v", "bench.cpp"], cwd=work, timeout=600)
+        make = ["-C", "obj_dir", "-f", "Vbench.mk", "OPT_FAST=-O1", "CFG_CXXFLAGS_PCH_I=-include"]
+        toolchain.run("make", make, cwd=work, timeout=600, env=tool.env)
+        program = toolchain.Tool("simulation", (str(work / "obj_dir" / "sim"),), "", "path", work)
+        toolchain.run(program, [], cwd=work, timeout=600)
     return bytes.fromhex((work / "out.hex").read_text(encoding="ascii"))
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.compiler.spiking import cycles
+from neuroloom.compiler.spiking.core import CORES, CoreConfig
 from neuroloom.compiler.spiking.isa import MUL_BITS, STATE_OPS, Instruction, Op, Step, assemble, encode_command
-
-STATES, RASTER, DENSE, HEADERS, RECORDS = range(5)
 
 
 def config_of(lanes: int, slots: int, **other: Any) -> CoreConfig:
@@ -197,8 +196,75 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_random_programs_icarus(name, session, simulate, require_tool):
+WIDE = ("eight lanes", "sixteen lanes")
+"""Too slow for an interpreting simulator."""
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in WIDE])
+def test_random_programs(name, session, simulate, require_tool):
     require_tool("iverilog")
     for seed in range(2):
         simulate(random_session(session, CONFIGS[name], seed))
+
+
+@pytest.mark.parametrize("name", ["two lanes", "sixteen lanes"])
+def test_random_programs_verilator(name, session, simulate, require_tool):
+    require_tool("verilator")
+    simulate(random_session(session, CONFIGS[name], 2), "verilator")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", CONFIGS)
+def test_more_random_programs(name, seed, session, simulate, require_tool):
+    simulator = "verilator" if name in WIDE else "icarus"
+    require_tool({"icarus": "iverilog"}.get(simulator, simulator))
+    simulate(random_session(session, CONFIGS[name], 100 + seed), simulator)
+
+
+def spiking_population(s: Any, neurons: int) -> None:
+    """A step program in which every neuron spikes in every step, watched."""
+    config = s.model.config
+    fields = {"pc": 8, "neurons": neurons, "groups": -(-neurons // config.lanes), "stride": 1, "watch": 1}
+    code = assemble([Instruction(Op.NOT), Instruction(Op.KF)])
+    s.load_program([*encode_command(Step.SCAN, fields), *encode_command(Step.END, {}), *code])
+
+
+def test_a_full_event_fifo_stalls_and_loses_nothing(session, simulate, require_tool):
+    require_tool("iverilog")
+    s = session(config_of(2, 2, event_depth=16))
+    s.zero()
+    spiking_population(s, 20)
+    s.go(3)
+    s.drain(0)
+    for _ in range(6):  # 60 events, read while the core waits
+        s.sent += b"S" * 4  # the core fills the FIFO meanwhile
+        start = len(s.expected)
+        s.expect(bytes(96), "status while running")
+        s.open_ends.append((start, start + 96))
+        s.drain(10)
+    s.wait()
+    s.read_hist()
+    simulate(s)
+
+
+def test_broken_opcodes_and_empty_fields(session, simulate, require_tool):
+    """Bytes that are no opcode are dropped; counts of 0 do nothing; zero steps do not run."""
+    require_tool("iverilog")
+    s = session(config_of(2, 2))
+    s.sent += b"\x00\xffz"
+    s.zero()
+    s.sent += b"W\x01\0\0\0\0\0\0R\x01\0\0\0\0\0\0I\0D\0\0G\0\0\0\0\0"
+    s.status()
+    s.read_program()
+    simulate(s)
+
+
+def test_speed_of_a_large_core(session):
+    """A reservoir of 90 neurons, all to all, with 96 inputs, at 10 % activity: at most 200 cycles, 300,000 steps/s at 60 MHz."""
+    config = CORES["ulx3s_85f"][0]
+    lif = [Op.ACC, Op.LDB, Op.ADD, Op.MUL, Op.RND, Op.STA, Op.IMM, Op.CGE, Op.KF, Op.IMM, Op.SEL, Op.STA]
+    total = cycles.inputs_cycles(config, 6, raster=True) + cycles.END_CYCLES
+    total += cycles.dense_cycles(config, 6, 2, 10) + cycles.dense_cycles(config, 6, 2, 9)
+    total += cycles.scan_cycles(config, 90, assemble([Instruction(op) for op in lif]), 9)
+    assert total <= 200
