@@ -1,4 +1,4 @@
-"""From a graph to a board and back: schedule, build, emulate, run. The one place that picks an engine for a graph."""
+"""From a graph to a board and back: schedule, build, emulate, run. Which engine does it is said by ``engines.py``."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from neuroloom.boards.board import Board
 from neuroloom.boards.build import BuildResult, build
 from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
-from neuroloom.boards.steps import check_fit
 from neuroloom.boards.vendor import VendorProject, write_project
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
-from neuroloom.compiler.ir.file import graph_hash
-from neuroloom.compiler.wire import answer_fields, pack_samples, sample_fields, total_bytes, unpack_answers
-from neuroloom.rtl.link.protocol import Identity
-from neuroloom.rtl.logic.adapter import LogicAdapter
-from neuroloom.rtl.logic.engine import LogicEngine, Plan, plan, write_plan
-from neuroloom.rtl.logic.timing import default_interval
-from neuroloom.sim.inputs import prepare
+from neuroloom.rtl.logic.engine import write_plan
 
 from .device import Device
+from .engines import engine_of
+from .logic import interval_for, schedule_model
+from .spiking.flow import core_design, core_of
+
+__all__ = [
+    "board_if_known",
+    "board_of",
+    "build_core",
+    "build_model",
+    "core_verilog",
+    "emulate_core",
+    "emulate_model",
+    "interval_for",
+    "run_model",
+    "schedule_model",
+    "write_vendor_project",
+]
 
 Say = Callable[[str], None]
-
-PORTABLE_INTERVAL = 2
-"""LUT levels between pipeline registers where no board is named."""
-
-
-def interval_for(board: Board | None) -> int:
-    """LUT levels between pipeline registers that meet the board's clock with room to spare."""
-    return default_interval(board.device, board.speed("logic").plan.logic_hz) if board else PORTABLE_INTERVAL
 
 
 def board_of(graph: Graph, name: str | None) -> Board:
@@ -50,28 +52,9 @@ def board_if_known(graph: Graph, name: str | None = None) -> Board | None:
     return board_of(graph, name) if name or graph.records.get("board") else None
 
 
-def schedule_model(graph: Graph, *, board: Board | None = None, register_interval: int | None = None) -> Plan:
-    """Schedule the graph as a spatial pipeline; raises UnsupportedError for what only other engines can run."""
-    if register_interval is None:
-        register_interval = interval_for(board)
-    lut_size = board.resources.lut_inputs if board else 4
-    return plan(graph, register_interval, lut_size=lut_size)
-
-
 def core_verilog(graph: Graph, *, board: Board | None = None, register_interval: int | None = None) -> str:
     """The network as one Verilog module with documented stream ports, for someone else's design."""
     return write_plan(schedule_model(graph, board=board, register_interval=register_interval))
-
-
-def identity_of(graph: Graph, board: Board) -> Identity:
-    """What a device built from this graph says about itself."""
-    taken, given = (max(total_bytes(fields), 1) for fields in (sample_fields(graph), answer_fields(graph)))
-    return Identity("logic", board.name, graph_hash(graph), taken, given, board.speed("logic").plan.logic_hz)
-
-
-def _engine(graph: Graph, board: Board, register_interval: int | None) -> tuple[Callable[[], LogicAdapter], Identity]:
-    ready = schedule_model(graph, board=board, register_interval=register_interval)
-    return lambda: LogicAdapter(LogicEngine(ready)), identity_of(graph, board)
 
 
 def build_model(
@@ -84,12 +67,18 @@ def build_model(
     progress: Say | None = None,
     use_cache: bool = True,
 ) -> BuildResult:
-    """Build the bitstream of a graph; raises DoesNotFitError, MissingToolError or UnsupportedError."""
-    target = board_of(graph, board)
-    _check_hopeless(graph, target)
-    factory, identity = _engine(graph, target, register_interval)
+    """Build the bitstream that runs a graph; raises DoesNotFitError, MissingToolError or UnsupportedError."""
+    target, engine = board_of(graph, board), engine_of(graph)
+    engine.check(graph, target)
+    factory, identity = engine.design(graph, target, register_interval)
     folder = Path(out_dir) if out_dir is not None else None
     return build(factory, identity, target, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
+
+
+def build_core(profile: str, board: str, **options: Any) -> BuildResult:
+    """Build the bitstream of a board's spiking core, which any network that fits is loaded into; options as of ``build``."""
+    target = load_board(board)
+    return build(*core_design(core_of(profile, target), target), target, **options)
 
 
 def write_vendor_project(
@@ -104,30 +93,24 @@ def write_vendor_project(
 
     Raises InputError for a board that the open tools build, DoesNotFitError, MissingToolError or UnsupportedError.
     """
-    target = board_of(graph, board)
-    _check_hopeless(graph, target)
-    factory, identity = _engine(graph, target, register_interval)
+    target, engine = board_of(graph, board), engine_of(graph)
+    engine.check(graph, target)
+    factory, identity = engine.design(graph, target, register_interval)
     return write_project(factory, identity, target, Path(out_dir), progress=progress)
-
-
-HOPELESS = 1.25
-"""Lookup tables of the network over those of the chip from which on synthesis is not even tried: it saves some per cent."""
-
-
-def _check_hopeless(graph: Graph, board: Board) -> None:
-    """Refuse at once what minutes of synthesis would refuse; raises DoesNotFitError naming a board that would do."""
-    tables = sum(len(node.attrs["tables"]) for node in graph.walk() if node.op == "lut")
-    if tables > HOPELESS * board.resources.luts:
-        check_fit({"luts": tables}, board)
 
 
 def emulate_model(
     graph: Graph, board: str | None = None, *, register_interval: int | None = None, **options: Any
 ) -> VirtualBoard:
-    """The virtual board that runs the graph's RTL; not started yet."""
+    """The virtual board that runs the RTL for a graph; not started yet."""
     target = board_of(graph, board)
-    factory, identity = _engine(graph, target, register_interval)
-    return emulate(factory, identity, target, **options)
+    return emulate(*engine_of(graph).design(graph, target, register_interval), target, **options)
+
+
+def emulate_core(profile: str, board: str, **options: Any) -> VirtualBoard:
+    """The virtual board with a spiking core and no network loaded; not started yet."""
+    target = load_board(board)
+    return emulate(*core_design(core_of(profile, target), target), target, **options)
 
 
 def run_model(
@@ -137,12 +120,9 @@ def run_model(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Send samples to a device and return its answers by output name, int64[N, ...].
+    """Send samples to a device and return its answers by output name, int64: [N, ...], of clocked graphs [N, T, ...].
 
-    Raises InputError for samples that do not fit the graph and DeviceError when the device runs another network, or the
-    line fails beyond repair.
+    A spiking network is loaded into the device's core first. Raises InputError for samples that do not fit the graph and
+    DeviceError when the device runs another network, or the line fails beyond repair.
     """
-    arrays = prepare(graph, inputs)
-    device.check_model(graph_hash(graph), repr(graph.name))
-    answers = device.run_bytes(pack_samples(graph, arrays), progress)
-    return unpack_answers(graph, answers)
+    return engine_of(graph).run(graph, device, inputs, progress)

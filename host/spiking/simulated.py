@@ -8,13 +8,7 @@ from typing import Protocol
 import numpy as np
 from neuroloom.compiler.spiking import layout
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig, CoreProgram
-from neuroloom.compiler.spiking.executor import (
-    SATURATED_DELIVERY,
-    SATURATED_ELIGIBILITY,
-    SATURATED_ROUND,
-    SATURATED_SUM,
-    CoreModel,
-)
+from neuroloom.compiler.spiking.executor import CoreModel
 from neuroloom.host.device import Device
 from neuroloom.host.simulated import DeviceModel, SimulatedLine
 from neuroloom.rtl.link.protocol import Identity, Status
@@ -22,7 +16,6 @@ from neuroloom.rtl.spiking.engine import model_hash
 
 from .protocol import EVENT_BYTES, NO_EVENT, Control, Go, Space
 
-_SATURATIONS = (SATURATED_DELIVERY, SATURATED_SUM, SATURATED_ROUND)
 STEPS_PER_LOOK = 8
 """Steps that the model does between two looks at it, so that hosts meet it while it runs."""
 
@@ -190,11 +183,9 @@ class ModelEngine:
         waits = self.running and not self._steps()
         core = self.core
         flags = self.running | waits << 1 | core.decided << 3
-        kinds = core.saturated & ~SATURATED_ELIGIBILITY
-        saturated = sum(1 << n for n, kind in enumerate(_SATURATIONS) if kinds & kind)
         at = core.at if core.decided else 0
         counters = struct.pack("<IIIIHH", core.step, core.cycles & 0xFFFFFFFF, 0, at, core.winner, 0)
-        return struct.pack("<BBH", flags, saturated, len(core.events)) + counters
+        return struct.pack("<BBH", flags, core.saturated, len(core.events)) + counters
 
     def _drain(self, fields: bytes) -> bytes:
         count = int.from_bytes(fields, "little")
