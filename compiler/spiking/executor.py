@@ -21,7 +21,7 @@ from .learner import learn_dense, learn_sparse
 from .timing import Activity, command_cycles
 
 LFSR_POLYNOMIAL = 0x80200003
-SATURATED_SUM, SATURATED_ROUND, SATURATED_DELIVERY, SATURATED_ELIGIBILITY = 1, 2, 4, 8
+SATURATED_DELIVERY, SATURATED_SUM, SATURATED_ROUND = 1, 2, 4
 
 
 class CoreModel:

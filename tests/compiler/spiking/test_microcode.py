@@ -138,7 +138,7 @@ def test_saturation_is_sticky() -> None:
     core, _ = run_code(code, {}, np.array([0]), 1)
     assert core.saturated == 0
     core.run_step()
-    assert core.saturated == 1
+    assert core.saturated == 2
 
 
 @pytest.mark.parametrize(
