@@ -18,9 +18,9 @@ END_CYCLES = 2
 def acc_banks(config: CoreConfig) -> int:
     """Banks of accumulators: weights that the core adds in one cycle.
 
-    Small cores have two per lane, to save adders and block RAM; large ones add all fields of a pool word at once.
+    Large cores add all fields of a pool word at once; small ones have one bank per lane, to save adders and block RAM.
     """
-    return min(config.fields, 2 * config.lanes if config.lanes <= 4 else config.fields)
+    return config.fields if config.lanes > 4 else config.lanes
 
 
 def fetched_words(command: Step) -> int:

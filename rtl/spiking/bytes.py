@@ -60,6 +60,7 @@ class ByteEngine(wiring.Component):
         address = Signal(32, reset_less=True)  # or steps
         count = Signal(16, reset_less=True)
         data = Signal(32, reset_less=True)  # bytes come in at the top
+        empty = Signal(reset_less=True)  # no event waited
         at = Signal(5, reset_less=True)  # byte of a field, of a record
         byte = self.i.payload
         taken = Signal()
@@ -77,7 +78,7 @@ class ByteEngine(wiring.Component):
         ]
         units_of_2 = tag[:2] == Space.HIST
         status = Cat(
-            ~core.idle, core.stalled, core.stopped, core.decided, Const(0, 4), core.saturated, Const(0, 5), core.events,
+            ~core.idle, core.stalled, core.stopped, core.decided, Const(0, 4), core.saturated, Const(0, 4), core.events,
             core.step, core.cycles, core.stalls, core.decided_at, core.winner, Const(0, 16),
         )  # fmt: skip
         record = Const(int.from_bytes(self._config.to_bytes(), "little"), 8 * RECORD_BYTES)
@@ -221,20 +222,22 @@ class ByteEngine(wiring.Component):
                         m.next = "OPCODE"
 
             with m.State("EVENT"):
-                # The four bytes turn once around; whether there is an event is decided before its first one.
-                m.d.sync += data.eq(core.event)
-                with m.If(core.events == 0):
-                    m.d.sync += data.eq(-1)
-                m.d.comb += core.event_next.eq(core.events != 0)
+                # Whether there is an event is decided before its first byte; it stays the oldest one until its last byte.
+                m.d.sync += empty.eq(core.events == 0)
                 m.next = "SEND"
             with m.State("SEND"):
-                with m.If(offer(data[:8])):
-                    m.d.sync += [data.eq(data >> 8), at.eq(at + 1)]
+                with m.If(offer(core.event.word_select(at[:2], 8) | empty.replicate(8))):
+                    m.d.sync += at.eq(at + 1)
                     with m.If(at[:2] == 3):
+                        m.d.comb += core.event_next.eq(~empty)
                         m.d.sync += count.eq(count - 1)
-                        m.next = "EVENT"
+                        m.next = "TURN"
                         with m.If(count == 1):
                             m.next = "OPCODE"
+            with m.State("TURN"):  # the next event comes up, and the number of them
+                m.next = "TURNED"
+            with m.State("TURNED"):
+                m.next = "EVENT"
 
             with m.State("SWEEP"):
                 m.d.comb += [core.sweep.eq(1), onward.eq(1)]

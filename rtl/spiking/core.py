@@ -44,7 +44,7 @@ class Core(wiring.Component):
     byte_r : Out(8), the byte of ``address`` in the cycle before
     stage, stage_word, stage_write, stage_data_w, stage_data_r : the staged spikes, used while ``stage``
     event_next : In(1), drop the oldest event; ``event``, ``events`` : Out, it and how many wait
-    step, cycles, stalls : Out(32); ``stalled`` : Out(1), ``saturated`` : Out(3), accumulators, ADD or SUB, RND
+    step, cycles, stalls : Out(32); ``stalled`` : Out(1), ``saturated`` : Out(4), accumulators, ADD or SUB, RND, eligibilities
     stopped, decided, winner, decided_at : Out
     """
 
@@ -82,7 +82,7 @@ class Core(wiring.Component):
                 "cycles": Out(32),
                 "stalls": Out(32),
                 "stalled": Out(1),
-                "saturated": Out(3),
+                "saturated": Out(4),
                 "stopped": Out(1),
                 "decided": Out(1),
                 "winner": Out(16),
@@ -310,7 +310,10 @@ class Core(wiring.Component):
             with m.State("WORK"):
                 with m.If(done):
                     m.next = "NEXT"
-        for kind, strobe in enumerate([acc.saturated, scan.saturated[0], scan.saturated[1]]):
+        strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
+        if config.learning != "none":
+            strobes.append(learn.saturated)
+        for kind, strobe in enumerate(strobes):
             with m.If(strobe):
                 m.d.sync += self.saturated[kind].eq(1)
         with m.If(self.reset_run):

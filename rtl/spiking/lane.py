@@ -59,7 +59,7 @@ class Lane(wiring.Component):
             return Cat(op == Const(o, 5) for o in ops).any()
 
         # One adder: A + B, A - B (also for the comparisons), or P, shifted and rounded.
-        wide = bits + SQR_BITS - 8
+        wide = bits + 2  # of P, as many bits as tell whether the result fits, when what is above them is looked at too
         rounds, adds = is_op(Op.RND), is_op(Op.ADD)
         x, y, carry = Signal(signed(wide)), Signal(signed(wide)), Signal()
         by8 = imm[RND_SHIFT8.bit_length() - 1]
@@ -68,7 +68,7 @@ class Lane(wiring.Component):
         up = Signal()
         m.d.comb += [
             up.eq((half_up & Mux(by8, p[7], p[15])) | (toward_zero & p[-1] & (p[:8].any() | (~by8 & p[8:16].any())))),
-            x.eq(Mux(rounds, Mux(by8, p >> 8, p >> 16), a)),
+            x.eq(Mux(rounds, Mux(by8, (p >> 8)[:wide].as_signed(), p >> 16), a)),
             y.eq(Mux(rounds, 0, Mux(adds, b, ~b))),
             carry.eq(Mux(rounds, up, ~adds)),
         ]
@@ -79,16 +79,18 @@ class Lane(wiring.Component):
             chain.eq(Cat(Const(1, 1), x, x[-1]) + Cat(carry, y, y[-1])),
             total.eq(chain[1:].as_signed()),
         ]
-        over, less, equal = Signal(), Signal(), Signal()
+        over, less, equal, negative = Signal(), Signal(), Signal(), Signal()
         result = Signal(signed(bits))
         high = total[bits - 1 :]
+        beyond = p[8 + wide - 1 :]  # bits of P that the sum leaves out
+        far = Signal()
         m.d.comb += [
-            over.eq(high.any() & ~high.all()),
+            far.eq(rounds & by8 & beyond.any() & ~beyond.all()),
+            over.eq((high.any() & ~high.all()) | far),
             less.eq(total[-1]),
             equal.eq(total[: bits + 1] == 0),
-            result.eq(
-                Mux(over, Cat((~total[-1]).replicate(bits - 1), total[-1]).as_signed(), total[:bits].as_signed())
-            ),
+            negative.eq(Mux(far, p[-1], total[-1])),
+            result.eq(Mux(over, Cat((~negative).replicate(bits - 1), negative).as_signed(), total[:bits].as_signed())),
             self.state_w.eq(Mux(op == Op.STB, b, a)),
         ]
 

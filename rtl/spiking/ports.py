@@ -80,7 +80,6 @@ def learn_members(config: CoreConfig, command: Step) -> dict[str, wiring.Member]
     """Members of a unit of LEARN_DENSE or LEARN_SPARSE.
 
     ``slot`` is the current step's, ``lfsr`` the random word of this step, ``reward`` the value of the control space.
-    ``saturated`` is not needed: learning clamps by its rule.
     """
     return {
         "start": In(1),

@@ -189,6 +189,7 @@ def random_session(session: Callable[..., Any], config: CoreConfig, seed: int, *
 CONFIGS = {
     "two lanes": config_of(2, 2),
     "one lane": config_of(1, 64, state_bits=20),
+    "one lane, one bank": config_of(1, 8, learning="stdp"),
     "four lanes": config_of(4, 16, state_bits=32, learning="reward"),
     "sixteen lanes": config_of(16, 64, neurons=128, learning="reward"),
     "eight lanes": config_of(8, 4, state_bits=16, neurons=128),
