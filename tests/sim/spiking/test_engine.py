@@ -129,3 +129,20 @@ def test_a_model_takes_it_for_clocked_graphs(spiking_graph, samples: Samples) ->
     same(model.outputs(inputs, engine="reference"), model.outputs(inputs))
     with pytest.raises(InputError, match="inputs must be"):
         model.outputs({})
+
+
+def test_states_that_exchange_their_values() -> None:
+    b = Builder("swap", clocked=True)
+    x = b.input("x", Type(8), (3,))
+    first, second, third = (b.state(np.array([k, 2 * k, 7]), Type(9), "sample", name=f"s{k}") for k in range(3))
+    b.update(first, second)
+    b.update(second, third)
+    b.update(
+        third,
+        b.node("requantize", [b.node("add", [first, x])], type="u9", factor="1", rounding="floor", overflow="wrap"),
+    )
+    for name in (first, second, third):
+        b.output(name, name)
+    graph = b.finish()
+    inputs = np.random.default_rng(0).integers(0, 256, (2, 9, 3))
+    same(run(graph, inputs), Engine(graph).run(inputs))
