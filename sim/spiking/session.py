@@ -1,0 +1,77 @@
+"""A spiking network that runs on from call to call: for closed loops, where the next input depends on the last output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from neuroloom.compiler.ir import Graph
+from neuroloom.sim.inputs import check
+
+from .engine import _Answer, _Machine
+from .machine import run_steps
+from .program import compile_program
+
+ENDLESS = 1 << 62
+"""Steps of a sample that never ends."""
+
+
+class Session:
+    """One sample of a clocked graph, given in pieces: ``run`` after ``run`` gives what one call with all steps would give.
+
+    ``step`` is the number of the next step within the sample; ``new_sample()`` starts another one, which resets the
+    states of lifetime sample and keeps the persistent ones (learnt weights). Raises UnsupportedError like
+    :class:`~neuroloom.sim.spiking.engine.Engine`.
+    """
+
+    def __init__(self, graph: Graph, *, probes: Sequence[str] = ()) -> None:
+        self.graph = graph
+        self.program = compile_program(graph, tuple(probes))
+        self._machine = _Machine(self.program)
+        self.step = 0
+
+    def new_sample(self) -> None:
+        """The next step is step 0 of another sample."""
+        self.step = 0
+
+    def run(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs and probes by name, int64 [T, ...], of the next T steps with ``inputs`` [T, ...].
+
+        Raises InputError on arrays that do not fit the graph.
+        """
+        if isinstance(inputs, Mapping):
+            arrays = check(self.graph, {name: np.asarray(given)[None] for name, given in inputs.items()})
+        else:
+            arrays = check(self.graph, np.asarray(inputs)[None])
+        count = next(iter(arrays.values())).shape[1]
+        p, m = self.program, self._machine
+        answer = _Answer(p, 1, count, events=False)
+        feed = m._feed(arrays, 0, count, count)
+        dense = np.empty((count, p.columns), np.int64)
+        found = np.empty((max(4096, p.room), 3), np.int32)
+        done = 0
+        while done < count:
+            after, events = run_steps(
+                p.code,
+                p.resets,
+                m.now,
+                self.step,
+                self.step + count - done,
+                ENDLESS,
+                p.room,
+                m.values,
+                m.values[0].view(np.uint64),
+                m.weights,
+                p.indices,
+                p.rings,
+                m.counts,
+                m.events,
+                tuple(f[done:] for f in feed),
+                (dense[done:], found),
+                m.scratch,
+            )
+            went = after - self.step
+            answer.add(done, dense[done : done + went], found[:events])
+            m.now += went
+            self.step, done = after, done + went
+        return {name: array[0] for name, array in answer.result().items()}
