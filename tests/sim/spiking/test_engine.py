@@ -135,11 +135,11 @@ def test_states_that_exchange_their_values() -> None:
     b = Builder("swap", clocked=True)
     x = b.input("x", Type(8), (3,))
     first, second, third = (b.state(np.array([k, 2 * k, 7]), Type(9), "sample", name=f"s{k}") for k in range(3))
-    b.update(first, second)
-    b.update(second, third)
+    b.update(second, first)
+    b.update(third, second)
     b.update(
-        third,
-        b.node("requantize", [b.node("add", [first, x])], type="u9", factor="1", rounding="floor", overflow="wrap"),
+        first,
+        b.node("requantize", [b.node("add", [third, x])], type="u9", factor="1", rounding="floor", overflow="wrap"),
     )
     for name in (first, second, third):
         b.output(name, name)
