@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .core import SPIKE_WORD, CoreConfig
 
 START, DONE = 1, 1
-DRAIN = 4
+DRAIN = 5
 """Cycles from the last field that goes under the rule's lanes to its result."""
 
 FAST_STAGES = 4

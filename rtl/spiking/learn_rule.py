@@ -14,13 +14,13 @@ from neuroloom.compiler.spiking.core import CoreConfig
 from .random import TARGET_STEP, scramble, source_part
 
 LEAST_BEATS = 4
-"""Least cycles in which a row word passes under the lanes once: the pipeline behind them has three stages, so that a
+"""Least cycles in which a row word passes under the lanes once: the pipeline behind them has four stages, so that a
 field is written before it comes by again."""
 
-DRAIN = 4
-"""Cycles from the address of the last field's trace to its result: memory, trace, product, change."""
+DRAIN = 5
+"""Cycles from the address of the last field's trace to its result: memory, trace, product, sum, change."""
 
-PASSED = 2
+PASSED = 3
 """Beats that the row word has turned too far when its last field is written."""
 
 TRACE_BITS = 16
@@ -113,14 +113,16 @@ class Rule:
         Loads of the registers come later in the module, so that they win over the turning of the rings.
         """
         beats = Signal(range(self.beats)), Signal(range(self.beats)), Signal(range(self.beats))
-        asked, come, now, phase_a, phase_c = (Signal(4, name=f"phase_{n}") for n in range(5))  # one-hot or none
+        asked, come, now, phase_s, phase_a, phase_c = (
+            Signal(4, name=f"phase_{n}") for n in range(6)
+        )  # one-hot or none
         m.d.comb += [
             asked.eq(self.todo & -self.todo),
             self.asking.eq(asked[1]),
             self.asked_group.eq(asked[1] & (beats[0] % self.parts == self.parts - 1)),
-            self.last.eq(~(self.todo | come | now | phase_a).any()),
+            self.last.eq(~(self.todo | come | now | phase_s | phase_a).any()),
         ]
-        m.d.sync += [come.eq(asked), now.eq(come), phase_a.eq(now), phase_c.eq(phase_a)]
+        m.d.sync += [come.eq(asked), now.eq(come), phase_s.eq(now), phase_a.eq(phase_s), phase_c.eq(phase_a)]
         m.d.sync += [beats[1].eq(beats[0]), beats[2].eq(beats[1])]
         with m.If(self.todo.any()):
             m.d.sync += beats[0].eq(beats[0] + 1)
@@ -130,8 +132,8 @@ class Rule:
         self._shared(m, unit, now, beats[2])
         with m.If(now.any()):
             m.d.sync += [ring.eq(ring.rotate_right(self.lanes)) for ring in (self.fired, self.enabled)]
-        news = [self._lane(m, unit, lane, now, phase_a, phase_c) for lane in range(self.lanes)]
-        self._turn_words(m, news, (now | phase_a | phase_c).any(), unit.pool.data_r)
+        news = [self._lane(m, unit, lane, now, phase_s, phase_c) for lane in range(self.lanes)]
+        self._turn_words(m, news, (now | phase_s | phase_a | phase_c).any(), unit.pool.data_r)
 
     def _traces(self, m: Module, unit: Any, beat: Signal) -> None:
         """Take the traces of the beat from the pool word that has come."""
@@ -172,8 +174,8 @@ class Rule:
         m.d.sync += self._target.eq(self.target_product)
         with m.If(now.any() & (beat != self.beats - 1)):
             m.d.sync += self._target.eq(self._target + (TARGET_STEP * self.lanes & 0xFFFF))
-        self._amount_a = Signal.like(amount)
-        m.d.sync += self._amount_a.eq(amount)
+        amount_s, self._amount_a = Signal.like(amount), Signal.like(amount)
+        m.d.sync += [amount_s.eq(amount), self._amount_a.eq(amount_s)]
         self._potentiation = Signal(TRACE_BITS)
         m.d.comb += self._potentiation.eq(Mux(unit.window, Mux(self.x.any(), unit.pot, 0), self.x))
 
@@ -193,7 +195,7 @@ class Rule:
                 m.d.sync += ring.eq(Mux(load, data, turned))
 
     def _lane(
-        self, m: Module, unit: Any, lane: int, now: Signal, phase_a: Signal, phase_c: Signal
+        self, m: Module, unit: Any, lane: int, now: Signal, phase_s: Signal, phase_c: Signal
     ) -> tuple[Value, Value, Value]:
         """One lane: multiply, round and shift, add and clamp. Returns the new field and where it goes."""
         width = self.width
@@ -226,29 +228,31 @@ class Rule:
         number = scramble(self._source ^ (self._target + (TARGET_STEP * lane & 0xFFFF))[:16])
         product = Signal(TRACE_BITS + width, name=f"product{lane}", reset_less=True)
         rounding = Signal(TRACE_BITS + width, name=f"rounding{lane}", reset_less=True)
-        allowed_a, allowed_c = Signal(name=f"allowed{lane}"), Signal(name=f"allowed_c{lane}")
-        negative_a, negative_c = Signal(name=f"negative_a{lane}"), Signal(name=f"negative_c{lane}")
+        allowed_s, allowed_a, allowed_c = (Signal(name=f"allowed_{stage}{lane}") for stage in "sac")
+        negative_s, negative_a, negative_c = (Signal(name=f"negative_{stage}{lane}") for stage in "sac")
         m.d.sync += [
             product.eq(factor * times),
             rounding.eq((number & self._mask) | self._half),
-            allowed_a.eq(self.enabled[lane] & (self.fired[lane] | ~pot)),
-            negative_a.eq(negative),
+            allowed_s.eq(self.enabled[lane] & (self.fired[lane] | ~pot)),
+            negative_s.eq(negative),
         ]
 
-        # Stage 2: the change, as far as it can matter.
+        # Stages 2 and 3: the sum; the change, as far as it can matter.
         change = Signal(signed(width + 2), name=f"change{lane}", reset_less=True)
         if self.rewarded:
-            minus = negative_a & phase_a[3]
+            minus = negative_s & phase_s[3]
             total = Cat(minus, product ^ minus.replicate(len(product)), minus).as_signed() + Cat(minus, rounding)
             total = total[1 : len(product) + 3].as_signed()
         else:
             total = (product + rounding).as_unsigned()
-        shifted = total >> self._amount_a
+        sum_ = Signal(total.shape(), name=f"sum{lane}", reset_less=True)
+        m.d.sync += [sum_.eq(total), allowed_a.eq(allowed_s), negative_a.eq(negative_s)]
+        shifted = sum_ >> self._amount_a
         if not self.rewarded:
             shifted = Cat(shifted, Const(0, 1))
         m.d.sync += [change.eq(saturate(shifted, width + 2)), allowed_c.eq(allowed_a), negative_c.eq(negative_a)]
 
-        # Stage 3: to the field, which has turned on by two beats.
+        # Stage 4: to the field, which has turned on by three beats.
         base, bottom, top = field(self.word, self.beats - PASSED), low, high
         into_e = Const(0)
         takes = phase_c[1]
