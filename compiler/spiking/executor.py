@@ -149,7 +149,7 @@ class CoreModel:
             for j in self.sources(f, delay):
                 start, count, mask = self.header(f["header_base"], int(j))
                 if not mask >> delay & 1:
-                    rows.append((0, 0, start))
+                    rows.append((0, 0, start, 0))
                     continue
                 skip = bin(mask & (1 << delay) - 1).count("1")
                 target, weight, last = self.records(f["record_base"], start, count)
@@ -157,7 +157,8 @@ class CoreModel:
                 first = int(ends[skip - 1]) + 1 if skip else 0
                 end = int(ends[skip]) + 1
                 self.deliver(target[first:end], weight[first:end])
-                rows.append((first, end, start))
+                repeats = int((target[first + 1 : end] == target[first : end - 1]).sum())
+                rows.append((first, end, start, repeats))
             activity.delays.append((delay, rows))
 
     def header(self, base: int, j: int) -> tuple[int, int, int]:

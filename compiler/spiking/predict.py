@@ -76,7 +76,8 @@ def _sparse(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: 
     active = np.flatnonzero(sum(s.any(0).astype(int) for s in spiking.values()))
     for j in active.tolist():
         start, count, mask = core.header(f["header_base"], j)
-        last = np.flatnonzero(core.records(f["record_base"], start, count)[2])
+        target, _, lasts = core.records(f["record_base"], start, count)
+        last = np.flatnonzero(lasts)
         for d in used:
             if not spiking[d][:, j].any():
                 continue
@@ -84,7 +85,9 @@ def _sparse(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: 
                 group = bin(mask & (1 << d) - 1).count("1")
                 first = int(last[group - 1]) + 1 if group else 0
                 seeks = (start + first - 1) // config.records - start // config.records + 1 if group else 0
-                cost = cycles.sparse_row_cycles(config, d, records=int(last[group]) + 1 - first, seeks=seeks)
+                end = int(last[group]) + 1
+                repeats = int((target[first + 1 : end] == target[first : end - 1]).sum())
+                cost = cycles.sparse_row_cycles(config, d, records=end - first, seeks=seeks, repeats=repeats)
             else:
                 cost = cycles.sparse_row_cycles(config, d)
             total += spiking[d][:, j] * cost

@@ -24,7 +24,7 @@ class Activity:
     spikes: int = 0
     sparse: bool = False
     decided: bool = False
-    delays: list[tuple[int, list[tuple[int, int, int]]]] = field(default_factory=list)
+    delays: list[tuple[int, list[tuple[int, int, int, int]]]] = field(default_factory=list)
     rows: list[tuple[int, list[int]]] = field(default_factory=list)
     seen: dict[str, Any] = field(default_factory=dict)
 
@@ -73,9 +73,9 @@ def _dense(config: CoreConfig, f: Mapping[str, int], activity: Activity, microco
 def _sparse(
     config: CoreConfig, f: Mapping[str, int], activity: Activity, microcode: Sequence[int], raster: bool
 ) -> int:
-    def row(delay: int, first: int, end: int, start: int) -> int:
+    def row(delay: int, first: int, end: int, start: int, repeats: int) -> int:
         seeks = (start + first - 1) // config.records - start // config.records + 1 if first else 0
-        return cycles.sparse_row_cycles(config, delay, records=end - first, seeks=seeks)
+        return cycles.sparse_row_cycles(config, delay, records=end - first, seeks=seeks, repeats=repeats)
 
     rows = {delay: [row(delay, *item) for item in items] for delay, items in activity.delays}
     return cycles.sparse_cycles(config, f["words"], rows)
