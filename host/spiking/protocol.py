@@ -109,7 +109,7 @@ def query() -> Call:
     return Call(b"Q", RECORD_BYTES)
 
 
-SATURATIONS = ("synaptic sums", "ADD or SUB", "rounded products")
+SATURATIONS = ("synaptic sums", "additions of neurons", "rounded products", "eligibilities")
 """What the bits of :attr:`Status.saturated` tell of, lowest first."""
 
 

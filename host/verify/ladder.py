@@ -12,6 +12,7 @@ import numpy as np
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import InputError, MissingToolError, UnsupportedError
 from neuroloom.compiler.ir import Graph, verify
+from neuroloom.host.engines import engine_of
 from neuroloom.host.flow import board_of, interval_for
 from neuroloom.sim import reference
 from neuroloom.sim.engines import fast_engine
@@ -125,6 +126,24 @@ RUNGS: dict[str, Callable[[Context], RungResult]] = {
 }
 """Rungs from the bottom up."""
 
+
+def _core_rtl(c: Context) -> RungResult:
+    from . import spiking
+
+    return spiking.check(c.graph, c.arrays, board=c.board, limit=c.limit)
+
+
+def _core_netlist(c: Context) -> RungResult:
+    reason = "the core's bytes have no bench on cells; the bitstream rung has the same logic, placed and routed"
+    return RungResult("netlist", False, 0, 0, f"skipped: {reason}", 0.0)
+
+
+RUNGS_OF: dict[str, dict[str, Callable[[Context], RungResult]]] = {
+    "logic": RUNGS,
+    "spiking": {**RUNGS, "rtl": _core_rtl, "netlist": _core_netlist},
+}
+"""Rungs by the name of the graph's engine (``host/engines.py``)."""
+
 HARDWARE_LIMIT = 2000
 """Samples that rungs with a hardware simulator take unless told otherwise."""
 
@@ -159,12 +178,13 @@ def climb(
     arrays = vectors_of(graph, inputs)
     context = Context(graph, arrays, target, register_interval, seed, limit, port, image, port_options or {}, progress)
     names = [to] if to == "board" else list(RUNGS)[: list(RUNGS).index(to) + 1]
+    rungs = RUNGS_OF[engine_of(graph).name]
     results = []
     for name in names:
         if progress:
             progress(f"verifying: {name}")
         try:
-            result = RUNGS[name](context)
+            result = rungs[name](context)
         except MissingToolError as e:
             if not skip_missing:
                 raise

@@ -41,7 +41,7 @@ def check(
     arrays = vectors_of(graph, vectors, limit)
     note = ""
     if simulators is None:
-        simulators, note = _present()
+        simulators, note = present()
     ready = plan(graph, register_interval, lut_size=lut_size)
     text = write_plan(ready, TOP)
     job = make_job(graph, arrays, ready.latency, seed)
@@ -54,7 +54,7 @@ def check(
     return RungResult("rtl", True, count, cycles, detail, time.monotonic() - started, facts)
 
 
-def _present() -> tuple[Sequence[str], str]:
+def present() -> tuple[Sequence[str], str]:
     """The simulators to use, and what to say of one that is absent; raises MissingToolError where all are required."""
     try:
         toolchain.find("iverilog")

@@ -45,11 +45,11 @@ def test_netlist_of_every_family(small, require_tool, board):
 def test_a_missing_icarus_is_named_or_refused(monkeypatch):
     monkeypatch.setenv("IVERILOG", "/nonexistent/iverilog")
     monkeypatch.delenv("NEUROLOOM_REQUIRE_ALL", raising=False)
-    simulators, note = rtl._present()
+    simulators, note = rtl.present()
     assert simulators == ("verilator",) and "icarus skipped" in note and "apt-get install iverilog" in note
     monkeypatch.setenv("NEUROLOOM_REQUIRE_ALL", "1")
     with pytest.raises(MissingToolError, match="iverilog"):
-        rtl._present()
+        rtl.present()
 
 
 def test_limit_and_bad_vectors(small):

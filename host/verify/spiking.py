@@ -1,0 +1,128 @@
+"""The rungs of spiking networks: the core's RTL against the graph, spikes, states, weights and every step's cycles."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from neuroloom.boards.board import Board
+from neuroloom.compiler.errors import DoesNotFitError, MismatchError, UnsupportedError
+from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.spiking.core import CORES, CoreProgram
+from neuroloom.compiler.spiking.executor import CoreModel, run_program
+from neuroloom.compiler.spiking.image import reset_eligibility, sample_reset
+from neuroloom.compiler.spiking.mapper import choose_core
+from neuroloom.host.spiking.rtl_engine import RtlEngine
+from neuroloom.host.spiking.session import SpikingDevice
+from neuroloom.host.spiking.simulated import simulated_device
+from neuroloom.sim import reference
+
+from .bitstream import compare
+from .result import RungResult, vectors_of
+from .rtl import present
+
+SAMPLES = {"verilator": 20, "icarus": 1}
+"""Samples per simulator at most: Icarus is a thousand times slower."""
+ICARUS_STEPS = 10
+
+
+def check(
+    graph: Graph,
+    vectors: Mapping[str, np.ndarray] | np.ndarray,
+    *,
+    board: Board | None,
+    limit: int | None = None,
+    simulators: Sequence[str] | None = None,
+) -> RungResult:
+    """Load the network into the RTL of its core, run the samples step by step, and compare everything with the graph.
+
+    Spikes, recorded states and decisions of every step, the weights at the end, and the cycles of every step as
+    ``compiler/spiking/cycles.py`` predicts them must be equal. Then the samples run at the core's own pace, with events drained
+    meanwhile. Icarus takes the first steps of the first sample. Without a board the first core that holds the network is taken.
+    Raises MismatchError, MissingToolError, UnsupportedError, DoesNotFitError.
+    """
+    started = time.monotonic()
+    arrays = vectors_of(graph, vectors, limit)
+    program = program_for(graph, board)
+    note = ""
+    if simulators is None:
+        simulators, note = present()
+    cycles = samples = 0
+    for simulator in simulators:
+        part = {name: a[: SAMPLES[simulator]] for name, a in arrays.items()}
+        if simulator == "icarus":
+            part = {name: a[:, :ICARUS_STEPS] for name, a in part.items()}
+        cycles += _simulate(graph, program, part, simulator)
+        samples = max(samples, len(next(iter(part.values()))))
+    config = program.config
+    detail = (
+        f"{' and '.join(simulators)}: spikes, states, weights and the cycles of every step, core {config.profile!r} of "
+        f"{config.lanes} lanes{note}"
+    )
+    return RungResult("rtl", True, samples, cycles, detail, time.monotonic() - started)
+
+
+def program_for(graph: Graph, board: Board | None) -> CoreProgram:
+    """The network on the smallest core of the board, or of any board when none is named."""
+    if board is not None:
+        return choose_core(graph, board.name)
+    *first, last = CORES
+    for name in first:
+        try:
+            return choose_core(graph, name)
+        except (DoesNotFitError, UnsupportedError):
+            continue
+    return choose_core(graph, last)
+
+
+def _simulate(graph: Graph, program: CoreProgram, arrays: Mapping[str, np.ndarray], simulator: str) -> int:
+    what = f"the core under {simulator}"
+    want, cycles, weights = predicted(graph, program, arrays)
+    with RtlEngine(program.config, simulator) as engine, simulated_device(program.config, engine) as device:
+        session = SpikingDevice(device)
+        session.load(graph)
+        compare(want, session.run(arrays, raster=False, trace=True), what)
+        _equal(cycles, session.facts["step_cycles"], f"{what} takes")
+        for name, values in weights.items():
+            compare({name: values}, {name: session.weights(name)}, f"what {name!r} has learnt in {what}")
+        session.load(graph, check=False)
+        compare(want, session.run(arrays), f"{what}, running freely,")
+        return engine.cycles
+
+
+def _equal(want: np.ndarray, got: np.ndarray, what: str) -> None:
+    differ = np.argwhere(want != got)
+    if len(differ):
+        sample, step = (int(i) for i in differ[0])
+        raise MismatchError(
+            f"{what} {int(got[sample, step])} cycles in step {step} of sample {sample}, the prediction says "
+            f"{int(want[sample, step])}; {len(differ)} steps differ"
+        )
+
+
+def predicted(
+    graph: Graph, program: CoreProgram, arrays: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+    """What the graph says: outputs [N, T, ...] and plastic weights at the end; and the predicted cycles [N, T]."""
+    places: dict = program.maps["projections"]  # type: ignore[assignment]
+    interpreter, core = reference.Interpreter(graph), CoreModel(program)
+    given, rows = [], []
+    for number in range(len(next(iter(arrays.values())))):
+        if number:
+            new_sample(core, program)
+        given.append(interpreter.samples({name: a[number : number + 1] for name, a in arrays.items()}))
+        rows.append(run_program(program, {name: a[number] for name, a in arrays.items()}, core=core).cycles)
+    outputs = {o.name: np.concatenate([part[o.name] for part in given]) for o in graph.outputs}
+    weights = {
+        name: interpreter.persistent[p["state"]] for name, p in places.items() if p["state"] in interpreter.persistent
+    }
+    return outputs, np.stack(rows), weights
+
+
+def new_sample(core: CoreModel, program: CoreProgram) -> None:
+    """What the host does to a core between two samples."""
+    core.clear()
+    for first, words in sample_reset(program):
+        core.pool[first : first + len(words)] = words
+    core.pool[: len(program.pool)] = reset_eligibility(program, core.pool[: len(program.pool)])
