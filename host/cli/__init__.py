@@ -2,9 +2,10 @@
 
 COMMANDS = {
     "compile": "ONNX to .nloom",
-    "inspect": "layers, types, proven ranges, sizes, cycles",
+    "inspect": "layers, types, ranges, sizes, cycles; spikes and energy on data",
     "simulate": "exact outputs for samples",
     "eval": "accuracy, confusion matrix, first divergences",
+    "compare": "where two networks differ",
     "verify": "bit-exactness, rung by rung",
     "build": "bitstream or vendor project, resources, Fmax, latency",
     "emulate": "a virtual board on a serial port",

@@ -1,14 +1,16 @@
-"""Show what a network is made of: layers, types, proven ranges, sizes, cycles."""
+"""Show what a network is made of: layers, types, ranges, cycles; of spiking ones on data also spikes and energy."""
 
 from __future__ import annotations
 
 import argparse
 
-from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Graph, ranges
 from neuroloom.compiler.ir.text import format_graph
+from neuroloom.host.look.network import network_of
 
-from .common import add_model, open_model
+from .common import add_inputs, add_model, open_model
+from .inspect_spiking import show
 from .summary import graph_facts, layer_gains, value_rows
 from .ui import Ui
 
@@ -16,6 +18,7 @@ from .ui import Ui
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     add_model(parser)
+    add_inputs(parser, required=False)
     parser.add_argument("--text", action="store_true", help="print the whole graph in its text form")
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
 
@@ -27,6 +30,12 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     if args.text:
         ui.out.print(format_graph(graph), end="", markup=False)
         return 0
+    net = network_of(graph)
+    if net is not None:
+        ui.result(show(args, model, net, ui))
+        return 0
+    if args.inputs:
+        raise InputError("-i must come with a spiking network, whose spikes and synaptic operations are counted")
     facts = graph_facts(graph)
     rows = [
         (
