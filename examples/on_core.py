@@ -10,6 +10,7 @@ from neuroloom.compiler.spiking.executor import run_program
 from neuroloom.compiler.spiking.image import weights_from_pool
 from neuroloom.compiler.spiking.layout import pool_bytes
 from neuroloom.compiler.spiking.mapper import choose_core
+
 from neuroloom.model import Model
 
 

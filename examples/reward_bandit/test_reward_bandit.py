@@ -1,0 +1,42 @@
+"""The agent learns from the reward alone, and the board's core does the same as the simulator, weight for weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import neuroloom as nl
+from examples.on_core import on_core
+from examples.reward_bandit import bandit
+
+TRIALS = 450
+
+
+@pytest.fixture(scope="module")
+def run() -> bandit.Run:
+    return bandit.spiking_agent(bandit.World(0), 0, TRIALS)
+
+
+def test_regret_is_far_below_that_of_chance(run: bandit.Run) -> None:
+    world = bandit.World(0)
+    regret = world.regret(run.arms)[-1]
+    assert regret < 0.4 * world.regret(bandit.random_agent(world, 0, TRIALS))[-1]
+    silent = bandit.spiking_agent(world, 0, TRIALS, learning=False)
+    assert regret < 0.4 * world.regret(silent.arms)[-1]
+    assert (silent.weights == silent.weights[0]).all()
+    assert run.weights.min() >= 0 and run.weights.max() <= 127
+
+
+def test_pieces_of_the_closed_loop_equal_one_run(run: bandit.Run) -> None:
+    steps = 40 * (bandit.CHOOSE + bandit.QUIET)
+    inputs = {name: value[None, :steps] for name, value in run.inputs.items()}
+    spikes = nl.compile(bandit.network()).simulate(inputs)
+    np.testing.assert_array_equal(spikes[0], run.spikes[:steps])
+
+
+@pytest.mark.parametrize("board", ["icebreaker", "ulx3s_85f"])
+def test_core_gives_the_same_spikes_and_weights(run: bandit.Run, board: str) -> None:
+    found = on_core(nl.compile(bandit.network()), {name: value[:240] for name, value in run.inputs.items()}, board)
+    assert found.profile == "reward"
+    assert found.differences == 0
+    assert found.spikes > 20 and found.changed_weights > 10
