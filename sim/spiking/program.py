@@ -52,6 +52,18 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a persistent state lives: the memory (of weights or of values), its first element; ``order`` of weights:
+    element k belongs to synapse order[k]."""
+
+    weights: bool
+    kind: int
+    at: int
+    shape: tuple[int, ...]
+    order: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A compiled program and the initial memories (never written: every machine copies them)."""
 
@@ -71,6 +83,7 @@ class Program:
     counts: np.ndarray
     persistent: bool
     synapses: int
+    places: dict[str, Place]
 
     @property
     def bytes(self) -> int:
@@ -337,7 +350,23 @@ class Compiler:
             self.first_counts,
             any(n.attrs["lifetime"] == "persistent" for n in self.graph.states),
             self.synapses,
+            self._places(),
         )
+
+    def _places(self) -> dict[str, Place]:
+        """Where the persistent states are, but for spike histories."""
+        out = {}
+        for node in self.graph.states:
+            if node.attrs["lifetime"] != "persistent" or node.name in self.histories:
+                continue
+            shape = node.outputs[0].shape
+            if node.name in self.stored:
+                kind, at, _ = self.stored[node.name]
+                out[node.name] = Place(True, kind, at, shape, self.permutation[node.name])
+            elif node.name in self.refs:
+                ref = self.refs[node.name]
+                out[node.name] = Place(False, ref & 3, ref >> 2, shape)
+        return out
 
     def _reset_histories(self) -> None:
         """Histories begin with their initial rows: before every sample, or once."""

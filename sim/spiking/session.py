@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.sim.inputs import check
 
@@ -33,6 +34,23 @@ class Session:
     def new_sample(self) -> None:
         """The next step is step 0 of another sample."""
         self.step = 0
+
+    def state(self, name: str) -> np.ndarray:
+        """A persistent state as it is now, int64, for example the learnt ``PROJECTION.weights`` or ``POPULATION.a``.
+
+        Raises InputError when the graph has no persistent state of this name (spike histories are not shown).
+        """
+        place = self.program.places.get(name)
+        if place is None:
+            known = ", ".join(self.program.places) or "(none)"
+            raise InputError(f"state must be a persistent one, {known}, not {name!r}")
+        size = int(np.prod(place.shape, dtype=np.int64))
+        memory = self._machine.weights if place.weights else self._machine.values
+        out = memory[place.kind][place.at : place.at + size].astype(np.int64)
+        if place.order is not None:
+            kept = out.copy()
+            out[place.order] = kept
+        return out.reshape(place.shape)
 
     def run(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
         """Outputs and probes by name, int64 [T, ...], of the next T steps with ``inputs`` [T, ...].

@@ -28,6 +28,26 @@ def test_pieces_equal_the_whole(spiking_graph: Callable, samples: Callable, seed
             np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), value[sample], err_msg=name)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_persistent_states_can_be_read(spiking_graph: Callable, samples: Callable, seed: int) -> None:
+    """What ``state`` gives between two pieces is what a probe of it shows in the first step of the second."""
+    graph = spiking_graph(seed)
+    inputs = samples(graph, seed, count=1, steps=24)
+    session, probing = Session(graph), Session(graph, probes=[n.name for n in graph.states])
+    for at in range(0, 24, 6):
+        seen = probing.run({k: v[0, at : at + 6] for k, v in inputs.items()})
+        for name, place in session.program.places.items():
+            value = session.state(name)
+            assert value.shape == place.shape
+            np.testing.assert_array_equal(value, seen[name][0], err_msg=name)
+        session.run({k: v[0, at : at + 6] for k, v in inputs.items()})
+
+
+def test_other_states_are_refused(spiking_graph: Callable) -> None:
+    with pytest.raises(InputError, match="state must be a persistent one"):
+        Session(spiking_graph(0)).state("nowhere")
+
+
 def test_wrong_shapes_are_refused(spiking_graph: Callable) -> None:
     graph = spiking_graph(0)
     with pytest.raises(InputError, match="must"):
