@@ -104,8 +104,6 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
     beats = rule_beats(config)
     multiply = config.target_bits if fields.get("rounding", 0) == 2 else 0
-    # From the number of a row's first record to its pool word: a long division, unless a word holds a power of two.
-    divide = (config.pool_words * config.records - 1).bit_length() if config.records & config.records - 1 else 0
     total = START + DONE + 2 * -(-sources // config.lanes)
     for j in range(sources):
         dep, x = bool(look.pre[j]), bool(look.x[j])
@@ -123,7 +121,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             records.append(
                 LOCATE * dep + multiply + _rule_cycles(beats, eligible, dep, pot, look.reward) if busy else 0
             )
-        total += divide + _row_cycles(config, start, records)
+        total += _row_cycles(config, start, records)
     return total
 
 

@@ -15,8 +15,8 @@ from .random import TARGET_STEP
 if TYPE_CHECKING:
     from .learn import Learn
 
-START_BITS, COUNT_BITS = 20, 12
-"""A row header's first unit: number of the first record, number of records."""
+PLACE_BITS, START_BITS, COUNT_BITS = 6, 20, 12
+"""A row header's first unit: position of the first record in its word, that word up to bit 19, number of records."""
 
 HEADER_UNITS = 4
 
@@ -36,7 +36,7 @@ class SparseWalk:
         self.record = Signal(config.record_bits, reset_less=True)
         self.left = Signal(COUNT_BITS, reset_less=True)
         self.place = Signal(range(max(2, config.records)), reset_less=True)  # of the current record in its word
-        self.at = Signal(range(config.pool_words * config.records), reset_less=True)  # word; the quotient grows here
+        self.at = Signal(range(config.pool_words), reset_less=True)  # word, counted from the first of the records
         self.target = Signal(config.target_bits, reset_less=True)
         width, end = rule.width, rule.width + config.target_bits
         self.weight, self.neuron, self.marks = self.record[:width], self.record[width:end], self.record[end : end + 1]
@@ -84,7 +84,7 @@ class SparseWalk:
         self._record_states(m)
 
     def _header_states(self, m: Module) -> None:
-        unit, config, sources = self.unit, self.config, self.sources
+        unit, sources = self.unit, self.sources
         unit_word = self.header_unit()
         with m.State("HEADER"):
             with m.If(sources.spikes[0] | self.rule.x.any() | (unit.eligible if self.rule.rewarded else 0)):
@@ -92,31 +92,15 @@ class SparseWalk:
                 m.next = "ROW_START"
             with m.Else():
                 self.next_source(m)
-        step = Signal(range(len(self.at)))
-        split = (config.records - 1).bit_length()
-        divides = config.records != 1 << split
         with m.State("ROW_START"):
-            m.d.sync += [self.left.eq(unit_word[START_BITS:]), self.at.eq(unit_word[: len(self.at)]), self.place.eq(0)]
-            if divides:
-                m.next = "DIVIDE"
-            else:
-                m.d.sync += [self.at.eq(unit_word[split:START_BITS]), self.place.eq(unit_word[:split])]
-                m.next = "FETCH"
+            m.d.sync += [
+                self.place.eq(unit_word[:PLACE_BITS]),
+                self.at.eq(unit_word[PLACE_BITS:START_BITS]),
+                self.left.eq(unit_word[START_BITS:]),
+            ]
+            m.next = "FETCH"
             with m.If(unit_word[START_BITS:] == 0):
                 self.next_source(m)
-        if divides:
-            with m.State("DIVIDE"):
-                # Long division by the records per word: the dividend leaves at the top while the quotient enters below.
-                rest = Cat(self.at[-1], self.place)
-                fits = rest >= config.records
-                m.d.sync += [
-                    self.at.eq(Cat(fits, self.at)),
-                    self.place.eq(Mux(fits, rest - config.records, rest)),
-                    step.eq(step + 1),
-                ]
-                with m.If(step == len(self.at) - 1):
-                    m.d.sync += step.eq(0)
-                    m.next = "FETCH"
 
     def _record_states(self, m: Module) -> None:
         unit, rule, config, sources, targets = self.unit, self.rule, self.config, self.sources, self.targets

@@ -146,7 +146,7 @@ class Case:
                 words[r // per] = words.get(r // per, 0) | record << r % per * bits
             unit = 4 * j
             word = a["header_base"] + unit // c.lanes
-            value = start[0] | len(targets) << 20
+            value = start[0] % per | start[0] // per << 6 | len(targets) << 20
             self.pool[word] = self.pool.get(word, 0) | value << 32 * (unit % c.lanes)
         for word, value in words.items():
             self.pool[a["base"] + word] = value
