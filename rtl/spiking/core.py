@@ -217,7 +217,9 @@ class Core(wiring.Component):
                     m.d.sync += position.eq(self.data_w)
         at, space = Signal(32, reset_less=True), Signal(2, reset_less=True)
         m.d.sync += [at.eq(self.address), space.eq(self.space)]
-        control = Cat(reward, Const(0, 24), random, position, Const(0, 16))
+        control: Value = Cat(reward, Const(0, 24), random, position, Const(0, 16))
+        if config.learning == "none":
+            control = Cat(Const(0, 64), position, Const(0, 16))
         with m.Switch(space):
             with m.Case(Space.PROGRAM):
                 m.d.comb += self.byte_r.eq(program.data_r.word_select(at[:2], 8))

@@ -63,7 +63,7 @@ class Inputs(wiring.Component):
             with m.State("READ"):  # the raster's word and the staged word
                 m.d.comb += [
                     self.stage_addr.eq(word),
-                    self.pool.addr.eq(Mux(self.raster, self.raster_base + self.position, 0)),
+                    self.pool.addr.eq(self.raster_base + self.position),
                 ]
                 m.next = "WRITE"
             with m.State("WRITE"):
@@ -72,7 +72,7 @@ class Inputs(wiring.Component):
                     self.stage_addr.eq(word + 1),
                     self.stage_clear_addr.eq(word),
                     self.stage_clear.eq(1),
-                    self.pool.addr.eq(Mux(self.raster, self.raster_base + self.position, 0)),
+                    self.pool.addr.eq(self.raster_base + self.position),
                     self.hist.slot.eq(self.slot),
                     self.hist.word.eq(word),
                     self.hist.write.eq(1),
