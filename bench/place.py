@@ -27,7 +27,7 @@ class Job:
 
 
 DIGITS = tuple(Job("digits", board, 3) for board in ("icebreaker", "ice40_hx8k_evn", "tang_nano_9k", "ulx3s_85f"))
-SMALL = (Job("mnist_small", "ice40_hx8k_evn", 3), Job("mnist_small", "ulx3s_85f", 3))
+SMALL = (Job("mnist_small", "ulx3s_85f", 3),)
 LARGE = (Job("mnist_gates48k", "ulx3s_85f", 1),)
 
 

@@ -42,15 +42,36 @@ def small(seed: int) -> LogicNetwork:
     )
 
 
+GRID = (80, 100)
+"""Rows and columns of the gates of one layer of (b): 8,000 in all."""
+
+
+def _near(at: np.ndarray, size: tuple[int, int], reach: int, wires: int, generator: np.random.Generator) -> np.ndarray:
+    """Places on a grid of ``size`` at most ``reach`` rows and columns away from ``at`` [2, n], int64 [n, 2, wires]."""
+    away = generator.integers(-reach, reach + 1, (2, at.shape[1], 2, wires))
+    row, column = (np.clip(a[:, None, None] + d, 0, s - 1) for a, d, s in zip(at, away, size, strict=True))
+    return row * size[1] + column
+
+
 def gates48k(seed: int) -> LogicNetwork:
-    """Six layers of 8,000 two-input gates; only the first layer's wiring is learned."""
-    options: dict[str, Any] = {"generator": np.random.default_rng(seed), "copy_strength": 1.0}
-    first = Lut(PIXELS * 3, 8000, 2, candidates=8, **options)
+    """Six layers of 8,000 two-input gates with short wires; only the first layer's wiring is learned.
+
+    A layer lies on a grid over the image: its gates read pixels (up to 6 away) or gates (up to 7 places away) around their
+    own place, so that a chip can be routed. The classes take turns over the last layer's grid, so all see the whole image.
+    """
+    generator = np.random.default_rng(seed)
+    options: dict[str, Any] = {"generator": generator, "copy_strength": 1.0}
+    gates = GRID[0] * GRID[1]
+    at = np.stack(np.divmod(np.arange(gates), GRID[1]))
+    pixels = _near(at * 28 // np.reshape(GRID, (2, 1)), (28, 28), 6, 8, generator)
+    first = pixels * 3 + generator.integers(0, 3, pixels.shape)
+    by_class = np.argsort((at[1] + 3 * at[0]) % 10, kind="stable")
+    layers = [_near(place, GRID, 7, 1, generator) for place in (at, at, at, at, at[:, by_class])]
     return LogicNetwork(
         _levels(64, 128, 192),
-        first,
-        *(Lut(8000, 8000, 2, **options) for _ in range(5)),
-        GroupSum(8000, 10, tau=10.0),
+        Lut(PIXELS * 3, gates, 2, wires=first.astype(np.int32), **options),
+        *(Lut(gates, gates, 2, wires=wires.astype(np.int32), **options) for wires in layers),
+        GroupSum(gates, 10, tau=10.0),
     )
 
 

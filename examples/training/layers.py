@@ -105,7 +105,8 @@ class Lut(nn.Module):
     """``nodes`` tables of ``k`` inputs.
 
     Each input is one of ``candidates`` wires; the most likely is used and the choice is learned. With one candidate
-    the wiring is fixed. Tables start near "copy input 0", which lets deep stacks train.
+    the wiring is fixed. Tables start near "copy input 0", which lets deep stacks train. ``wires`` [nodes, k, candidates]
+    gives the candidates; without it they are drawn from all inputs.
     """
 
     def __init__(
@@ -118,11 +119,12 @@ class Lut(nn.Module):
         generator: np.random.Generator,
         copy_strength: float = 2.0,
         noise: float = 0.5,
+        wires: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.inputs, self.nodes, self.k, self.hard = inputs, nodes, k, False
-        self.wires = draw_candidates(inputs, nodes, k, candidates, generator)
-        self.logits = nn.Parameter(torch.zeros(self.wires.shape)) if candidates > 1 else None
+        self.wires = draw_candidates(inputs, nodes, k, candidates, generator) if wires is None else wires
+        self.logits = nn.Parameter(torch.zeros(self.wires.shape)) if self.wires.shape[-1] > 1 else None
         self.table = nn.Parameter(initial_tables(nodes, k, copy_strength, noise, generator))
         self._nodes = np.arange(nodes, dtype=np.int32)
 
