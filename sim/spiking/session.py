@@ -93,3 +93,17 @@ class Session:
             m.now += went
             self.step, done = after, done + went
         return {name: array[0] for name, array in answer.result().items()}
+
+    def samples(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs and probes, int64 [N, T, ...], of whole samples one after another with ``inputs`` [N, T, ...].
+
+        Persistent states go on from where they stand and into what is run next, a new sample. Raises InputError on arrays
+        that do not fit the graph.
+        """
+        arrays = check(self.graph, inputs)
+        count, steps = next(iter(arrays.values())).shape[:2]
+        answer = _Answer(self.program, count, steps, events=False)
+        for _ in self._machine.run(arrays, 0, count, steps, answer):
+            pass
+        self.step = 0
+        return answer.result()

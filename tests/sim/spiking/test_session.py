@@ -29,6 +29,19 @@ def test_pieces_equal_the_whole(spiking_graph: Callable, samples: Callable, seed
 
 
 @pytest.mark.parametrize("seed", range(8))
+def test_samples_go_on_from_what_was_learnt(spiking_graph: Callable, samples: Callable, seed: int) -> None:
+    graph = spiking_graph(seed)
+    inputs = samples(graph, seed, count=5, steps=7)
+    want = Engine(graph).run(inputs)
+    session = Session(graph)
+    parts = [session.samples({k: v[a:b] for k, v in inputs.items()}) for a, b in [(0, 2), (2, 4)]]
+    last = session.run({k: v[4] for k, v in inputs.items()})
+    for name, value in want.items():
+        whole = np.concatenate([*(p[name] for p in parts), last[name][None]])
+        np.testing.assert_array_equal(whole, value, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_persistent_states_can_be_read(spiking_graph: Callable, samples: Callable, seed: int) -> None:
     """What ``state`` gives between two pieces is what a probe of it shows in the first step of the second."""
     graph = spiking_graph(seed)
