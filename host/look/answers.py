@@ -1,0 +1,146 @@
+"""The answer of a classifier out of a network's outputs: by score, spike count, membrane or early decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.spiking.recognise import Network
+from neuroloom.host.accuracy import class_output, classes_of
+
+from .network import network_of
+
+Outputs = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the class is read: from which ``output``, by which ``kind`` of :data:`KINDS`.
+
+    ``at`` and ``done`` name the early decision's outputs, ``counted`` the spikes that it counts.
+    """
+
+    output: str
+    kind: str
+    at: str | None = None
+    done: str | None = None
+    counted: str | None = None
+
+    def classes(self, outputs: Outputs) -> np.ndarray:
+        """Class numbers int64[N]; of equals the lowest."""
+        return KINDS[self.kind][1](outputs[self.output])
+
+    def text(self) -> str:
+        """How, in words."""
+        return KINDS[self.kind][0].format(self.output)
+
+
+KINDS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "score": ("{}", classes_of),
+    "winner": ("{} at the last step", lambda a: a[:, -1].astype(np.int64)),
+    "count": ("the neuron of {} that spikes most", lambda a: a.sum(axis=1).argmax(axis=1)),
+    "membrane": ("the largest of {} at the last step", lambda a: a[:, -1].argmax(axis=1)),
+}
+"""Ways to read a class: words, and classes int64[N] from an output [N, (T,) ...]."""
+
+
+def reading_of(graph: Graph, name: str | None = None) -> Reading:
+    """How to read a graph's answer; raises InputError when ``name`` must say which output it is.
+
+    Spiking networks: the early decision's winner when it is an output, else the spike counts of the one watched population that
+    no other one listens to, else the membranes of the one population that is recorded.
+    """
+    net = network_of(graph)
+    if net is None:
+        if graph.clocked:
+            return _clocked(graph, name)
+        return Reading(class_output(graph, name), "score")
+    roles = {role: out for out, (kind, role) in net.outputs.items() if kind == "decision"}
+    if name is not None:
+        if name not in net.outputs:
+            raise InputError(f"--output-name must be one of {', '.join(net.outputs)}, not {name!r}")
+        kind = {"spikes": "count", "decision": "winner"}.get(net.outputs[name][0], "membrane")
+        return Reading(name, kind, roles.get("at"), roles.get("done"))
+    if "winner" in roles:
+        counted = f"{net.decision.population}.spikes" if net.decision else None
+        return Reading(roles["winner"], "winner", roles.get("at"), roles.get("done"), counted)
+    for kinds, kind in ((("spikes",), "count"), (("v", "m"), "membrane")):
+        found = _last_ones(net, kinds)
+        if len(found) == 1:
+            return Reading(found[0], kind)
+    raise InputError(f"the class output must be named with --output-name: one of {', '.join(net.outputs)}")
+
+
+def _clocked(graph: Graph, name: str | None) -> Reading:
+    chosen = class_output(graph, name)
+    value = graph.values()[next(o.value for o in graph.outputs if o.name == chosen)]
+    if not value.shape:
+        return Reading(chosen, "winner")
+    return Reading(chosen, "count" if value.type.is_bit else "membrane")
+
+
+def _last_ones(net: Network, kinds: tuple[str, ...]) -> list[str]:
+    """Outputs of these kinds that show a population; if there are several, of those that feed no other population."""
+    found = [out for out, (kind, of) in net.outputs.items() if kind in kinds and of in net.populations]
+    if len(found) > 1:
+        feeding = {p.source for p in net.projections.values() if p.source != p.target}
+        found = [out for out in found if net.outputs[out][1] not in feeding]
+    return found
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When the answers stood: ``steps`` int64[N] of ``of`` steps; ``decided`` bool[N], None without an early decision."""
+
+    steps: np.ndarray
+    of: int
+    decided: np.ndarray | None
+
+    def text(self) -> str:
+        """In words."""
+        mean = f"{self.steps.mean():.2f} of {self.of} steps on average (at most {int(self.steps.max())})"
+        if self.decided is None:
+            return f"the answer stands after {mean}"
+        share = 100 * self.decided.mean()
+        return f"decided after {mean}; {share:.1f} % of the samples decided early, the others took all steps"
+
+
+def timing(reading: Reading, outputs: Outputs) -> Timing | None:
+    """Steps to the early decision, or until the leading neuron led to the end; None where neither is known."""
+    if reading.at in outputs and reading.done in outputs:
+        done = outputs[reading.done][:, -1].astype(bool)
+        of = outputs[reading.done].shape[1]
+        return Timing(np.where(done, outputs[reading.at][:, -1] + 1, of), of, done)
+    if reading.kind != "count":
+        return None
+    leader = outputs[reading.output].cumsum(axis=1).argmax(axis=2)
+    of = leader.shape[1]
+    wrong = leader != leader[:, -1:]
+    last_wrong = np.where(wrong.any(axis=1), of - wrong[:, ::-1].argmax(axis=1), 0)
+    return Timing(np.minimum(last_wrong + 1, of), of, None)
+
+
+@dataclass(frozen=True)
+class EarlyRow:
+    """What an early decision by this margin would give: accuracy 0..1 and mean steps."""
+
+    margin: int
+    accuracy: float
+    steps: float
+
+
+def early_decisions(spikes: np.ndarray, labels: np.ndarray, margins: range = range(1, 7)) -> list[EarlyRow]:
+    """Decide when the leader's count exceeds the runner-up's by a margin, on output spikes [N, T, C] of at least 2 neurons."""
+    counts = spikes.cumsum(axis=1)
+    top = np.sort(counts, axis=2)[:, :, -2:]
+    lead, leader = top[:, :, 1] - top[:, :, 0], counts.argmax(axis=2)
+    rows = []
+    for margin in margins:
+        sure = lead >= margin
+        at = np.where(sure.any(axis=1), sure.argmax(axis=1), spikes.shape[1] - 1)
+        answers = leader[np.arange(len(at)), at]
+        rows.append(EarlyRow(margin, float((answers == labels).mean()), float((at + 1).mean())))
+    return rows
