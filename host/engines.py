@@ -24,16 +24,17 @@ Arrays = Mapping[str, np.ndarray] | np.ndarray
 class Engine:
     """How graphs get to a board.
 
-    ``claims`` says whether a graph is this engine's. ``design(graph, board, register_interval)`` gives a factory of the component
-    behind the link, and the device's identity. ``check`` refuses what cannot fit before minutes of synthesis do.
-    ``run(graph, device, inputs, progress)`` returns the outputs by name. ``per_model``: the bitstream holds the network itself.
+    ``claims`` says whether a graph is this engine's. ``design(graph, board, register_interval)`` gives a factory of the
+    component behind the link, and the device's identity. ``check`` refuses what cannot fit before minutes of synthesis do.
+    ``run(graph, device, inputs, progress, facts)`` returns the outputs by name and may note measurements in ``facts``.
+    ``per_model``: the bitstream holds the network itself.
     """
 
     name: str
     claims: Callable[[Graph], bool]
     design: Callable[[Graph, Board, int | None], Design]
     check: Callable[[Graph, Board], None]
-    run: Callable[[Graph, Device, Arrays, Callable[[int, int], None] | None], dict[str, np.ndarray]]
+    run: Callable[[Graph, Device, Arrays, Callable[[int, int], None] | None, dict[str, Any]], dict[str, np.ndarray]]
     per_model: bool
 
 

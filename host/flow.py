@@ -119,10 +119,12 @@ def run_model(
     inputs: Mapping[str, np.ndarray] | np.ndarray,
     *,
     progress: Callable[[int, int], None] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Send samples to a device and return its answers by output name, int64: [N, ...], of clocked graphs [N, T, ...].
 
-    A spiking network is loaded into the device's core first. Raises InputError for samples that do not fit the graph and
+    A spiking network is loaded into the device's core first; ``facts`` gets its ``cycles`` and ``stalls`` per sample and what
+    ``saturated``. Raises InputError for samples that do not fit the graph and
     DeviceError when the device runs another network, or the line fails beyond repair.
     """
-    return engine_of(graph).run(graph, device, inputs, progress)
+    return engine_of(graph).run(graph, device, inputs, progress, {} if facts is None else facts)

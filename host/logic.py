@@ -63,6 +63,7 @@ def run(
     device: Device,
     inputs: Mapping[str, np.ndarray] | np.ndarray,
     progress: Callable[[int, int], None] | None,
+    facts: dict[str, Any],
 ) -> dict[str, np.ndarray]:
     """Send samples and return the answers by output name; raises DeviceError when the device holds another network."""
     arrays = prepare(graph, inputs)

@@ -1,7 +1,7 @@
 """The command line: one module per command, ``cmd_NAME.py``, listed in :data:`COMMANDS`."""
 
 COMMANDS = {
-    "compile": "ONNX to .nloom",
+    "compile": "ONNX, torch, NIR or a described network to .nloom",
     "inspect": "layers, types, ranges, sizes, cycles; spikes and energy on data",
     "simulate": "exact outputs for samples",
     "eval": "accuracy, confusion matrix, first divergences",
@@ -11,6 +11,9 @@ COMMANDS = {
     "emulate": "a virtual board on a serial port",
     "flash": "write a bitstream to a board by cable",
     "run": "answers from a board",
+    "load": "a spiking network into a board's core",
+    "learn": "samples to a loaded network, which keeps what it learns",
+    "readback": "weights from a board",
     "ping": "who is on the port",
     "report": "one HTML page about a network",
     "boards": "the supported boards",

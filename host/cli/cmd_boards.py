@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from neuroloom.boards.registry import all_boards, load_board
+from neuroloom.compiler.spiking.capacity import Capacity, capacity_table
 
 from .ui import Ui
 
@@ -39,8 +40,33 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             )
         )
     ui.table("", ("board", "title", "support", ">logic", ">memory kbit", ">DSP", ">MHz", ">Mbaud"), rows)
-    ui.result([asdict(b) for b in boards])
+    cores = capacity_table()
+    ui.table("\nspiking cores", CORE_COLUMNS, [_core(c) for c in cores])
+    ui.result([{**asdict(b), "cores": [asdict(c) for c in cores if c.board == b.name]} for b in boards])
     return 0
+
+
+CORE_COLUMNS = (
+    *(
+        "board",
+        "profile",
+        ">neurons",
+        ">inputs",
+        ">delay",
+        ">weight bits",
+        ">dense synapses",
+        ">learning",
+        ">compressed",
+    ),
+    ">with eligibility",
+)
+"""Synapses are those when all neurons are used and every synapse is of that kind."""
+
+
+def _core(c: Capacity) -> tuple[str, ...]:
+    counts = [c.dense, c.plastic, c.compressed, c.eligible]
+    kinds = ["" if n is None else f"{n:,}" for n in counts]
+    return (c.board, c.profile, f"{c.neurons:,}", f"{c.inputs:,}", f"{c.delay}", f"{c.weight_bits}", *kinds)
 
 
 def _flat(data: dict, prefix: str = "") -> list[tuple[str, str]]:

@@ -13,17 +13,22 @@ from typing import Any
 
 from neuroloom.boards.board import Board
 from neuroloom.boards.build import BuildResult
+from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.file import write_atomically
+from neuroloom.compiler.spiking.mapper import choose_core
+from neuroloom.host.engines import engine_of
 from neuroloom.host.flow import (
     board_if_known,
     board_of,
+    build_core,
     build_model,
     core_verilog,
     schedule_model,
     write_vendor_project,
 )
+from neuroloom.host.spiking.flow import core_of
 
 from .common import add_model, open_model
 from .ui import Ui
@@ -31,7 +36,10 @@ from .ui import Ui
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    add_model(parser)
+    add_model(parser, optional=True)
+    parser.add_argument(
+        "--core", metavar="PROFILE", help="build the board's spiking core of this profile, instead of a model's"
+    )
     parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
     parser.add_argument(
         "-o",
@@ -49,17 +57,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Build and print; exit code 1 when timing is not met."""
+    if (args.core is None) == (args.model is None):
+        raise InputError("either a model or --core PROFILE must be given, not both")
+    if args.core:
+        return _core(args, args.core, ui)
     model = open_model(args, ui, **({"board": args.board} if args.board and args.model.endswith(".onnx") else {}))
     if args.verilog:
         return _verilog(args, model.graph, ui)
     board = board_of(model.graph, args.board)
+    if not engine_of(model.graph).per_model and board.support == "bitstream":
+        return _core(args, choose_core(model.graph, board.name).config.profile, ui, board)
     folder = Path(args.output or f"build/{board.name}")
     if board.support == "vendor-project":
         return _vendor(args, model.graph, board, folder, ui)
-    try:
-        seeds = [int(s) for s in (args.seeds or "1,2,3").split(",")]
-    except ValueError:
-        raise InputError(f"--seeds must be integers with commas between, not {args.seeds!r}") from None
+    seeds = _seeds(args)
     folder.mkdir(parents=True, exist_ok=True)
     with ui.status(f"building for {board.title}") as say:
         result = build_model(
@@ -73,6 +84,23 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         )
     latency = schedule_model(model.graph, board=board, register_interval=args.register_interval).latency
     facts = build_facts(result, latency)
+    _built(result, ui)
+    ui.say(
+        f"latency {latency} cycles = {facts['latency_ns']:,.0f} ns; {result.clock_hz / 1e6:g} million inferences/s in the core"
+    )
+    ui.result(facts)
+    return 0 if result.timing_met else 1
+
+
+def _seeds(args: argparse.Namespace) -> list[int]:
+    try:
+        return [int(s) for s in (args.seeds or "1,2,3").split(",")]
+    except ValueError:
+        raise InputError(f"--seeds must be integers with commas between, not {args.seeds!r}") from None
+
+
+def _built(result: BuildResult, ui: Ui) -> None:
+    """Print file, resources and seeds."""
     cached = " (cached)" if result.cached else f" in {result.seconds:.0f} s"
     ui.say(f"{result.bitstream}{cached}")
     _resources(result.used, result.available, ui)
@@ -83,10 +111,31 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             continue
         mark = "met" if seed.met else "NOT MET"
         ui.say(f"seed {seed.seed}: Fmax {seed.fmax_hz / 1e6:.1f} MHz, {result.clock_hz / 1e6:g} MHz {mark}")
-    ui.say(
-        f"latency {latency} cycles = {facts['latency_ns']:,.0f} ns; {result.clock_hz / 1e6:g} million inferences/s in the core"
-    )
-    ui.result(facts)
+
+
+def _core(args: argparse.Namespace, profile: str, ui: Ui, board: Board | None = None) -> int:
+    """Build the core of a board: any network that fits is loaded into it later, with 'load' or 'run'."""
+    for option, given in (("--verilog", args.verilog), ("--register-interval", args.register_interval)):
+        if given is not None:
+            raise InputError(f"{option} must be left out for a spiking core, which is built as it is")
+    if board is None and not args.board:
+        raise InputError("--core must come with --board")
+    board = board or load_board(args.board)
+    folder = Path(args.output or f"build/{board.name}-{profile}")
+    core_of(profile, board)
+    with ui.status(f"building the spiking core {profile!r} for {board.title}") as say:
+        result = build_core(
+            profile,
+            board.name,
+            seeds=_seeds(args),
+            out_dir=folder,
+            progress=lambda text: say(f"{board.name}: {text}"),
+            use_cache=not args.no_cache,
+        )
+    _built(result, ui)
+    ui.say(f"spiking core, profile {profile}: networks are loaded by 'load' and 'run', without a new build")
+    facts = {k: v for k, v in build_facts(result, 0).items() if not k.startswith("latency")}
+    ui.result({"profile": profile, **facts})
     return 0 if result.timing_met else 1
 
 

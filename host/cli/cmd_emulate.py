@@ -14,7 +14,7 @@ from neuroloom.boards.emulate import emulate_bitstream
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
-from neuroloom.host.flow import board_of, emulate_model
+from neuroloom.host.flow import board_of, emulate_core, emulate_model
 
 from neuroloom.model import load
 
@@ -23,7 +23,12 @@ from .ui import Ui
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    parser.add_argument("design", metavar="M.nloom|X.bin", help="a compiled model (RTL), or an iCE40 bitstream")
+    parser.add_argument(
+        "design", metavar="M.nloom|X.bin", nargs="?", help="a compiled model (RTL), or an iCE40 bitstream"
+    )
+    parser.add_argument(
+        "--core", metavar="PROFILE", help="the board's spiking core of this profile, with nothing loaded"
+    )
     parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
     parser.add_argument("--link", metavar="PATH", help="make PATH a link to the serial port while it exists")
     parser.add_argument(
@@ -65,6 +70,12 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
 
 def _board(args: argparse.Namespace, say: object) -> VirtualBoard:
     progress = say if callable(say) else None
+    if (args.core is None) == (args.design is None):
+        raise InputError("either a model, a bitstream or --core PROFILE must be given, and one only")
+    if args.core:
+        if not args.board:
+            raise InputError("--board must be given with --core")
+        return emulate_core(args.core, args.board, seed=args.seed, pace=args.pace, progress=progress)
     path = Path(args.design)
     if path.suffix == ".bin":
         if not args.board:

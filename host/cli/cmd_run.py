@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 from neuroloom.host.accuracy import class_output, classes_of
@@ -12,6 +13,7 @@ from neuroloom.host.device import connect
 from neuroloom.host.flow import run_model
 
 from .common import add_inputs, add_model, load_inputs, open_model
+from .core_facts import core_facts
 from .ports import add_port, port_options
 from .ui import Ui
 
@@ -38,12 +40,14 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         ui.note(f"{identity.board}: {identity.engine} engine, model {identity.model_hash.hex()[:16]}…")
         start = time.perf_counter()
         with ui.progress(f"running on {identity.board}") as update:
-            outputs = run_model(model.graph, device, arrays, progress=update)
+            measured: dict[str, Any] = {}
+            outputs = run_model(model.graph, device, arrays, progress=update, facts=measured)
         seconds = time.perf_counter() - start
         repeats = device.repeats
     count = len(next(iter(outputs.values())))
     ui.note(f"{count:,} samples in {seconds:.2f} s ({count / seconds:,.0f}/s), {repeats} frames repeated")
     code, facts = 0, {"samples": count, "seconds": seconds, "repeats": repeats, "board": identity.board}
+    facts |= core_facts(measured, outputs, identity.clock_hz, ui)
     if args.labels:
         name = class_output(model.graph)
         labels = read_array(args.labels)[:count]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import InputError
+from neuroloom.host.address_events import read_clocked
 from neuroloom.host.arrays import read_calibration, read_inputs
 from neuroloom.sim.inputs import check
 
@@ -18,9 +19,10 @@ from neuroloom.model import Model, compile, load
 from .ui import Ui
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """MODEL, and the frontend's options for models that are not compiled yet."""
-    parser.add_argument("model", metavar="MODEL", help="a compiled .nloom, or an .onnx to compile on the fly")
+    about = "a compiled .nloom, or a source file to compile on the fly"
+    parser.add_argument("model", metavar="MODEL", nargs="?" if optional else None, help=about)
     add_frontend(parser)
 
 
@@ -152,15 +154,21 @@ def add_inputs(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
         "--inputs",
         metavar="X",
         required=required,
-        help=".npy, .npz (arrays by input name, or x), or image folder",
+        help=".npy, .npz (arrays by input name, or x), image folder; of spiking networks also event lists, .csv too",
     )
     parser.add_argument("-n", "--limit", metavar="N", type=int, help="use only the first N samples")
+    parser.add_argument("--steps", metavar="T", type=int, help="length of a run from an event list")
 
 
 def load_inputs(args: argparse.Namespace, model: Model) -> dict[str, np.ndarray]:
     """The samples by input name, cut to ``--limit``; raises InputError when they do not fit the model."""
     names = [i.name for i in model.graph.inputs]
-    data = read_inputs(args.inputs, names)
+    if args.steps is not None and args.steps < 1:
+        raise InputError(f"--steps must be at least 1, not {args.steps}")
+    if model.graph.clocked and not Path(args.inputs).is_dir():
+        data = read_clocked(args.inputs, model.graph, steps=args.steps)
+    else:
+        data = read_inputs(args.inputs, names)
     arrays = dict(data) if isinstance(data, dict) else {names[0]: data}
     if len(names) > 1 and len(arrays) == 1:
         raise InputError(f"{args.inputs} must be an .npz with the arrays {', '.join(names)}")

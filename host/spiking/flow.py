@@ -50,12 +50,18 @@ def run(
     device: Device,
     inputs: Mapping[str, np.ndarray] | np.ndarray,
     progress: Callable[[int, int], None] | None,
+    facts: dict[str, Any],
 ) -> dict[str, np.ndarray]:
-    """Load the network and run samples, learning from its first weights on, as the simulators do."""
+    """Load the network and run samples, learning from its first weights on, as the simulators do.
+
+    ``facts`` gets what :meth:`SpikingDevice.run` measured.
+    """
     session = SpikingDevice(device)
     if has_persistent(graph) or not session.has(graph):
         session.load(graph)
-    return session.run(inputs, progress=progress)
+    outputs = session.run(inputs, progress=progress)
+    facts |= session.facts
+    return outputs
 
 
 def has_persistent(graph: Graph) -> bool:

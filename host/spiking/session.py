@@ -191,6 +191,12 @@ class SpikingDevice:
         """Weights of projection ``name`` as they are on the board now, int64 [synapses] in the graph's order."""
         return self._synapses(name, "weights")
 
+    def initial(self, program: CoreProgram) -> dict[str, np.ndarray]:
+        """Weights of every projection as a fresh load writes them."""
+        maps: Any = program.maps
+        places = maps["projections"].items()
+        return {name: read_synapses(program.config, place, program.pool, "weights") for name, place in places}
+
     def eligibility(self, name: str) -> np.ndarray:
         """Eligibilities of projection ``name``, int64 [synapses]; 0 where the rule has none."""
         return self._synapses(name, "eligibility")

@@ -1,0 +1,46 @@
+"""Load a spiking network into the core on a board; everything that was learnt there before is gone."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from neuroloom.host.device import connect
+from neuroloom.host.spiking.session import SpikingDevice
+
+from .common import add_model, open_model
+from .ports import add_port, port_options
+from .ui import Ui
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    add_model(parser)
+    add_port(parser)
+    parser.add_argument("--no-check", action="store_true", help="do not read back what was written")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> int:
+    """Load, read back, print what is used."""
+    model = open_model(args, ui)
+    with connect(args.port, **port_options(args)) as device:
+        session = SpikingDevice(device)
+        start = time.perf_counter()
+        with ui.status(f"loading {model.graph.name}"):
+            program = session.load(model.graph, check=not args.no_check)
+        seconds = time.perf_counter() - start
+    config, words = program.config, len(program.pool)
+    ui.say(
+        f"{model.graph.name}: {words:,} of {config.pool_words:,} pool words, {len(program.program)} of {config.program_words} "
+        f"program words of profile {config.profile}, {seconds:.2f} s{'' if args.no_check else ', read back'}"
+    )
+    ui.result(
+        {
+            "profile": config.profile,
+            "pool_words": words,
+            "program_words": len(program.program),
+            "checked": not args.no_check,
+            "seconds": seconds,
+        }
+    )
+    return 0
