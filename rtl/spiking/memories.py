@@ -203,8 +203,7 @@ class Accumulators(wiring.Component):
     """The accumulators in banks: neuron i stands in bank i mod banks, row i // banks.
 
     A row is given in one cycle; in the next one its values are out, and the banks of ``add`` add their weight to it
-    (saturating), those of ``clear`` become 0. Where dense rows use an accumulator in successive cycles, a row may be given again
-    at once and shows what was just written; elsewhere the values of the banks just written are undefined.
+    (saturating), those of ``clear`` become 0. A row may be given again at once and shows what was just written.
 
     Members: ``row``; ``add``, ``clear`` (one bit per bank); ``weights`` (state_bits per bank, lowest first); ``values``;
     ``saturated`` (an addition of this cycle does not fit).
@@ -216,7 +215,6 @@ class Accumulators(wiring.Component):
         banks = acc_banks(config)
         self.banks = banks
         self._large = config.lanes >= 8
-        self._at_once = config.fields == banks
         super().__init__(
             {
                 "row": In(max((self._depth - 1).bit_length(), 1)),
@@ -236,26 +234,27 @@ class Accumulators(wiring.Component):
         over = Signal(self.banks)
         for bank in range(self.banks):
             value, new, writes = Signal(bits), Signal(bits), Signal()
-            if not self._at_once:
-                m.submodules[f"bank{bank}"] = ram = Ram(bits, self._depth)
-                m.d.comb += [
-                    ram.r_addr.eq(self.row),
-                    value.eq(ram.r_data),
-                    ram.w_addr.eq(row),
-                    ram.w_en.eq(writes),
-                    ram.w_data.eq(new),
-                ]
-            else:
+            if self._large:  # many shallow banks: distributed RAM, read behind the register of the row
                 m.submodules[f"bank{bank}"] = memory = Memory(shape=bits, depth=max(self._depth, 2), init=[])
-                write = memory.write_port()
-                # many shallow banks: distributed RAM, read behind the register of the row
-                read = memory.read_port(domain="comb") if self._large else memory.read_port(transparent_for=(write,))
+                write, read = memory.write_port(), memory.read_port(domain="comb")
                 m.d.comb += [
-                    read.addr.eq(row if self._large else self.row),
+                    read.addr.eq(row),
                     value.eq(read.data),
                     write.addr.eq(row),
                     write.en.eq(writes),
                     write.data.eq(new),
+                ]
+            else:
+                m.submodules[f"bank{bank}"] = ram = Ram(bits, self._depth)
+                # what was written while it was read comes from a register instead
+                written, stale = Signal(bits, reset_less=True), Signal()
+                m.d.sync += [written.eq(new), stale.eq(writes & (self.row == row))]
+                m.d.comb += [
+                    ram.r_addr.eq(self.row),
+                    value.eq(Mux(stale, written, ram.r_data)),
+                    ram.w_addr.eq(row),
+                    ram.w_en.eq(writes),
+                    ram.w_data.eq(new),
                 ]
             total = Signal(bits + 1, name=f"total{bank}")
             weight = self.weights.word_select(bank, bits).as_signed()

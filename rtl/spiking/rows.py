@@ -19,9 +19,9 @@ class Rows(wiring.Component):
     """Walks the row of one source for one delay, while ``active``.
 
     The header is read (one cycle, and one in which the mask is looked at; one more for each further word of it), then the
-    first record's word. A cycle leads from one word to the next while the group begins in neither, one to the group's place;
-    each record takes one, or two when its target is that of the record before it. A row without synapses of this delay ends
-    behind its header.
+    first record's word. Two cycles pass a word that the group does not begin in, and lead to its place in the one that it
+    begins in, unless it is the row's first group; each record takes one. A row without synapses of this delay ends behind its
+    header.
 
     Members
     -------
@@ -118,7 +118,11 @@ class Rows(wiring.Component):
             with m.If(lasts[number] & (count == skip)):
                 m.d.comb += [found.eq(1), after.eq(number + 1)]
 
-        delivered, previous = Signal(reset_less=True), Signal(target_bits, reset_less=True)
+        ends_here, begins, ended = (
+            Signal(reset_less=True),
+            Signal.like(after),
+            Signal(range(records + 1), reset_less=True),
+        )
         onward = Signal()  # to the next word
         next_at = Signal(POOL_ADDR_BITS)
         m.d.comb += next_at.eq(at + onward)
@@ -166,29 +170,23 @@ class Rows(wiring.Component):
                     m.next = "HEADER"
             with m.State("FETCH"):
                 m.d.comb += self.addr.eq(at)
-                m.d.sync += delivered.eq(0)
                 m.next = "RECORDS"
-            with m.State("RECORDS"):
-                m.d.comb += self.addr.eq(next_at)
-                m.d.sync += at.eq(next_at)
                 with m.If(skip != 0):
-                    with m.If(found):
-                        m.d.comb += onward.eq(after == records)
-                        m.d.sync += [skip.eq(0), place.eq(Mux(after == records, 0, after))]
-                    with m.Else():
-                        m.d.comb += onward.eq(1)
-                        m.d.sync += [skip.eq(skip - total), place.eq(0)]
-                with m.Elif(delivered & (self.target == previous)):
-                    m.d.sync += delivered.eq(0)  # the accumulator is still being written
-                with m.Else():
-                    m.d.comb += self.deliver.eq(1)
-                    m.d.sync += [delivered.eq(1), previous.eq(self.target)]
-                    with m.If(place == records - 1):
-                        m.d.comb += onward.eq(1)
-                        m.d.sync += place.eq(0)
-                    with m.Else():
-                        m.d.sync += place.eq(place + 1)
-                    with m.If(last):
-                        m.d.comb += self.done.eq(1)
-                        m.next = "HEADER"
+                    m.next = "SEEK"
+            with m.State("SEEK"):
+                # What the word shows is kept, so that no address hangs on what has just been read.
+                m.d.sync += [ends_here.eq(found), begins.eq(after), ended.eq(total)]
+                m.next = "PASS"
+            with m.State("PASS"):
+                m.d.comb += [onward.eq(~ends_here | (begins == records)), self.addr.eq(next_at)]
+                m.d.sync += [at.eq(next_at), place.eq(Mux(onward, 0, begins)), skip.eq(skip - ended)]
+                m.next = "SEEK"
+                with m.If(ends_here):
+                    m.next = "RECORDS"
+            with m.State("RECORDS"):
+                m.d.comb += [onward.eq(place == records - 1), self.addr.eq(next_at), self.deliver.eq(1)]
+                m.d.sync += [at.eq(next_at), place.eq(Mux(onward, 0, place + 1))]
+                with m.If(last):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "HEADER"
         return m

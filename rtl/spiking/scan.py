@@ -88,9 +88,6 @@ class Scan(wiring.Component):
         stores, takes = Signal(), Signal()
         m.d.comb += [stores.eq(go & ((op == Op.STA) | (op == Op.STB))), takes.eq(go & (op == Op.ACC))]
 
-        took = Signal()  # the accumulators are being written: they are 0
-        m.d.sync += took.eq(takes)
-
         best = Signal(signed(bits), reset_less=True)
         best_group, best_lane = Signal(12, reset_less=True), Signal(max(lane_bits, 1), reset_less=True)
         has_best = Signal()
@@ -110,7 +107,7 @@ class Scan(wiring.Component):
                 lane.op.eq(op),
                 lane.imm.eq(imm),
                 lane.state_r.eq(self.pool.data_r.word_select(number, 32)),
-                lane.acc_r.eq(Mux(took, 0, values.word_select(select, bits))),
+                lane.acc_r.eq(values.word_select(select, bits)),
                 lane.before.eq(before.word_select(place, lanes)[number]),
                 lane.injected.eq(self.hist.data_r.word_select(place, lanes)[number]),
                 lane.winner.eq(winner[number]),

@@ -209,8 +209,7 @@ class Model:
         record = (header[0] >> 6 & 0x3FFF) * c.records + (header[0] & 63)
         skip = (mask & (1 << delay) - 1).bit_count()
         first_word, last_word, delivered = record // c.records, record // c.records, 0
-        seeks = repeats = 0
-        waiting = None  # the target that was added to in the cycle before
+        seeks = 0
         while True:
             word = self.word(f["record_base"] + record // c.records)
             entry = word >> record % c.records * c.record_bits
@@ -223,10 +222,8 @@ class Model:
                 target = entry >> c.weight_bits & (1 << c.target_bits) - 1
                 self.add(target, signed(entry, c.weight_bits))
                 delivered += 1
-                repeats += target == waiting
-                waiting = target
                 if last:
-                    return cycles.sparse_row_cycles(c, delay, records=delivered, seeks=seeks, repeats=repeats)
+                    return cycles.sparse_row_cycles(c, delay, records=delivered, seeks=seeks)
             record += 1
 
 
