@@ -1,14 +1,17 @@
-"""Writes probed values as .npz, or as .vcd for a waveform viewer."""
+"""Writes probed values as .npz, or as .vcd or .fst for a waveform viewer."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.errors import InputError, MissingToolError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.file import write_atomically
 
@@ -18,18 +21,59 @@ MAX_VCD_SIGNALS = 4096
 """Waveform viewers stop being useful beyond this many scalars."""
 
 
-def write_trace(path: str | os.PathLike[str], graph: Graph, values: Mapping[str, np.ndarray]) -> None:
-    """Write ``values`` int64[N, (T,) *shape]: by the file's ending .npz, or .vcd with one signal per element.
+VCD2FST_SECONDS = 300
+"""Longest conversion that is waited for."""
 
-    In a .vcd time counts samples (framed), or steps with the samples one behind the other (clocked). Raises InputError.
+
+def write_trace(path: str | os.PathLike[str], graph: Graph, values: Mapping[str, np.ndarray]) -> None:
+    """Write ``values`` int64[N, (T,) *shape] by the file's ending: .npz, or .vcd and .fst with one signal per element.
+
+    In waveforms time counts samples (framed), or steps with the samples one behind the other (clocked). Raises InputError, and
+    MissingToolError for an .fst without GTKWave's vcd2fst.
     """
     where = Path(path)
-    if where.suffix == ".npz":
-        write_outputs(where, values)
-    elif where.suffix == ".vcd":
-        write_atomically(where, _vcd(graph, values).encode())
-    else:
-        raise InputError(f"trace file must end in .npz or .vcd, not {where.name!r}")
+    if where.suffix not in WRITERS:
+        raise InputError(f"trace file must end in {', '.join(WRITERS)}, not {where.name!r}")
+    WRITERS[where.suffix](where, graph, values)
+
+
+def _write_npz(where: Path, graph: Graph, values: Mapping[str, np.ndarray]) -> None:
+    write_outputs(where, values)
+
+
+def _write_vcd(where: Path, graph: Graph, values: Mapping[str, np.ndarray]) -> None:
+    write_atomically(where, _vcd(graph, values).encode())
+
+
+def _write_fst(where: Path, graph: Graph, values: Mapping[str, np.ndarray]) -> None:
+    tool = shutil.which("vcd2fst")
+    if tool is None:
+        raise MissingToolError(
+            "vcd2fst must be installed to write an .fst; run: apt-get install gtkwave, or write a .vcd"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "trace.vcd", Path(folder) / "trace.fst"
+        source.write_text(_vcd(graph, values))
+        try:
+            done = subprocess.run(
+                [tool, str(source), str(target)], capture_output=True, text=True, timeout=VCD2FST_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as e:
+            raise MissingToolError(f"vcd2fst did not finish in {VCD2FST_SECONDS} s; probe less, or write a .vcd") from e
+        if done.returncode or not target.exists():
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise MissingToolError(
+                f"vcd2fst failed: {said[-1] if said else f'exit code {done.returncode}'}; write a .vcd"
+            )
+        write_atomically(where, target.read_bytes())
+
+
+WRITERS: dict[str, Callable[[Path, Graph, Mapping[str, np.ndarray]], None]] = {
+    ".npz": _write_npz,
+    ".vcd": _write_vcd,
+    ".fst": _write_fst,
+}
+"""File ending → writer."""
 
 
 def _vcd(graph: Graph, values: Mapping[str, np.ndarray]) -> str:

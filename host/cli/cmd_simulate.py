@@ -27,7 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--probe", metavar="NODE", action="append", default=[], help="also give this value (source names work)"
     )
     parser.add_argument(
-        "--trace", metavar="T.npz|T.vcd", help="write the probed values, one time step per sample in a .vcd"
+        "--trace",
+        metavar="T.npz|T.vcd|T.fst",
+        help="write the probed values; a time unit of a waveform is a sample, or a step of a clocked network",
     )
     parser.add_argument("--dequantize", action="store_true", help="give the reals that the integers mean")
 
