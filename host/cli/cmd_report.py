@@ -1,4 +1,4 @@
-"""Write one self-contained HTML page: the network drawn, layers, accuracy, resources, timing, verification."""
+"""Write one self-contained HTML page: the network drawn, layers or populations, accuracy, resources, timing, verification."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir.file import write_atomically
+from neuroloom.compiler.spiking.recognise import Network
 from neuroloom.host.accuracy import class_output, score, source_classes
 from neuroloom.host.arrays import read_array, read_inputs
 from neuroloom.host.flow import board_of, build_model, schedule_model
-from neuroloom.host.report import Facts, render
+from neuroloom.host.look.network import network_of
+from neuroloom.host.report import Facts, collect, render, render_spiking
 
 from neuroloom.model import Model
 
@@ -36,6 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Collect, render, write."""
     model = open_model(args, ui)
+    net = network_of(model.graph)
+    if net is not None:
+        return _spiking(args, model, net, ui)
     facts = Facts(model.graph)
     if args.inputs:
         _samples(args, model, facts)
@@ -62,6 +68,35 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.say(f"{target_path}")
     ui.result({"file": str(target_path), "accuracy": {k: s.to_json() for k, s in facts.scores.items()}})
     return 0
+
+
+def _spiking(args: argparse.Namespace, model: Model, net: Network, ui: Ui) -> int:
+    for option in ("source", "board", "verified", "register_interval"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')} must be left out of a spiking network's report")
+    arrays = labels = None
+    if args.inputs:
+        arrays = load_inputs(args, model)
+        labels = _labels(args)
+    elif args.labels:
+        raise InputError("--labels must come with the samples, -i X")
+    with ui.progress("simulating") as update:
+        facts = collect(model, net, arrays, labels, progress=update)
+    target = Path(args.output or Path(args.model).with_suffix(".html").name)
+    write_atomically(target, render_spiking(facts).encode())
+    ui.say(f"{target}")
+    ui.result({"file": str(target), "accuracy": {k: s.to_json() for k, s in facts.scores.items()}})
+    return 0
+
+
+def _labels(args: argparse.Namespace) -> np.ndarray | None:
+    """Class numbers: of --labels, or of the samples' .npz when it has them."""
+    if args.labels:
+        return read_array(args.labels)[: args.limit]
+    if Path(args.inputs).suffix == ".npz":
+        with np.load(args.inputs, allow_pickle=False) as data:
+            return data["y"][: args.limit] if "y" in data.files else None
+    return None
 
 
 def _samples(args: argparse.Namespace, model: Model, facts: Facts) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from neuroloom.compiler.spiking.recognise import Network
 from neuroloom.host.look.activity import Activity, cycles_of_sample, measure, program_for, spikes_of
 from neuroloom.host.look.energy import CONSTANTS, REFERENCE, Energy, estimate
-from neuroloom.host.look.network import CoreRow, core_rows, network_facts, population_rows, projection_rows
+from neuroloom.host.look.network import CoreRow, core_rows, network_facts, population_rows, projection_rows, span
 
 from neuroloom.model import Model
 
@@ -58,8 +58,8 @@ def show(args: argparse.Namespace, model: Model, net: Network, ui: Ui) -> dict[s
                 f"{p.synapses:,}",
                 f"{100 * p.density:.3g} %",
                 p.weight_bits,
-                _span(p.weights),
-                _span(p.delays),
+                span(p.weights),
+                span(p.delays),
                 p.learning,
             )
             for p in projections
@@ -82,10 +82,6 @@ def show(args: argparse.Namespace, model: Model, net: Network, ui: Ui) -> dict[s
         data["activity"] = _show_activity(args, model, net, cores, ui)
     ui.say(f"simulation engine: {model.engine_for()}")
     return data
-
-
-def _span(pair: tuple[int, int]) -> str:
-    return f"{pair[0]}" if pair[0] == pair[1] else f"{pair[0]}..{pair[1]}"
 
 
 def _decision(net: Network) -> str:

@@ -125,6 +125,11 @@ def projection_rows(net: Network) -> list[ProjectionRow]:
     return rows
 
 
+def span(pair: tuple[int, int]) -> str:
+    """LO..HI, or the one number."""
+    return f"{pair[0]}" if pair[0] == pair[1] else f"{pair[0]}..{pair[1]}"
+
+
 def weight_bits(p: Projection) -> int:
     """Bits of a two's complement integer that holds every weight that the projection has or can learn."""
     lo, hi = (int(p.weights.min()), int(p.weights.max())) if p.size else (0, 0)

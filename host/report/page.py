@@ -14,6 +14,7 @@ from neuroloom.host.accuracy import Score, confusion
 from neuroloom.host.cli.summary import graph_facts, layer_gains, value_rows
 
 from . import svg
+from .shell import document, table
 
 
 @dataclass
@@ -36,43 +37,10 @@ class Facts:
 
 Section = Callable[[Facts], str]
 
-STYLE = """
-:root{font:16px/1.5 system-ui,sans-serif;color:#1d2430;background:#f6f7f9}
-body{max-width:1060px;margin:0 auto;padding:28px}
-h1{margin:0 0 4px;font-size:30px}h2{margin:36px 0 10px;font-size:21px}
-.sub{color:#5a6472;word-break:break-all;font-size:13px}
-.tiles{display:flex;flex-wrap:wrap;gap:14px;margin-top:18px}
-.tile{background:#fff;border:1px solid #dde2e8;border-radius:10px;padding:12px 18px;min-width:120px}
-.tile b{display:block;font-size:24px}.tile span{color:#5a6472;font-size:13px}
-.card{background:#fff;border:1px solid #dde2e8;border-radius:10px;padding:16px;overflow-x:auto}
-svg{max-width:100%;height:auto}.scroll svg{max-width:none}
-table{border-collapse:collapse;width:100%;font-size:14px}
-th{text-align:left;color:#5a6472;font-weight:600}td,th{padding:5px 12px 5px 0;border-bottom:1px solid #edf0f3;vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.ok{color:#2f7d4f;font-weight:600}.no{color:#b8404f;font-weight:600}.skip{color:#a0742a;font-weight:600}
-.row{display:flex;flex-wrap:wrap;gap:18px;align-items:flex-start}
-code{font-family:ui-monospace,monospace;font-size:13px}
-"""
-
 
 def render(facts: Facts) -> str:
     """The page as HTML text; the same facts give the same bytes."""
-    body = "".join(section(facts) for section in SECTIONS)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(facts.graph.name)} · neuroloom</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
-    )
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Columns whose heading starts with > are right-aligned; cells are HTML already."""
-    classes = [' class="n"' if h.startswith(">") else "" for h in head]
-    top = "".join(f"<th{c}>{escape(h.lstrip('>'))}</th>" for c, h in zip(classes, head, strict=True))
-    lines = "".join(
-        "<tr>" + "".join(f"<td{c}>{x}</td>" for c, x in zip(classes, row, strict=True)) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
+    return document(facts.graph.name, "".join(section(facts) for section in SECTIONS))
 
 
 def _heading(f: Facts) -> str:
@@ -125,9 +93,9 @@ def _layers(f: Facts) -> str:
         for row in value_rows(f.graph)
     ]
     head = ["value", "operation", "type", "proven range", ">gates in source", ">LUTs", ">constant bits", "source node"]
-    out = f'<h2>Layers</h2><div class="card">{_table(head, rows)}</div>'
+    out = f'<h2>Layers</h2><div class="card">{table(head, rows)}</div>'
     if gains:
-        table = [
+        rows = [
             [
                 escape(g["pass"]),
                 f"{g['before']:,}",
@@ -136,9 +104,7 @@ def _layers(f: Facts) -> str:
             ]
             for g in gains
         ]
-        out += (
-            f'<h2>Optimiser</h2><div class="card">{_table(["pass", ">gates before", ">after", ">saved"], table)}</div>'
-        )
+        out += f'<h2>Optimiser</h2><div class="card">{table(["pass", ">gates before", ">after", ">saved"], rows)}</div>'
     return out
 
 
@@ -147,7 +113,7 @@ def _accuracy(f: Facts) -> str:
         return ""
     rows = [[escape(k), f"{100 * s.accuracy:.2f} %", f"{s.correct:,} / {s.count:,}"] for k, s in f.scores.items()]
     matrix = confusion(f.scores["graph"].classes, f.labels)
-    out = f'<h2>Accuracy</h2><div class="card row"><div>{_table(["rung", ">accuracy", ">correct"], rows)}'
+    out = f'<h2>Accuracy</h2><div class="card row"><div>{table(["rung", ">accuracy", ">correct"], rows)}'
     margins = _margins(f)
     if margins is not None:
         out += f"<p>{svg.histogram(margins, 'lead of the answer over the runner-up')}</p>"
@@ -211,8 +177,8 @@ def _hardware(f: Facts) -> str:
         f"<p>Of these the link shell takes {b['shell_luts']:,} LUTs. The core answers {b['latency_cycles']} cycles after a sample "
         f"({b['latency_ns']:,.0f} ns at {clock / 1e6:g} MHz), one sample per clock: {clock / 1e6:g} million inferences per second. "
         f"Fastest seed {fastest / 1e6:.1f} MHz.</p>"
-        f"{_table(['place-and-route seed', '>Fmax', f'{clock / 1e6:g} MHz', '>took'], seeds)}"
-        f"<p></p>{_table(['tool', 'version'], tools)}</div>"
+        f"{table(['place-and-route seed', '>Fmax', f'{clock / 1e6:g} MHz', '>took'], seeds)}"
+        f"<p></p>{table(['tool', 'version'], tools)}</div>"
     )
 
 
@@ -240,7 +206,7 @@ def _verification(f: Facts) -> str:
             ]
         )
     head = ["rung", "against the graph", ">samples", ">cycles", "what ran"]
-    return f'<h2>Verification</h2><div class="card">{_table(head, rows)}</div>'
+    return f'<h2>Verification</h2><div class="card">{table(head, rows)}</div>'
 
 
 def _records(f: Facts) -> str:
@@ -253,7 +219,7 @@ def _records(f: Facts) -> str:
         ]
         for o in f.graph.outputs
     ]
-    tables = f"{_table(['output', 'meaning'], meaning)}<p></p>{_table(['record', 'value'], rows)}"
+    tables = f"{table(['output', 'meaning'], meaning)}<p></p>{table(['record', 'value'], rows)}"
     return f'<h2>Record</h2><div class="card">{tables}</div>'
 
 
