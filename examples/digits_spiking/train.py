@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from neuroloom.compiler.frontends.snntorch import import_snntorch
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
@@ -67,6 +68,14 @@ def classes(network: SpikingDigits, images: np.ndarray) -> np.ndarray:
     return counts.numpy().argmax(1)
 
 
+def compiled(network: SpikingDigits, *, margin: int = 2, weight_bits: int = 8) -> nl.Model:
+    """The network in integers, with an early decision: the leading output is ``margin`` spikes ahead."""
+    sample = torch.from_numpy(encode(np.full((1, 64), 8, np.uint8)).astype(np.float32))
+    described = import_snntorch(network, sample=sample, weight_bits=weight_bits).network
+    described.decide("last", margin=margin)
+    return nl.compile(described, weight_bits=weight_bits)
+
+
 def folds(seed: int, epochs: int) -> None:
     """Five networks, each tested on the fifth of the training part that it has not seen."""
     split = data.stratified_fifth()
@@ -99,8 +108,7 @@ def main() -> None:
         total = len(split.test_labels)
         print(f"{name}: {right}/{total} = {100 * right / total:.2f} % in float32", flush=True)
     network.save(options.out)
-    model = nl.compile(network, sample=torch.from_numpy(encode(split.test_images[:1]).astype(np.float32)))
-    model.save(options.out.with_suffix(".nloom"))
+    compiled(network).save(options.out.with_suffix(".nloom"))
     print(f"wrote {options.out} and {options.out.with_suffix('.nloom')}")
 
 
