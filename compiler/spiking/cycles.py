@@ -70,7 +70,7 @@ def sparse_row_cycles(config: CoreConfig, delay: int, *, records: int = 0, seeks
     every word of the row in front of that one. ``repeats``, records with the target of the record before them, cost nothing:
     what is being written is added to at once.
     """
-    header = {1: 3, 2: 2}.get(config.lanes, 2) + (config.lanes <= 2 and delay >= 32)
+    header = {1: 4, 2: 3}.get(config.lanes, 3) + (config.lanes <= 2 and delay >= 32)
     return header + (1 + 2 * seeks + records if records else 0)
 
 

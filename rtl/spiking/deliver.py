@@ -22,7 +22,7 @@ _FIELDS = {
 class Deliver(wiring.Component):
     """The unit of DENSE and SPARSE.
 
-    One spike word of the sources is looked at in one cycle; its spikes are taken one after the other, lowest first, and their rows
+    One spike word of the sources is looked at in one cycle; its spikes are taken one after the other, lowest first, and dense rows
     follow each other without a gap. What is read from the pool in one cycle is in registers in the next and added in the one
     behind it; ``done`` does not wait for that, because nothing reads an accumulator so soon.
 
@@ -196,10 +196,10 @@ class Deliver(wiring.Component):
                     looks.eq(1),
                     scanning.eq(1),
                     rows.active.eq(active),
-                    free.eq(~active | rows.done),
+                    free.eq(~active),  # not in a row's last cycle: that hangs on the word just read
                     self.pool.addr.eq(rows.addr),
                 ]
-                with m.If(free):
+                with m.If(free | rows.done):
                     m.d.sync += active.eq(take)
                 with m.If(exhausted):
                     m.d.comb += self.next_delay.eq(1)

@@ -18,6 +18,7 @@ class Lane(wiring.Component):
     -------
     fresh : In(1), F and K become 0
     go, op, imm : In, the instruction
+    rounds, adds : In(1), it is RND, ADD: known early, because the longest paths begin with them
     state_r : In(32), the pool's word for a load, in the cycle of execution
     acc_r : In(state_bits), the accumulator's value
     before, injected, winner : In(1), what FSP, INJ and WIN ask for
@@ -33,6 +34,8 @@ class Lane(wiring.Component):
                 "fresh": In(1),
                 "go": In(1),
                 "op": In(5),
+                "rounds": In(1),
+                "adds": In(1),
                 "imm": In(24),
                 "state_r": In(32),
                 "acc_r": In(signed(state_bits)),
@@ -60,7 +63,7 @@ class Lane(wiring.Component):
 
         # One adder: A + B, A - B (also for the comparisons), or P, shifted and rounded.
         wide = bits + 2  # of P, as many bits as tell whether the result fits, when what is above them is looked at too
-        rounds, adds = is_op(Op.RND), is_op(Op.ADD)
+        rounds, adds = self.rounds, self.adds
         x, y, carry = Signal(signed(wide)), Signal(signed(wide)), Signal()
         by8 = imm[RND_SHIFT8.bit_length() - 1]
         half_up = imm[RND_HALF_UP.bit_length() - 1]

@@ -85,8 +85,12 @@ class Scan(wiring.Component):
 
         go, fresh, waits = Signal(), Signal(), Signal()
         op, imm = now[26:31], now[:24]
+        # decoded before it is executed: the longest paths begin with these
+        rounds, adds = Signal(reset_less=True), Signal(reset_less=True)
+        store_at = Signal(16, reset_less=True)
         stores, takes = Signal(), Signal()
-        m.d.comb += [stores.eq(go & ((op == Op.STA) | (op == Op.STB))), takes.eq(go & (op == Op.ACC))]
+        is_store = Signal(reset_less=True)
+        m.d.comb += [stores.eq(go & is_store), takes.eq(go & (op == Op.ACC))]
 
         best = Signal(signed(bits), reset_less=True)
         best_group, best_lane = Signal(12, reset_less=True), Signal(max(lane_bits, 1), reset_less=True)
@@ -105,6 +109,8 @@ class Scan(wiring.Component):
                 lane.fresh.eq(fresh),
                 lane.go.eq(go),
                 lane.op.eq(op),
+                lane.rounds.eq(rounds),
+                lane.adds.eq(adds),
                 lane.imm.eq(imm),
                 lane.state_r.eq(self.pool.data_r.word_select(number, 32)),
                 lane.acc_r.eq(values.word_select(select, bits)),
@@ -150,6 +156,20 @@ class Scan(wiring.Component):
                 m.d.comb += self.acc_clear.eq(Const(-1, banks))
 
         decoded = self.program.data_r
+        coming = decoded[26:31]
+        state_word = Signal(16)
+        m.d.comb += state_word.eq(state + decoded[:4])
+
+        def take_instruction() -> None:
+            m.d.sync += [
+                now.eq(decoded),
+                pc.eq(pc + 1),
+                rounds.eq(coming == Op.RND),
+                adds.eq(coming == Op.ADD),
+                is_store.eq((coming == Op.STA) | (coming == Op.STB)),
+                store_at.eq(state_word),
+            ]
+
         next_fired = Signal(16)
         m.d.comb += next_fired.eq(fired)
         m.d.comb += next_fired.word_select(place, lanes).eq(k)
@@ -197,9 +217,10 @@ class Scan(wiring.Component):
                     self.program.addr.eq(pc),
                     self.hist.slot.eq(self.slot),
                     self.hist.word.eq(word),
-                    self.pool.addr.eq(state + decoded[:4]),
+                    self.pool.addr.eq(state_word),
                 ]
-                m.d.sync += [before.eq(self.hist.data_r), now.eq(decoded), pc.eq(pc + 1)]
+                m.d.sync += before.eq(self.hist.data_r)
+                take_instruction()
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += [
@@ -209,11 +230,11 @@ class Scan(wiring.Component):
                     self.hold.eq(waits),
                     self.hist.slot.eq(self.slot),
                     self.hist.word.eq(word),
-                    self.pool.addr.eq(state + Mux(stores, now[:4], decoded[:4])),
+                    self.pool.addr.eq(Mux(is_store, store_at, state_word)),
                     self.pool.write.eq(stores),
                 ]
                 with m.If(~waits):
-                    m.d.sync += [now.eq(decoded), pc.eq(pc + 1)]
+                    take_instruction()
                     with m.If(now[31]):
                         m.next = "SPIKES"
             with m.State("SPIKES"):
