@@ -24,8 +24,10 @@ from .recognise import Network, Population, Projection, Source, recognise
 from .rows import Part, Pieces
 
 ROUNDINGS = {"floor": 0, "half_up": 1, "stochastic": 2}
-DENSE_PREFERENCE = 1.5
-"""Dense rows are taken while they need at most this many times the words of compressed ones: they are faster."""
+FAST, LEARNING, EVEN, SMALL = 4.0, 8.0, 1.5, 1.0
+"""Dense rows are taken while they need at most so many times the words of compressed ones: at first where they are faster (by
+far, when the projection learns), then, if the network does not fit so, where they are about as small, then where
+smaller."""
 
 
 def map_graph(graph: Graph, config: CoreConfig, *, keep_words: bool = False, raster_steps: int = 0) -> CoreProgram:
@@ -79,14 +81,16 @@ def where_it_fits(network: Network, config: CoreConfig) -> str:
 def map_recognised(
     network: Network, config: CoreConfig, keep_words: bool = False, raster_steps: int = 0
 ) -> CoreProgram:
-    """Map with dense rows where they are not much larger; if that does not fit, with the smallest form of each.
+    """Map with dense rows where they are faster; if that does not fit, with the smaller form of each projection.
 
     Raises UnsupportedError and DoesNotFitError as :func:`map_graph`, without looking at other cores.
     """
-    try:
-        return _Mapper(network, config, keep_words, raster_steps, DENSE_PREFERENCE).run()
-    except DoesNotFitError:
-        return _Mapper(network, config, keep_words, raster_steps, 1.0).run()
+    for preference in (FAST, EVEN):
+        try:
+            return _Mapper(network, config, keep_words, raster_steps, preference).run()
+        except DoesNotFitError:
+            continue
+    return _Mapper(network, config, keep_words, raster_steps, SMALL).run()
 
 
 @dataclass
@@ -208,9 +212,11 @@ class _Mapper:
             dense = rows.dense_words(self.config, p, sources, targets)
             sparse = rows.sparse_words(self.config, p, sources)
             longest = int(np.bincount(p.pre).max())
-            self.dense[name] = dense is not None and (
-                dense <= sparse * self.preference or longest > layout.ROW_RECORDS_MAX
-            )
+            most = self.preference
+            if most == FAST:
+                fast = rows.dense_is_faster(self.config, p, sources, targets)
+                most = (LEARNING if p.learn else FAST) if fast else EVEN
+            self.dense[name] = dense is not None and (dense <= sparse * most or longest > layout.ROW_RECORDS_MAX)
 
     def number(self) -> None:
         """Core numbers of populations (targets of dense rows at multiples of a pool word's fields) and inputs."""

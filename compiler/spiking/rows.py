@@ -14,6 +14,7 @@ from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 
 from . import layout
 from .core import CoreConfig
+from .cycles import acc_banks
 from .isa import Step
 from .layout import Pool
 from .recognise import Projection
@@ -102,6 +103,16 @@ def sparse_words(config: CoreConfig, projection: Projection, sources: int) -> in
         if len(rows[0]):
             total += layout.header_words(config, sources) + layout.record_words(config, len(rows[0]))
     return total
+
+
+def dense_is_faster(config: CoreConfig, projection: Projection, sources: int, targets: int) -> bool:
+    """Whether dense rows take no more cycles than compressed ones: per spike, or when learning, which walks row words or single
+    records."""
+    if projection.learn:
+        return sources * layout.row_words(config, targets) * len(np.unique(projection.delay)) <= projection.size
+    rows = len(np.unique(projection.pre * 64 + projection.delay))
+    dense = layout.row_words(config, targets) * (config.fields // acc_banks(config)) * planes(config, projection)
+    return dense <= 4 + len(_split(config, projection)[0][0]) / rows
 
 
 def _split(config: CoreConfig, projection: Projection) -> list[tuple[np.ndarray, np.ndarray, bool]]:
