@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -59,11 +60,11 @@ def _only(graph: Graph, where: Path) -> Input:
 
 def _names(where: Path) -> set[str]:
     try:
-        with np.load(where, allow_pickle=False) as data:
+        with where.open("rb") as file, np.load(file, allow_pickle=False) as data:
             return set(data.files)
-    except (OSError, ValueError, EOFError, AttributeError):
-        return set()  # whoever reads it says what is wrong
-    except Exception as e:
+    except OSError as e:
+        raise InputError(f"{where} cannot be read: {e.strerror or e}") from e
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as e:
         raise InputError(f"{where} must be a whole .npz file of numbers; it is damaged or something else") from e
 
 

@@ -96,12 +96,12 @@ def _spiking(reading: Reading, outputs: Mapping[str, np.ndarray], labels: np.nda
         data["steps"] = {"mean": float(when.steps.mean()), "most": int(when.steps.max()), "of": when.of}
         if when.decided is not None:
             data["steps"]["decided"] = float(when.decided.mean())
-    if reading.kind == "count" and outputs[reading.output].shape[2] > 1:
-        rows = early_decisions(outputs[reading.output], labels)
+    if reading.spikes in outputs and outputs[reading.spikes].shape[2] > 1:
+        rows = early_decisions(outputs[reading.spikes], labels)
         ui.table(
             "\nearly decision by this margin of spikes would give",
             (">margin", ">accuracy", ">mean steps"),
-            [(r.margin, f"{100 * r.accuracy:.2f} %", f"{r.steps:.2f}") for r in rows],
+            [(r.margin or "none", f"{100 * r.accuracy:.2f} %", f"{r.steps:.2f}") for r in rows],
         )
         data["early"] = [asdict(r) for r in rows]
     return data

@@ -98,7 +98,8 @@ def _show_outputs(model: Model, net: Network, ui: Ui) -> None:
     for out in model.graph.outputs:
         rule = out.affine
         meaning = "" if rule.is_identity else f"   real = {float(rule.scale[0]):.6g} * q + {float(rule.offset[0]):g}"
-        what = " of ".join(net.outputs.get(out.name, ("", ""))[:2])
+        kind, of = net.outputs[out.name]
+        what = f"{of} of the early decision" if kind == "decision" else f"{kind} of {of}"
         ui.say(f"output {out.name} : {kinds[out.value].type}{list(kinds[out.value].shape)}, {what}{meaning}")
 
 

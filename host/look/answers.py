@@ -29,6 +29,11 @@ class Reading:
     done: str | None = None
     counted: str | None = None
 
+    @property
+    def spikes(self) -> str | None:
+        """The output whose spikes are counted for the answer, if that is how it is found."""
+        return self.output if self.kind == "count" else self.counted
+
     def classes(self, outputs: Outputs) -> np.ndarray:
         """Class numbers int64[N]; of equals the lowest."""
         return KINDS[self.kind][1](outputs[self.output])
@@ -71,6 +76,8 @@ def reading_of(graph: Graph, name: str | None = None) -> Reading:
         found = _last_ones(net, kinds)
         if len(found) == 1:
             return Reading(found[0], kind)
+        if found:
+            break
     raise InputError(f"the class output must be named with --output-name: one of {', '.join(net.outputs)}")
 
 
@@ -83,12 +90,10 @@ def _clocked(graph: Graph, name: str | None) -> Reading:
 
 
 def _last_ones(net: Network, kinds: tuple[str, ...]) -> list[str]:
-    """Outputs of these kinds that show a population; if there are several, of those that feed no other population."""
-    found = [out for out, (kind, of) in net.outputs.items() if kind in kinds and of in net.populations]
-    if len(found) > 1:
-        feeding = {p.source for p in net.projections.values() if p.source != p.target}
-        found = [out for out in found if net.outputs[out][1] not in feeding]
-    return found
+    """Outputs of these kinds that show a population; where some of them feed no other population, only those."""
+    shown = [out for out, (kind, of) in net.outputs.items() if kind in kinds and of in net.populations]
+    feeding = {p.source for p in net.projections.values() if p.source != p.target}
+    return [out for out in shown if net.outputs[out][1] not in feeding] or shown
 
 
 @dataclass(frozen=True)
@@ -125,15 +130,17 @@ def timing(reading: Reading, outputs: Outputs) -> Timing | None:
 
 @dataclass(frozen=True)
 class EarlyRow:
-    """What an early decision by this margin would give: accuracy 0..1 and mean steps."""
+    """What an early decision by this margin would give (None: without one): accuracy 0..1 and mean steps."""
 
-    margin: int
+    margin: int | None
     accuracy: float
     steps: float
 
 
 def early_decisions(spikes: np.ndarray, labels: np.ndarray, margins: range = range(1, 7)) -> list[EarlyRow]:
-    """Decide when the leader's count exceeds the runner-up's by a margin, on output spikes [N, T, C] of at least 2 neurons."""
+    """Decide when the leader's count exceeds the runner-up's by a margin, on output spikes [N, T, C] of at least 2 neurons;
+    the last row takes all steps.
+    """
     counts = spikes.cumsum(axis=1)
     top = np.sort(counts, axis=2)[:, :, -2:]
     lead, leader = top[:, :, 1] - top[:, :, 0], counts.argmax(axis=2)
@@ -143,4 +150,5 @@ def early_decisions(spikes: np.ndarray, labels: np.ndarray, margins: range = ran
         at = np.where(sure.any(axis=1), sure.argmax(axis=1), spikes.shape[1] - 1)
         answers = leader[np.arange(len(at)), at]
         rows.append(EarlyRow(margin, float((answers == labels).mean()), float((at + 1).mean())))
-    return rows
+    whole = float((leader[:, -1] == labels).mean())
+    return [*rows, EarlyRow(None, whole, float(spikes.shape[1]))]

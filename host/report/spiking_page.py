@@ -288,7 +288,7 @@ def _early(f: SpikingFacts) -> str:
     for row, x, y in zip(f.early, xs, ys, strict=True):
         frame.add(
             f'<circle cx="{frame.px(x):.1f}" cy="{frame.py(y):.1f}" r="4" fill="#2f6db5"/>'
-            f'<text x="{frame.px(x):.1f}" y="{frame.py(y) + 18:.1f}" font-size="11" text-anchor="middle">{row.margin}</text>'
+            f'<text x="{frame.px(x):.1f}" y="{frame.py(y) + 18:.1f}" font-size="11" text-anchor="middle">{row.margin or "all"}</text>'
         )
     return frame.text()
 
