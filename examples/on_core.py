@@ -10,6 +10,7 @@ from neuroloom.compiler.spiking.executor import run_program
 from neuroloom.compiler.spiking.image import weights_from_pool
 from neuroloom.compiler.spiking.layout import pool_bytes
 from neuroloom.compiler.spiking.mapper import choose_core
+from neuroloom.sim.spiking import Session
 
 from neuroloom.model import Model
 
@@ -19,7 +20,7 @@ class OnCore:
     """A network on a core: where it fits, what it takes, and what a run on the core's model gave.
 
     ``spikes``: how many in the run. ``differences``: numbers in which outputs and learnt weights differ from
-    :meth:`Model.outputs` with the fast engine. ``cycles``: mean per step.
+    the event-driven engine. ``cycles``: mean per step.
     """
 
     board: str
@@ -43,7 +44,7 @@ class OnCore:
 
 
 def on_core(model: Model, inputs: Mapping[str, np.ndarray], board: str = "icebreaker") -> OnCore:
-    """Map ``model`` to the smallest core of ``board``, run ``inputs`` [steps, ...] there and in the fast engine, and
+    """Map ``model`` to the smallest core of ``board``, run ``inputs`` [steps, ...] there and in the event-driven engine, and
     compare every output of every step and the weights at the end.
 
     Raises DoesNotFitError or UnsupportedError when the board has no core for it.
@@ -51,15 +52,16 @@ def on_core(model: Model, inputs: Mapping[str, np.ndarray], board: str = "icebre
     program = choose_core(model.graph, board)
     projections = {name: dict(place) for name, place in program.maps["projections"].items()}  # type: ignore[attr-defined]
     plastic = [name for name, place in projections.items() if place["state"]]
-    batch = {name: np.asarray(value)[None] for name, value in inputs.items()}
-    wanted = model.outputs(batch, engine="fast", probes=[f"{name}.weights" for name in plastic])
+    session = Session(model.graph)
+    before = {name: session.state(f"{name}.weights") for name in plastic}
+    wanted = session.run(inputs)
     result = run_program(program, inputs)
-    differences = sum(int((value != wanted[name][0]).sum()) for name, value in result.outputs.items())
+    differences = sum(int((value != wanted[name]).sum()) for name, value in result.outputs.items())
     changed, data = 0, pool_bytes(result.core.pool)
     for name in plastic:
-        weights = wanted[f"{name}.weights"][0]
-        differences += int((weights_from_pool(program, name, data) != weights[-1]).sum())
-        changed += int((weights[-1] != weights[0]).sum())
+        weights = session.state(f"{name}.weights")
+        differences += int((weights_from_pool(program, name, data) != weights).sum())
+        changed += int((weights != before[name]).sum())
     populations: Mapping[str, Mapping[str, int]] = program.maps["populations"]  # type: ignore[assignment]
     return OnCore(
         board,
