@@ -1,8 +1,8 @@
-"""ONNX out: logic networks as files that stock runtimes run, written by hand or from torch modules."""
+"""ONNX out: logic and spiking networks as files that stock runtimes run, written by hand or from live objects."""
 
+from .dispatch import export
 from .evaluate import evaluate
 from .model_under_way import Value
-from .torch_modules import export
 from .writer import LogicModelWriter
 
 __all__ = ["LogicModelWriter", "Value", "evaluate", "export"]

@@ -11,7 +11,7 @@ from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Affine, Graph, Range
 from onnx import ModelProto, helper
 
-from . import build, floats, ops
+from . import build, floats, ops, spiking
 from .importer import Importer, NarrowInput, Scope
 from .inputs import Batch, InputRule, Resolved, declared, find_batch, resolve
 from .reader import Source, read_model, tensor_array
@@ -42,9 +42,15 @@ def load_onnx(
     differently (nodes that change nothing share their input's value). ``records`` also keep the opset, producer, batch axes,
     calibration, and every remark about how a node was read.
 
+    A model with a Scan over spiking operators of domain ``neuroloom`` gives a clocked graph (:mod:`.spiking`); it takes no options.
+
     Raises InputError for a broken file or option, UnsupportedError for a model that cannot be carried exactly.
     """
     model, folder, label = read_model(source)
+    if spiking.is_clocked(model):
+        if batch_axis is not None or input_rules or calibrate is not None or tuple(expand):
+            raise InputError(f"{label} is a clocked model and says everything about its inputs itself; leave the options out")
+        return spiking.read_clocked(model, name)
     reader = _Reader(model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name)
     narrow: dict[str, Range] = {}
     while True:
