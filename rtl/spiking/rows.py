@@ -71,6 +71,7 @@ class Rows(wiring.Component):
 
         part = Signal(2)  # pool word of the header whose data have come
         at = Signal(POOL_ADDR_BITS, reset_less=True)  # of the records
+        ahead = Signal(POOL_ADDR_BITS, reset_less=True)  # the word behind it
         place = Signal(6, reset_less=True)
         skip = Signal(range(slots), reset_less=True)  # delay groups still to pass
 
@@ -125,7 +126,7 @@ class Rows(wiring.Component):
         )
         onward = Signal()  # to the next word
         next_at = Signal(POOL_ADDR_BITS)
-        m.d.comb += next_at.eq(at + onward)
+        m.d.comb += next_at.eq(Mux(onward, ahead, at))
 
         with m.FSM(name="row"):
             with m.State("HEADER"):
@@ -170,6 +171,7 @@ class Rows(wiring.Component):
                     m.next = "HEADER"
             with m.State("FETCH"):
                 m.d.comb += self.addr.eq(at)
+                m.d.sync += ahead.eq(at + 1)
                 m.next = "RECORDS"
                 with m.If(skip != 0):
                     m.next = "SEEK"
@@ -179,13 +181,18 @@ class Rows(wiring.Component):
                 m.next = "PASS"
             with m.State("PASS"):
                 m.d.comb += [onward.eq(~ends_here | (begins == records)), self.addr.eq(next_at)]
-                m.d.sync += [at.eq(next_at), place.eq(Mux(onward, 0, begins)), skip.eq(skip - ended)]
+                m.d.sync += [
+                    at.eq(next_at),
+                    ahead.eq(next_at + 1),
+                    place.eq(Mux(onward, 0, begins)),
+                    skip.eq(skip - ended),
+                ]
                 m.next = "SEEK"
                 with m.If(ends_here):
                     m.next = "RECORDS"
             with m.State("RECORDS"):
                 m.d.comb += [onward.eq(place == records - 1), self.addr.eq(next_at), self.deliver.eq(1)]
-                m.d.sync += [at.eq(next_at), place.eq(Mux(onward, 0, place + 1))]
+                m.d.sync += [at.eq(next_at), ahead.eq(next_at + 1), place.eq(Mux(onward, 0, place + 1))]
                 with m.If(last):
                     m.d.comb += self.done.eq(1)
                     m.next = "HEADER"
