@@ -75,10 +75,6 @@ class Device:
         """Seconds without any progress after which the device is given up."""
         return self._link.timeout
 
-    def clock(self) -> float:
-        """Seconds on the clock that timeouts are measured by."""
-        return self._link.transport.now()
-
     @property
     def repeats(self) -> int:
         """Frames that had to be sent again so far: 0 on a good line."""

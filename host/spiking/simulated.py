@@ -50,12 +50,17 @@ class StreamDevice(DeviceModel):
 
 
 def simulated_device(
-    config: CoreConfig, engine: ByteEngine | None = None, *, board: str = "simulated", frame_bytes: int = 1024
+    config: CoreConfig,
+    engine: ByteEngine | None = None,
+    *,
+    board: str = "simulated",
+    frame_bytes: int = 1024,
+    timeout: float = 5.0,
 ) -> Device:
     """A device with a spiking core in this process; ``engine`` is the Python model of the core unless given."""
     identity = Identity("spiking", board, model_hash(config), 0, 0, 24_000_000)
     model = StreamDevice(identity, engine or ModelEngine(config), frame_bytes=frame_bytes)
-    return Device(SimulatedLine(model, "the simulated core"))
+    return Device(SimulatedLine(model, "the simulated core"), timeout=timeout)
 
 
 class ModelEngine:
@@ -96,7 +101,7 @@ class ModelEngine:
                 while self.running:
                     if not self._steps():
                         return None
-            out += _OPCODES[call[:1]](self, call[1:])
+            out += getattr(self, _OPCODES[call[:1]])(call[1:])
         return out if len(out) == count else None
 
     def _size(self) -> int | None:
@@ -203,12 +208,12 @@ class ModelEngine:
 
 
 _OPCODES = {
-    b"W": ModelEngine._write,
-    b"R": ModelEngine._read,
-    b"G": ModelEngine._go,
-    b"I": ModelEngine._inject,
-    b"S": ModelEngine._status,
-    b"D": ModelEngine._drain,
-    b"Z": ModelEngine._zero,
-    b"Q": ModelEngine._query,
+    b"W": "_write",
+    b"R": "_read",
+    b"G": "_go",
+    b"I": "_inject",
+    b"S": "_status",
+    b"D": "_drain",
+    b"Z": "_zero",
+    b"Q": "_query",
 }
