@@ -96,8 +96,9 @@ def _spiking(reading: Reading, outputs: Mapping[str, np.ndarray], labels: np.nda
         data["steps"] = {"mean": float(when.steps.mean()), "most": int(when.steps.max()), "of": when.of}
         if when.decided is not None:
             data["steps"]["decided"] = float(when.decided.mean())
-    if reading.spikes in outputs and outputs[reading.spikes].shape[2] > 1:
-        rows = early_decisions(outputs[reading.spikes], labels)
+    counted = reading.spikes(outputs)
+    if counted is not None and counted.shape[2] > 1:
+        rows = early_decisions(counted, labels)
         ui.table(
             "\nearly decision by this margin of spikes would give",
             (">margin", ">accuracy", ">mean steps"),
@@ -145,8 +146,9 @@ def _source(
     outputs = source_outputs(source, model.graph, arrays, raw)
     if reading.output in outputs:
         return outputs
-    if reading.counted in outputs:  # a source that has no early decision answers by all its steps
-        return {reading.output: outputs[reading.counted].cumsum(axis=1).argmax(axis=2)}
+    counted = reading.spikes(outputs)
+    if counted is not None:  # a source that has no early decision answers by all its steps
+        return {reading.output: counted.cumsum(axis=1).argmax(axis=2)}
     if model.graph.clocked and len(outputs) != 1:
         raise InputError(f"{source} must have the output {reading.output!r}, not {', '.join(outputs)}")
     return {reading.output: next(iter(outputs.values()))}

@@ -29,10 +29,10 @@ class Reading:
     done: str | None = None
     counted: str | None = None
 
-    @property
-    def spikes(self) -> str | None:
-        """The output whose spikes are counted for the answer, if that is how it is found."""
-        return self.output if self.kind == "count" else self.counted
+    def spikes(self, outputs: Outputs) -> np.ndarray | None:
+        """The spikes [N, T, C] that are counted for the answer, if that is how it is found and they are an output."""
+        name = self.output if self.kind == "count" else self.counted
+        return outputs[name] if name and name in outputs else None
 
     def classes(self, outputs: Outputs) -> np.ndarray:
         """Class numbers int64[N]; of equals the lowest."""
@@ -115,7 +115,7 @@ class Timing:
 
 def timing(reading: Reading, outputs: Outputs) -> Timing | None:
     """Steps to the early decision, or until the leading neuron led to the end; None where neither is known."""
-    if reading.at in outputs and reading.done in outputs:
+    if reading.at and reading.done and reading.at in outputs and reading.done in outputs:
         done = outputs[reading.done][:, -1].astype(bool)
         of = outputs[reading.done].shape[1]
         return Timing(np.where(done, outputs[reading.at][:, -1] + 1, of), of, done)

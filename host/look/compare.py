@@ -53,7 +53,7 @@ def structural(a: Graph, b: Graph) -> list[Difference]:
     """Every difference in inputs, nodes, types, attributes and outputs; nodes are matched by name."""
     found: list[Difference] = []
     if a.clocked != b.clocked:
-        found.append(Difference("graph", "kind", *("clocked" if g.clocked else "framed" for g in (a, b))))
+        found.append(Difference("graph", "kind", _kind(a), _kind(b)))
     for kind, left, right in (
         ("input", {i.name: i.value for i in a.inputs}, {i.name: i.value for i in b.inputs}),
         ("output", _outputs(a), _outputs(b)),
@@ -63,7 +63,7 @@ def structural(a: Graph, b: Graph) -> list[Difference]:
                 f"{side[name].type}{list(side[name].shape)}" if name in side else "absent" for side in (left, right)
             ]
             if texts[0] != texts[1]:
-                found.append(Difference(f"{kind} {name}", "type", *texts))
+                found.append(Difference(f"{kind} {name}", "type", texts[0], texts[1]))
     for item in a.outputs:
         other = next((o for o in b.outputs if o.name == item.name), None)
         if other and other.affine != item.affine:
@@ -72,10 +72,14 @@ def structural(a: Graph, b: Graph) -> list[Difference]:
     for name in _all(nodes_a, nodes_b):
         if name not in nodes_a or name not in nodes_b:
             texts = [nodes[name].op if name in nodes else "absent" for nodes in (nodes_a, nodes_b)]
-            found.append(Difference(_where(name), "node", *texts))
+            found.append(Difference(_where(name), "node", texts[0], texts[1]))
             continue
         found += _nodes(nodes_a[name], nodes_b[name])
     return found
+
+
+def _kind(graph: Graph) -> str:
+    return "clocked" if graph.clocked else "framed"
 
 
 def _outputs(graph: Graph) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def _nodes(a: Node, b: Node) -> list[Difference]:
         found.append(Difference(where, "inputs", ", ".join(a.inputs), ", ".join(b.inputs)))
     kinds = [", ".join(f"{v.type}{list(v.shape)}" for v in n.outputs) for n in (a, b)]
     if kinds[0] != kinds[1]:
-        found.append(Difference(where, "type", *kinds))
+        found.append(Difference(where, "type", kinds[0], kinds[1]))
     return found + _SPECIAL.get(a.op, _attributes)(a, b)
 
 
@@ -146,8 +150,8 @@ def _arrays(where: str, key: str, a: np.ndarray, b: np.ndarray) -> list[Differen
         distance = int(gap.max())
         at = np.argwhere(gap == distance)
     first = tuple(int(i) for i in at[0])
-    texts = (f"{int(v[first])} at {list(first)}" for v in (a, b))
-    return [Difference(where, key, *texts, int((a != b).sum()), distance)]
+    left, right = (f"{int(v[first])} at {list(first)}" for v in (a, b))
+    return [Difference(where, key, left, right, int((a != b).sum()), distance)]
 
 
 def _synapses(a: Node, b: Node) -> list[Difference]:
@@ -280,14 +284,14 @@ def compare(a: Model, b: Model, arrays: Mapping[str, np.ndarray] | None = None) 
     if nets[0] and nets[1]:
         shared = [n for n in nets[0].populations if n in nets[1].populations]
         shared = [n for n in shared if nets[0].populations[n].size == nets[1].populations[n].size]
-    probes = [[net.populations[n].value for n in shared] if net else [] for net in nets]
+    probes: list[list[str]] = [[net.populations[n].value for n in shared] if net else [] for net in nets]
     got = [m.outputs(arrays, probes=p) for m, p in zip((a, b), probes, strict=True)]
-    names = [[o.name for o in m.graph.outputs] for m in (a, b)]
+    shown = [[o.name for o in m.graph.outputs] for m in (a, b)]
     result.samples = len(next(iter(arrays.values())))
-    result.only_a = tuple(n for n in names[0] if n not in names[1])
-    result.only_b = tuple(n for n in names[1] if n not in names[0])
-    for name in names[0]:
-        if name in names[1]:
+    result.only_a = tuple(n for n in shown[0] if n not in shown[1])
+    result.only_b = tuple(n for n in shown[1] if n not in shown[0])
+    for name in shown[0]:
+        if name in shown[1]:
             result.outputs.append(divergence(name, got[0][name], got[1][name], clocked=a.graph.clocked))
     for number, name in enumerate(shared):
         left, right = (g[p[number]] for g, p in zip(got, probes, strict=True))

@@ -14,6 +14,8 @@ from .svg import svg
 PALETTE = ("#2f6db5", "#c2571a", "#2f8f5b", "#8a4fb0", "#b03a5b", "#7d6b1e", "#157f8a", "#555f6d")
 """Colours of populations, in their order."""
 
+Points = Sequence[float] | np.ndarray
+
 INK, GRID = "#5a6472", "#e6eaee"
 MOST_MARKS = 20_000
 """Spikes that are drawn as lines; more become an image."""
@@ -76,7 +78,7 @@ class Frame:
         """SVG in pixels."""
         self.parts.append(part)
 
-    def line(self, xs: Sequence[float], ys: Sequence[float], colour: str, width: float = 1.5, extra: str = "") -> None:
+    def line(self, xs: Points, ys: Points, colour: str, width: float = 1.5, extra: str = "") -> None:
         """A line through points."""
         points = " ".join(f"{self.px(a):.1f},{self.py(b):.1f}" for a, b in zip(xs, ys, strict=True))
         self.add(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}" {extra}/>')

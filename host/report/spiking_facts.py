@@ -162,5 +162,6 @@ def _answers(facts: SpikingFacts, arrays: Mapping[str, np.ndarray], labels: np.n
     classes = reading.classes(outputs)
     facts.labels, facts.timing = labels, timing(reading, outputs)
     facts.scores["graph"] = Score(classes, int((classes == labels).sum()))
-    if reading.spikes in outputs and outputs[reading.spikes].shape[2] > 1:
-        facts.early = early_decisions(outputs[reading.spikes], labels, range(1, 11))
+    counted = reading.spikes(outputs)
+    if counted is not None and counted.shape[2] > 1:
+        facts.early = early_decisions(counted, labels, range(1, 11))

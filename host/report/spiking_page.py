@@ -286,15 +286,17 @@ def _early(f: SpikingFacts) -> str:
     )
     frame.line(xs, ys, "#5b7fae")
     for row, x, y in zip(f.early, xs, ys, strict=True):
+        at, high, text = frame.px(x), frame.py(y), row.margin or "all"
         frame.add(
-            f'<circle cx="{frame.px(x):.1f}" cy="{frame.py(y):.1f}" r="4" fill="#2f6db5"/>'
-            f'<text x="{frame.px(x):.1f}" y="{frame.py(y) + 18:.1f}" font-size="11" text-anchor="middle">{row.margin or "all"}</text>'
+            f'<circle cx="{at:.1f}" cy="{high:.1f}" r="4" fill="#2f6db5"/>'
+            f'<text x="{at:.1f}" y="{high + 18:.1f}" font-size="11" text-anchor="middle">{text}</text>'
         )
     return frame.text()
 
 
 def _cores(f: SpikingFacts) -> str:
-    rows, refused = [], {}
+    rows: list[list[str]] = []
+    refused: dict[str, str] = {}
     for c in f.cores:
         if c.fits:
             share = 100 * c.pool_used / c.pool_words
