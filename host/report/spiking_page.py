@@ -255,20 +255,18 @@ def _accuracy(f: SpikingFacts) -> str:
     if not f.scores or f.labels is None or f.reading is None:
         return ""
     rows = [[escape(k), f"{100 * s.accuracy:.2f} %", f"{s.correct:,} / {s.count:,}"] for k, s in f.scores.items()]
-    body = f'<div class="row"><div>{table(["rung", ">accuracy", ">correct"], rows)}<p>Class: {escape(f.reading.text())}.</p>'
-    if f.timing:
-        body += f"<p>{escape(f.timing.text().capitalize())}.</p>"
-        body += plots.histogram(
-            f.timing.steps,
-            "#5b7fae",
-            title="",
-            ylabel="samples",
-            xlabel="steps to the decision" if f.timing.decided is not None else "steps until the answer stands",
-        )
+    words = f"<p>Class: {escape(f.reading.text())}. " + (
+        f"{escape(f.timing.text().capitalize())}.</p>" if f.timing else "</p>"
+    )
     matrix = confusion(f.scores["graph"].classes, f.labels)
     drawing = svg.heatmap(matrix) if len(matrix) <= 100 else ""
-    body += f'</div><div>{drawing}<div class="sub">rows: true class, columns: answer</div></div></div>'
-    return card("Accuracy", body + _early(f))
+    right = _early(f)
+    if f.timing:
+        decided = "steps to the decision" if f.timing.decided is not None else "steps until the answer stands"
+        right += plots.histogram(f.timing.steps, "#5b7fae", title=decided, ylabel="samples", xlabel="steps")
+    left = f'<div>{drawing}<div class="sub">rows: true class, columns: answer</div></div>'
+    table_of = table(["rung", ">accuracy", ">correct"], rows)
+    return card("Accuracy", f'{table_of}{words}<div class="row">{left}<div style="max-width:480px">{right}</div></div>')
 
 
 def _early(f: SpikingFacts) -> str:
@@ -281,8 +279,8 @@ def _early(f: SpikingFacts) -> str:
         (max(0.0, low - 5), 101),
         xlabel="mean steps to the decision",
         ylabel="accuracy (%)",
-        size=(620, 240),
-        title="early decision by a margin of spikes (number at the point)",
+        size=(460, 220),
+        title="early decision by a margin of spikes (at the points)",
     )
     frame.line(xs, ys, "#5b7fae")
     for row, x, y in zip(f.early, xs, ys, strict=True):
