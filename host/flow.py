@@ -13,7 +13,7 @@ from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.vendor import VendorProject, write_project
 from neuroloom.boards.virtual import VirtualBoard
-from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.errors import DoesNotFitError, InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.rtl.logic.engine import write_plan
 
@@ -78,7 +78,11 @@ def build_model(
 def build_core(profile: str, board: str, **options: Any) -> BuildResult:
     """Build the bitstream of a board's spiking core, which any network that fits is loaded into; options as of ``build``."""
     target = load_board(board)
-    return build(*core_design(core_of(profile, target), target), target, **options)
+    try:
+        return build(*core_design(core_of(profile, target), target), target, **options)
+    except DoesNotFitError as error:
+        reason = str(error).split(";")[0]
+        raise DoesNotFitError(f"{reason}; take a smaller profile than {profile!r}, or a larger board") from None
 
 
 def write_vendor_project(

@@ -33,7 +33,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=int, metavar="N", default=HARDWARE_LIMIT, help="samples per hardware simulation"
     )
-    parser.add_argument("--random", type=int, metavar="N", default=1000, help="random samples when no inputs are given")
+    parser.add_argument(
+        "--random", type=int, metavar="N", help="random samples when no inputs are given (default 1000; spiking: 10)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="random samples, gaps and memory contents (default 1)")
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
     parser.add_argument(
@@ -47,10 +49,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Climb, print each rung as it is done; exit code 1 at the first difference."""
+    model = open_model(args, ui)
+    if args.random is None:
+        args.random = 10 if model.graph.clocked else 1000
     for name in ("samples", "random"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be at least 1, not {getattr(args, name)}")
-    model = open_model(args, ui)
     if args.inputs:
         arrays = load_inputs(args, model)
     else:

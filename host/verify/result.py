@@ -25,6 +25,10 @@ class RungResult:
     facts: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
+RANDOM_STEPS, SPIKE_RATE = 40, 0.2
+"""Steps of a random sample of a clocked graph, and the share of steps in which each of its inputs spikes."""
+
+
 def vectors_of(
     graph: Graph, vectors: Mapping[str, np.ndarray] | np.ndarray, limit: int | None = None
 ) -> dict[str, np.ndarray]:
@@ -36,8 +40,18 @@ def vectors_of(
 
 
 def random_vectors(graph: Graph, count: int, seed: int) -> dict[str, np.ndarray]:
-    """``count`` uniformly random samples inside every input's bounds, all ends included."""
+    """``count`` uniformly random samples inside every input's bounds, all ends included.
+
+    Clocked graphs get :data:`RANDOM_STEPS` steps each, with spikes at the rate :data:`SPIKE_RATE`.
+    """
     rng = np.random.default_rng(seed)
+    if graph.clocked:
+        out = {}
+        for i in graph.inputs:
+            shape = (count, RANDOM_STEPS, *i.value.shape)
+            values = rng.integers(i.range[0], i.range[1], shape, endpoint=True)
+            out[i.name] = values & (rng.random(shape) < 2 * SPIKE_RATE) if i.value.type.is_bit else values
+        return out
     return {i.name: rng.integers(i.range[0], i.range[1], (count, *i.value.shape), endpoint=True) for i in graph.inputs}
 
 
