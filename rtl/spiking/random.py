@@ -22,7 +22,7 @@ def scramble(value: Value) -> Value:
 
 
 class Lfsr(wiring.Component):
-    """The 32-bit Galois LFSR; ``value`` is a register.
+    """The 32-bit Galois LFSR; ``value`` is a register, which no reset changes.
 
     Members
     -------
@@ -34,14 +34,16 @@ class Lfsr(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({"load": In(1), "seed": In(32), "advance": In(1), "value": Out(32, init=1)})
+        super().__init__({"load": In(1), "seed": In(32), "advance": In(1), "value": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        state = Signal(32, init=1, reset_less=True)  # learning goes on behind a reset of the link
+        m.d.comb += self.value.eq(state)
         with m.If(self.load):
-            m.d.sync += self.value.eq(self.seed)
+            m.d.sync += state.eq(self.seed)
         with m.Elif(self.advance):
-            m.d.sync += self.value.eq(self.value[1:] ^ Mux(self.value[0], POLYNOMIAL, 0))
+            m.d.sync += state.eq(state[1:] ^ Mux(state[0], POLYNOMIAL, 0))
         return m
 
 
