@@ -11,7 +11,7 @@ from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking.recognise import Network
 from neuroloom.host.accuracy import class_output, classes_of
 
-from .network import network_of
+from .network import network_of, never_spikes
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -55,8 +55,8 @@ KINDS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 def reading_of(graph: Graph, name: str | None = None) -> Reading:
     """How to read a graph's answer; raises InputError when ``name`` must say which output it is.
 
-    Spiking networks: the early decision's winner when it is an output, else the spike counts of the one watched population that
-    no other one listens to, else the membranes of the one population that is recorded.
+    Spiking networks: the early decision's winner when it is an output, else the one population with an output that no other
+    population listens to: by its spike counts, or by its membranes where it has no spikes to show.
     """
     net = network_of(graph)
     if net is None:
@@ -72,12 +72,14 @@ def reading_of(graph: Graph, name: str | None = None) -> Reading:
     if "winner" in roles:
         counted = f"{net.decision.population}.spikes" if net.decision else None
         return Reading(roles["winner"], "winner", roles.get("at"), roles.get("done"), counted)
-    for kinds, kind in ((("spikes",), "count"), (("v", "m"), "membrane")):
-        found = _last_ones(net, kinds)
-        if len(found) == 1:
-            return Reading(found[0], kind)
+    last = _last_ones(net)
+    if len(last) == 1:
+        shown = {kind: out for out, (kind, of) in net.outputs.items() if of == last[0]}
+        if "spikes" in shown and not never_spikes(net.populations[last[0]].node):
+            return Reading(shown["spikes"], "count")
+        found = [shown[kind] for kind in ("v", "m") if kind in shown]
         if found:
-            break
+            return Reading(found[0], "membrane")
     raise InputError(f"the class output must be named with --output-name: one of {', '.join(net.outputs)}")
 
 
@@ -89,11 +91,12 @@ def _clocked(graph: Graph, name: str | None) -> Reading:
     return Reading(chosen, "count" if value.type.is_bit else "membrane")
 
 
-def _last_ones(net: Network, kinds: tuple[str, ...]) -> list[str]:
-    """Outputs of these kinds that show a population; where some of them feed no other population, only those."""
-    shown = [out for out, (kind, of) in net.outputs.items() if kind in kinds and of in net.populations]
+def _last_ones(net: Network) -> list[str]:
+    """Populations that an output shows; where some of them feed no other population, only those."""
+    kinds = ("spikes", "v", "m")
+    shown = dict.fromkeys(of for kind, of in net.outputs.values() if kind in kinds and of in net.populations)
     feeding = {p.source for p in net.projections.values() if p.source != p.target}
-    return [out for out in shown if net.outputs[out][1] not in feeding] or shown
+    return [name for name in shown if name not in feeding] or list(shown)
 
 
 @dataclass(frozen=True)

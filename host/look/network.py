@@ -69,9 +69,21 @@ def _lif(node: Node) -> tuple[str, str, str]:
         parts.append(f"adaptive +{a.get('adapt_step', 0)}")
     if a.get("wta"):
         parts.append("winner takes all")
+    if never_spikes(node):
+        return ("CUBA LI" if "alpha" in a else "LI"), "none", ", ".join(p for p in parts if not p.startswith("reset"))
     name = "CUBA LIF" if "alpha" in a else "IF" if a["leak"] == "none" else "LIF"
     sign = ">" if a.get("strict") else "≥"
     return name, f"{sign} {_span(np.asarray(a['threshold']))}", ", ".join(parts)
+
+
+def never_spikes(node: Node) -> bool:
+    """Whether a population's threshold cannot be passed: its membranes are read, not its spikes."""
+    a = node.attrs
+    return (
+        node.op == "lif"
+        and bool(a.get("strict"))
+        and bool((np.asarray(a["threshold"]) >= node.outputs[1].type.hi).all())
+    )
 
 
 _MODELS: dict[str, Callable[[Node], tuple[str, str, str]]] = {

@@ -126,10 +126,12 @@ def _loop(p: Projection, a: tuple[float, float]) -> str:
 def _box(row: PopulationRow, x: float, y: float, *, watched: bool) -> str:
     fill, edge = ("#e4edf7", "#6b8fb8") if row.model == "input" else ("#fdf6e8", "#b08a3c")
     detail = "spikes from outside" if row.model == "input" else f"threshold {row.threshold}"
+    if row.drives:
+        detail += ", current in"
     lines = [(row.name, 14, 700), (f"{row.neurons:,} × {row.model}", 12, 400), (detail, 11, 400)]
     text = "".join(
         f'<text x="{x + BOX_W / 2:.0f}" y="{y + 24 + 19 * k:.0f}" font-size="{size}" font-weight="{weight}" '
-        f'text-anchor="middle">{escape(line if len(line) <= 24 else line[:23] + "…")}</text>'
+        f'text-anchor="middle">{escape(line if len(line) <= 28 else line[:27] + "…")}</text>'
         for k, (line, size, weight) in enumerate(lines)
     )
     return (

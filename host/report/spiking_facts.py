@@ -32,6 +32,7 @@ class Membranes:
     spikes: np.ndarray
     threshold: np.ndarray | None
     unit: str
+    adaptive: bool = False
 
 
 @dataclass
@@ -111,21 +112,22 @@ def _membranes(
     for p in net.populations.values():
         name = membrane(net, p)
         counts = spikes[p.name].sum(axis=0)
-        order = np.argsort(-counts, kind="stable")
-        places = np.unique(
-            np.linspace(0, min(len(order) - 1, max(int((counts > 0).sum()) - 1, 0)), MEMBRANES).astype(int)
-        )
+        full = got[name][0]
+        order = np.argsort(-counts if counts.any() else full.min(axis=0) - full.max(axis=0), kind="stable")
+        seen = int((counts > 0).sum()) or p.size
+        places = np.unique(np.linspace(0, seen - 1, MEMBRANES).astype(int))
         index = sorted(int(order[k]) for k in places)
-        values = got[name][0][:, index].astype(np.float64)
+        values = full[:, index].astype(np.float64)
         rule = next((o.affine for o in model.graph.outputs if o.value == name and not o.affine.is_identity), None)
         threshold, unit = _threshold(p, index), "integers"
-        if rule is not None and len(rule.scale) == 1:
+        if p.node.op == "izhikevich":
+            values, threshold, unit = values / 256, np.full(len(index), 30.0), "mV"
+        elif rule is not None and len(rule.scale) == 1:
             scale, offset = float(rule.scale[0]), float(rule.offset[0])
             values, unit = values * scale + offset, "unit of the weights"
             threshold = None if threshold is None else threshold * scale + offset
-        elif p.node.op == "izhikevich":
-            values, threshold, unit = values / 256, np.full(len(index), 30.0), "mV"
-        out[p.name] = Membranes(index, values, spikes[p.name][:, index], threshold, unit)
+        adaptive = "adapt_decay" in p.node.attrs
+        out[p.name] = Membranes(index, values, spikes[p.name][:, index], threshold, unit, adaptive)
     return out
 
 

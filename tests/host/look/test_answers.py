@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from neuroloom.compiler.errors import InputError, UnsupportedError
+from neuroloom.compiler.spiking.recognise import recognise
 from neuroloom.host.look.answers import early_decisions, reading_of, timing
+from neuroloom.host.look.network import population_rows
 from neuroloom.host.look.sources import source_outputs
 
 import neuroloom as nl
@@ -76,3 +78,18 @@ def _simulated(path, x):
     from neuroloom.compiler.spiking.real import simulate
 
     return simulate(nl.Network.load(path), x)["out.spikes"]
+
+
+def test_membranes_that_never_spike_are_the_readout(noise) -> None:
+    net = nl.Network("readout")
+    net.input("in", 10)
+    net.population("hid", 6, nl.LIF(tau=20e-3), record=["spikes"])
+    net.population("out", 3, nl.LI(tau=20e-3), record=["spikes", "v"])
+    rng = np.random.default_rng(0)
+    net.connect("in", "hid", weights=rng.random((10, 6)))
+    net.connect("hid", "out", weights=rng.random((6, 3)))
+    model = nl.compile(net)
+    reading = reading_of(model.graph)
+    assert (reading.output, reading.kind) == ("out.v", "membrane")
+    row = next(r for r in population_rows(recognise(model.graph)) if r.name == "out")
+    assert (row.model, row.threshold) == ("LI", "none")
