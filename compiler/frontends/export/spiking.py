@@ -88,10 +88,17 @@ def _check(graph: Graph) -> None:
                 f"{node.where()}: learning cannot be written as ONNX, because weights live on from one sample to the next and ONNX "
                 "runs the samples of a batch side by side; export the network with its learnt weights fixed"
             )
+    values = graph.values()
+    for node in graph.nodes:
         if node.op == "state" and node.attrs["lifetime"] != "sample":
             raise UnsupportedError(
                 f"{node.where()}: state that lives across samples cannot be written as ONNX, which runs the samples of a batch "
                 "side by side; give it the lifetime of a sample"
+            )
+        if node.op in STANDARD and len({len(values[i].shape) for i in node.inputs}) > 1:
+            raise UnsupportedError(
+                f"{node.where()}: its inputs must have the same number of axes to be written as ONNX, where the batch axis is "
+                "in front; reshape them"
             )
         if node.op not in OPERATORS and node.op not in STANDARD:
             known = ", ".join(sorted({*OPERATORS, *STANDARD} - {"quantity"}))

@@ -37,9 +37,24 @@ VERSION = 1
 BY_NAME: dict[str, Operator] = {o.name: o for o in OPERATORS.values()}
 """Operators of the domain that stand for operations of clocked graphs."""
 
+MOST_NEURONS = 1 << 24
+"""Largest population that is read."""
+
 _STANDARD = {name: op for op, name in STANDARD.items()}
-_PASSING = ("Identity", "Cast")
-"""Standard operators around the Scan that leave integers as they are."""
+_KINDS: dict[str, type] = {"int": int, "bool": int, "str": str, "tuple": list, "tensor": np.ndarray}
+"""How an attribute of the graph stands in a file."""
+
+_PLAIN: dict[str, type] = {
+    "axis": int,
+    "low": int,
+    "high": int,
+    "type": str,
+    "scale": str,
+    "offset": str,
+    "perm": list,
+    "to": int,
+}
+"""Types of attributes that do not go through the graph's own check."""
 
 
 def is_clocked(model: ModelProto) -> bool:
@@ -60,7 +75,10 @@ def read_clocked(model: ModelProto, name: str = "") -> Graph:
                 f"version {item.version} of the domain {DOMAIN!r} is newer than {VERSION}, the newest known here; "
                 "write the model for that version"
             )
-    return _Reader(model, name).graph()
+    try:
+        return _Reader(model, name).graph()
+    except GraphError as e:
+        raise InputError(f"the clocked model is broken: {e}") from e
 
 
 class _Reader:
@@ -90,6 +108,9 @@ class _Reader:
         wrong_in = self.states < 0 or len(self.body.input) != len(self.scan.input)
         if wrong_in or len(self.body.output) != len(self.scan.output):
             raise InputError(f"{_where(self.scan)}: inputs and outputs must be those of its body; the model is broken")
+
+        for node in [*self.main.node, *self.body.node]:
+            _check_form(node)
 
     def graph(self) -> Graph:
         """Inputs, the body's nodes in the file's order, outputs."""
@@ -124,17 +145,19 @@ class _Reader:
         """The model's inputs, in order; each must be one raster of the Scan."""
         rasters: dict[str, str] = {}
         notes: dict[str, NodeProto] = {}
+        behind: dict[str, list[NodeProto]] = {}
         for number in range(self.states, len(self.scan.input)):
-            source, note = self.back(self.scan.input[number], {i.name for i in self.main.input})
+            source, note, casts = self.back(self.scan.input[number], {i.name for i in self.main.input})
             if source in rasters:
                 raise UnsupportedError(f"{_where(self.scan)}: input {source!r} must be scanned once")
-            rasters[source] = self.body.input[number].name
+            rasters[source], behind[source] = self.body.input[number].name, casts
             if note is not None:
                 notes[source] = note
         for info in self.main.input:
             if info.name not in rasters:
                 raise UnsupportedError(f"input {info.name!r} must be scanned over time; drop it, or scan it")
             self.input(info, rasters[info.name], notes.get(info.name))
+            _check_casts(behind[info.name], self.out.inputs[-1].value.type)
 
     def input(self, info: ValueInfoProto, inner: str, note: NodeProto | None) -> None:
         dtype, dims = declared(info, "input")
@@ -155,9 +178,11 @@ class _Reader:
         self.define(value, item.range, f"input {info.name!r}")
         self.env[inner] = value.name
 
-    def back(self, name: str, ends: set[str]) -> tuple[str, NodeProto | None]:
-        """From a raster with time in front back to one of ``ends``, over one Transpose; also the Quantity on the way."""
+    def back(self, name: str, ends: set[str]) -> tuple[str, NodeProto | None, list[NodeProto]]:
+        """From a raster with time in front back to one of ``ends``, over one Transpose; also the Quantity and the Casts on
+        the way."""
         turned, note = 0, None
+        casts: list[NodeProto] = []
         while name not in ends:
             node = self.makers.get(name)
             if node is None:
@@ -169,7 +194,9 @@ class _Reader:
                 turned += 1
             elif node.domain == DOMAIN and node.op_type == "Quantity":
                 note = node
-            elif node.domain or node.op_type not in _PASSING:
+            elif node.op_type == "Cast" and not node.domain:
+                casts.append(node)
+            elif node.domain or node.op_type != "Identity":
                 raise UnsupportedError(
                     f"{_where(node)}: only Transpose, Cast and Quantity may stand between the Scan and the model's border"
                 )
@@ -178,19 +205,20 @@ class _Reader:
             raise UnsupportedError(
                 f"{_where(self.scan)}: {name!r} must have samples in front, with a Transpose before or behind the Scan"
             )
-        return name, note
+        return name, note, casts
 
     def outputs(self) -> None:
         """The model's outputs: what the body shows, with its meaning."""
         shown = {name: k for k, name in enumerate(self.scan.output)}
         for info in self.main.output:
-            name, note = self.back(info.name, set(shown))
+            name, note, casts = self.back(info.name, set(shown))
             number = shown[name]
             if number < self.states:
                 raise UnsupportedError(f"output {info.name!r} must be a value of every step, not the last state")
             inner = self.body.output[number].name
             if inner not in self.env:
                 raise InputError(f"output {info.name!r} must be computed in the Scan's body; the model is incomplete")
+            _check_casts(casts, self.values[self.env[inner]].type)
             meaning = _affine(_attributes(note)) if note is not None else Affine()
             self.out.outputs.append(Output(info.name, self.env[inner], meaning))
 
@@ -230,8 +258,12 @@ class _Reader:
         if node.op_type in _STANDARD and not node.domain:
             attrs = {}
             if node.op_type == "Concat":
-                attrs["axis"] = int(_attributes(node).get("axis", 0)) - 1
+                attrs["axis"] = _attributes(node).get("axis", 0) - 1
             inputs = tuple(self.value(node, k) for k in range(len(node.input)))
+            if len({len(self.values[i].shape) for i in inputs}) > 1:
+                raise UnsupportedError(
+                    f"{_where(node)}: its inputs must have the same number of axes; put a Reshape in front"
+                )
             self.append(Node(_STANDARD[node.op_type], inputs, (), attrs, (), _source(node)), node, node.output)
             return
         operator = BY_NAME.get(node.op_type) if node.domain == DOMAIN else None
@@ -241,17 +273,14 @@ class _Reader:
                 f"{_where(node)}: this operator has no meaning in a spiking network's step; the ones that have are {known}"
             )
         attrs = self.attrs(operator.op, node)
+        if attrs.get("n_post", 0) > MOST_NEURONS:
+            raise UnsupportedError(f"{_where(node)}: n_post must be at most {MOST_NEURONS}, not {attrs['n_post']}")
         absent = [k for k, slot in enumerate(operator.inputs) if not operator.has(slot, attrs)]
         inputs = (
             ()
             if operator.op == "const"
             else tuple(self.value(node, k) for k in range(len(operator.inputs)) if k not in absent)
         )
-        if len(node.output) > len(operator.outputs) or len(node.input) > len(operator.inputs):
-            raise InputError(
-                f"{_where(node)}: {node.op_type} must have at most {len(operator.inputs)} inputs and "
-                f"{len(operator.outputs)} outputs"
-            )
         outputs = [o for k, o in enumerate(node.output) if k not in absent]
         made = self.append(Node(operator.op, inputs, (), attrs, (), _source(node)), node, outputs)
         given = _attributes(node)
@@ -278,10 +307,12 @@ class _Reader:
                 if not isinstance(value, int) or not 0 <= value < len(choices):
                     raise InputError(f"{_where(node)}: {key} must be in 0..{len(choices) - 1}, not {value!r}")
                 value = choices[value]
+            elif not isinstance(value, _KINDS[kinds[key]]):
+                raise InputError(f"{_where(node)}: attribute {key} must be {kinds[key]}, not {type(value).__name__}")
             elif kinds[key] == "bool":
                 value = bool(value)
             elif kinds[key] == "tuple":
-                value = tuple(value)
+                value = tuple(value)  # type: ignore[arg-type]
             out[key] = value
         return out
 
@@ -314,6 +345,33 @@ def _producers(nodes: Iterable[NodeProto]) -> dict[str, NodeProto]:
     return {name: node for node in nodes for name in node.output if name}
 
 
+def _check_form(node: NodeProto) -> None:
+    """Refuse a node without inputs or outputs, or with more of them than its operator has."""
+    if not node.input or not all(node.input) or not node.output or not all(node.output):
+        raise InputError(f"{_where(node)}: every node must have inputs and outputs, with names; the model is broken")
+    operator = BY_NAME.get(node.op_type) if node.domain == DOMAIN else None
+    one = not node.domain and node.op_type in ("Identity", "Cast", "Transpose")
+    if operator is None and not one:
+        return
+    most = (len(operator.inputs), len(operator.outputs)) if operator else (1, 1)
+    if len(node.input) > most[0] or len(node.output) > most[1]:
+        raise InputError(
+            f"{_where(node)}: it must have at most {most[0]} inputs and {most[1]} outputs; the model is broken"
+        )
+
+
+def _check_casts(casts: list[NodeProto], type_: Type) -> None:
+    """Refuse a Cast to an element type that does not hold every integer of ``type_``."""
+    for node in casts:
+        try:
+            to = helper.tensor_dtype_to_np_dtype(_attributes(node).get("to", 0))
+        except KeyError:
+            to = np.dtype(object)
+        least, most = (0, 1) if to.kind == "b" else (np.iinfo(to).min, np.iinfo(to).max) if to.kind in "iu" else (0, 0)
+        if least > type_.lo or most < type_.hi:
+            raise UnsupportedError(f"{_where(node)}: the type must hold the integers of {type_}; cast to int64")
+
+
 def _where(node: NodeProto) -> str:
     op = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     return f"node {node.name or next(iter(node.output), '')!r} ({op})"
@@ -324,7 +382,7 @@ def _source(node: NodeProto) -> str:
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes as integers, texts, lists and arrays."""
+    """A node's attributes as integers, texts, lists and arrays; those of :data:`_PLAIN` are checked."""
     out: dict[str, Any] = {}
     for a in node.attribute:
         if a.type == AttributeProto.TENSOR:
@@ -332,6 +390,9 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
             continue
         value = helper.get_attribute_value(a)
         out[a.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    for key, kind in _PLAIN.items():
+        if not isinstance(out.get(key, kind()), kind):
+            raise InputError(f"{_where(node)}: attribute {key} must be {kind.__name__}, not {type(out[key]).__name__}")
     return out
 
 
