@@ -123,17 +123,13 @@ def _divergences(
             ui.say(f"{other} and graph differ on {len(differ)} of {s.count} samples ({other} vs graph): {first}")
         else:
             ui.say(f"{other} and graph agree on all {s.count:,} samples")
-        mine, its = rungs["graph"][reading.output], rungs[other][reading.output]
-        if reading.kind == "count" and mine.shape == its.shape:
-            found = divergence(reading.output, mine, np.asarray(its).astype(np.int64), clocked=True)
-            share = 100 * found.differ / found.total
+        mine, its = (reading.spikes(rungs[k]) for k in ("graph", other))
+        if mine is not None and its is not None and mine.shape == its.shape:
+            name = reading.spikes_name
+            found = divergence(name, mine, np.asarray(its).astype(np.int64), clocked=True)
             places[other] = found.place()
-            text = f"{found.differ:,} of {found.total:,} ({share:.2f} %) of {reading.output} differ from {other}"
-            ui.say(
-                f"{text}; first at {found.place()}"
-                if found.differ
-                else f"{reading.output} equals {other} in every step"
-            )
+            text = f"{found.differ:,} of {found.total:,} ({100 * found.differ / found.total:.2f} %) of {name} differ from {other}"
+            ui.say(f"{text}; first at {found.place()}" if found.differ else f"{name} equals {other} in every step")
     return code, places
 
 
@@ -148,7 +144,7 @@ def _source(
         return outputs
     counted = reading.spikes(outputs)
     if counted is not None:  # a source that has no early decision answers by all its steps
-        return {reading.output: counted.cumsum(axis=1).argmax(axis=2)}
+        return {**outputs, reading.output: counted.cumsum(axis=1).argmax(axis=2)}
     if model.graph.clocked and len(outputs) != 1:
         raise InputError(f"{source} must have the output {reading.output!r}, not {', '.join(outputs)}")
     return {reading.output: next(iter(outputs.values()))}

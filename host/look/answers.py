@@ -29,10 +29,14 @@ class Reading:
     done: str | None = None
     counted: str | None = None
 
+    @property
+    def spikes_name(self) -> str:
+        """The output whose spikes are counted for the answer; empty when it is not found by counting."""
+        return self.output if self.kind == "count" else self.counted or ""
+
     def spikes(self, outputs: Outputs) -> np.ndarray | None:
-        """The spikes [N, T, C] that are counted for the answer, if that is how it is found and they are an output."""
-        name = self.output if self.kind == "count" else self.counted
-        return outputs[name] if name and name in outputs else None
+        """The spikes [N, T, C] that are counted for the answer, where ``outputs`` have them."""
+        return outputs.get(self.spikes_name)
 
     def classes(self, outputs: Outputs) -> np.ndarray:
         """Class numbers int64[N]; of equals the lowest."""

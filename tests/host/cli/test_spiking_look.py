@@ -172,6 +172,28 @@ def test_eval_beside_the_float_source(cli, tmp_path: Path) -> None:
     assert set(facts["scores"]) == {"graph", "source"} and facts["divergences"]["source"].startswith("sample 0, step ")
 
 
+def test_eval_beside_a_source_without_an_early_decision(cli, tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text(LAYERS + "decision: {population: out, margin: 2}\n")
+    rng = np.random.default_rng(3)
+    np.savez("x.npz", x=(rng.random((20, 40, 10)) < 0.2).astype(np.uint8), y=rng.integers(0, 3, 20))
+    outcome = cli("eval", "net.yaml", "-i", "x.npz", "-q")
+    assert outcome.code == 0, outcome.err
+    assert (
+        "class: decision.winner at the last step" in outcome.out and "of out.spikes differ from source" in outcome.out
+    )
+
+
+def test_eval_in_onnxruntime_is_equal(cli, digits: Path, require_tool) -> None:
+    require_tool("onnxruntime")
+    from neuroloom.compiler.frontends.export.spiking import export_spiking
+
+    export_spiking(load(DIGITS), "digits.onnx")
+    outcome = cli("eval", DIGITS, "-i", digits, "--source", "digits.onnx")
+    assert outcome.code == 0, outcome.err
+    assert "source and graph agree on all 40 samples" in outcome.out
+    assert "last.spikes equals source in every step" in outcome.out
+
+
 def test_eval_does_not_run_sources_that_learn(cli, pairs: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     np.savez("x.npz", x=(rng.random((4, 30, 12)) < 0.2).astype(np.uint8), y=rng.integers(0, 8, 4))
