@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .timing import Activity
 
 STOCHASTIC, HALF_UP = 2, 1
+SATURATED_ELIGIBILITY = 8
 
 
 def random_numbers(lfsr: int, high: bool, j: np.ndarray, i: np.ndarray) -> np.ndarray:
@@ -48,8 +49,10 @@ def rule(
     y: np.ndarray,
     pre: np.ndarray,
     post: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """New weights and eligibilities of synapses (j, i); x, y, pre, post are per source and target."""
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """New weights and eligibilities of synapses (j, i), and whether an eligibility was cut to 8 bits; x, y, pre, post
+    are per source and target.
+    """
     low, high = f["w_min"], f["w_max"]
 
     def delta(trace: np.ndarray, amount: int, distance: np.ndarray, upper: bool) -> np.ndarray:
@@ -61,13 +64,16 @@ def rule(
     if not f["eligible"]:
         w = np.where(fires, np.clip(w - delta(y[i], f["dep"], np.maximum(w - low, 0), False), low, high), w)
         w = np.where(fired, np.clip(w + delta(x[j], f["pot"], np.maximum(high - w, 0), True), low, high), w)
-        return w, e
+        return w, e, False
     e = np.sign(e) * (np.abs(e) * f["e_decay"] >> 8)
-    e = np.where(fires, np.clip(e - delta(y[i], f["dep"], np.maximum(w - low, 0), False), -128, 127), e)
-    e = np.where(fired, np.clip(e + delta(x[j], f["pot"], np.maximum(high - w, 0), True), -128, 127), e)
+    less = np.where(fires, e - delta(y[i], f["dep"], np.maximum(w - low, 0), False), e)
+    e = np.maximum(less, -128)
+    more = np.where(fired, e + delta(x[j], f["pot"], np.maximum(high - w, 0), True), e)
+    e = np.minimum(more, 127)
+    cut = bool((less < -128).any() or (more > 127).any())
     if reward:
         w = np.clip(w + (reward * e + _added(f, f["g"], lfsr, True, j, i) >> f["g"]), low, high)
-    return w, e
+    return w, e, cut
 
 
 def learn_dense(
@@ -91,7 +97,8 @@ def learn_dense(
     w = layout.read_fields(core.pool, at, config.weight_bits)
     e = layout.read_fields(core.pool, e_at, 8) if f["eligible"] else np.zeros(len(w), np.int64)
     activity.look(x, y, pre, post, core.reward, j, i, e)
-    new_w, new_e = rule(f, core.lfsr, core.reward, w, e, j, i, x, y, pre, post)
+    new_w, new_e, cut = rule(f, core.lfsr, core.reward, w, e, j, i, x, y, pre, post)
+    core.saturated |= SATURATED_ELIGIBILITY * cut
     layout.write_fields(core.pool, at, new_w, config.weight_bits)
     if f["eligible"]:
         layout.write_fields(core.pool, e_at, new_e, config.weight_bits)
@@ -122,7 +129,8 @@ def learn_sparse(
     e_at = at + config.record_bits - 8
     e = layout.read_fields(core.pool, e_at, 8) if f["eligible"] else np.zeros(len(w), np.int64)
     activity.look(x, y, pre, post, core.reward, js, is_, e)
-    new_w, new_e = rule(f, core.lfsr, core.reward, w, e, js, is_, x, y, pre, post)
+    new_w, new_e, cut = rule(f, core.lfsr, core.reward, w, e, js, is_, x, y, pre, post)
+    core.saturated |= SATURATED_ELIGIBILITY * cut
     layout.write_fields(core.pool, at, new_w, config.weight_bits)
     if f["eligible"]:
         layout.write_fields(core.pool, e_at, new_e, 8)
