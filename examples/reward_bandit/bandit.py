@@ -9,7 +9,9 @@ steps let everything decay.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from neuroloom.sim.spiking import Session
@@ -83,10 +85,23 @@ class Run:
     spikes: np.ndarray
 
 
-def spiking_agent(world: World, seed: int, trials: int = TRIALS, *, learning: bool = True) -> Run:
-    """The network in a closed loop, piece by piece; without ``learning`` the reward is never sent."""
+class Body(Protocol):
+    """A network that runs on from call to call."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs of the next steps."""
+
+    def state(self, name: str) -> np.ndarray:
+        """A learnt state as it is now."""
+
+
+def spiking_agent(
+    world: World, seed: int, trials: int = TRIALS, *, learning: bool = True, body: Body | None = None
+) -> Run:
+    """The network in a closed loop, piece by piece; without ``learning`` the reward is never sent.
+    ``body`` is where the network runs: the simulator, unless given."""
     rng = np.random.default_rng([seed, 2])
-    session = Session(nl.compile(network()).graph, probes=["values.weights"])
+    session = body or Session(nl.compile(network()).graph)
     expected = np.full(1, 0.5)
     arms, weights, given, spikes = [], [], [], []
     for trial in range(trials):
@@ -109,7 +124,7 @@ def spiking_agent(world: World, seed: int, trials: int = TRIALS, *, learning: bo
         quiet["reward"][0] = round(100 * error) if learning else 0
         after = session.run(quiet)
         arms.append(arm)
-        weights.append(after["values.weights"][-1])
+        weights.append(session.state("values.weights"))
         given += [choose, quiet]
         spikes += [out, after["action.spikes"]]
     inputs = {name: np.concatenate([g[name] for g in given]) for name in given[0]}

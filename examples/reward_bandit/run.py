@@ -15,10 +15,14 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from neuroloom.host.device import connect  # noqa: E402
+from neuroloom.host.spiking.session import SpikingDevice  # noqa: E402
+
 import neuroloom as nl  # noqa: E402
 from examples import picture  # noqa: E402
 from examples.on_core import on_core  # noqa: E402
 from examples.reward_bandit import bandit  # noqa: E402
+from examples.reward_bandit.board import BoardLoop  # noqa: E402
 
 
 def play(seeds: int) -> tuple[dict[str, np.ndarray], bandit.Run, bandit.World]:
@@ -59,11 +63,31 @@ def draw(regrets: dict[str, np.ndarray], run: bandit.Run, world: bandit.World, p
     picture.save(figure, path)
 
 
+def with_board(port: str, trials: int) -> None:
+    """The closed loop over the link, held to the simulator's."""
+    with connect(port) as device:
+        body = BoardLoop(SpikingDevice(device), nl.compile(bandit.network()))
+        there = bandit.spiking_agent(bandit.World(0), 0, trials, body=body)
+    here = bandit.spiking_agent(bandit.World(0), 0, trials)
+    arms, weights = int((there.arms != here.arms).sum()), int((there.weights != here.weights).sum())
+    regret = bandit.World(0).regret(there.arms)[-1]
+    print(
+        f"{trials} trials on {port}: regret {regret:.1f}; {arms} choices and {weights} weights differ from the simulator's"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--picture", type=Path, default=Path("build/reward_bandit.png"), help="PNG to write")
+    parser.add_argument(
+        "--port", help="play with the board on this serial port instead, and compare with the simulator"
+    )
+    parser.add_argument("--trials", type=int, default=100, help="trials with the board (%(default)s)")
     options = parser.parse_args()
+    if options.port:
+        with_board(options.port, options.trials)
+        return
     regrets, run, world = play(options.seeds)
     print(f"regret after {bandit.TRIALS} trials, best arm changes every {bandit.CHANGE}, {options.seeds} seeds")
     for name, values in regrets.items():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from neuroloom.compiler.spiking.core import CORES
+from neuroloom.host.spiking.session import SpikingDevice
+from neuroloom.host.spiking.simulated import simulated_device
 
 import neuroloom as nl
 from examples.on_core import on_core
 from examples.reward_bandit import bandit
+from examples.reward_bandit.board import BoardLoop
 
 TRIALS = 450
 
@@ -40,3 +44,14 @@ def test_core_gives_the_same_spikes_and_weights(run: bandit.Run, board: str) -> 
     assert found.profile == "reward"
     assert found.differences == 0
     assert found.spikes > 20 and found.changed_weights > 10
+
+
+def test_closed_loop_over_the_link_is_the_same(run: bandit.Run) -> None:
+    trials, model = 25, nl.compile(bandit.network())
+    config = next(c for c in CORES["icebreaker"] if c.profile == "reward")
+    with simulated_device(config) as device:
+        body = BoardLoop(SpikingDevice(device), model)
+        there = bandit.spiking_agent(bandit.World(0), 0, trials, body=body)
+    np.testing.assert_array_equal(there.arms, run.arms[:trials])
+    np.testing.assert_array_equal(there.weights, run.weights[:trials])
+    assert (there.weights[-1] != there.weights[0]).any()
