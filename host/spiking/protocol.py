@@ -139,8 +139,8 @@ class Status:
         if len(data) != STATUS_BYTES:
             raise DeviceError(f"the core's status must be {STATUS_BYTES} bytes, not {len(data)}; rebuild the bitstream")
         flags, saturated, events, step, cycles, stalls, at, winner, _ = _STATUS.unpack(data)
-        bits = [bool(flags >> n & 1) for n in range(4)]
-        return cls(*bits, saturated, events, step, cycles, stalls, at, winner)
+        running, stalled, stopped, decided = (bool(flags >> n & 1) for n in range(4))
+        return cls(running, stalled, stopped, decided, saturated, events, step, cycles, stalls, at, winner)
 
 
 def events_of(data: bytes) -> np.ndarray:

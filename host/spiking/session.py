@@ -169,6 +169,32 @@ class SpikingDevice:
             self.facts["step_cycles"] = np.array([r.step_cycles for r in recordings])
         return {name: np.stack([r.outputs[name] for r in recordings]) for name in recordings[0].outputs}
 
+    def decide(
+        self, inputs: Mapping[str, np.ndarray] | np.ndarray, *, progress: Progress | None = None
+    ) -> dict[str, np.ndarray]:
+        """Classify samples [N, T, ...] and stop each at its decision: arrays [N] ``winner``, ``done``, ``at`` (step), ``cycles``.
+
+        ``winner`` and ``at`` equal the graph's ``decision.winner`` and ``decision.at`` behind the last step; where the core was
+        not sure (``done`` 0) the winner is the leader. Raises InputError when the network has no decision.
+        """
+        program = self._loaded()
+        assert self.graph is not None
+        if not program.maps["decision"]:
+            raise InputError(f"network {self.graph.name!r} must have a decision to stop at; run it instead")
+        arrays = prepare(self.graph, inputs)
+        count = len(next(iter(arrays.values())))
+        runner, found = SampleRun(self, program, raster=None), []
+        for number in range(count):
+            found.append(runner.decide({name: array[number] for name, array in arrays.items()}))
+            if progress:
+                progress(number + 1, count)
+        return {
+            "winner": np.array([s.winner for s in found]),
+            "done": np.array([int(s.decided) for s in found]),
+            "at": np.array([s.decided_at if s.decided else 0 for s in found]),
+            "cycles": np.array([s.cycles for s in found]),
+        }
+
     def set_reward(self, reward: int) -> None:
         """Set the reward, -128..127, until the next run sets it from its inputs."""
         if not -128 <= reward <= 127:

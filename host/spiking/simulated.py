@@ -80,8 +80,8 @@ class ModelEngine:
     def reset(self) -> None:
         """Forget half an opcode, and the run."""
         self.pending = b""
-        self.left = 0
-        self.flags = 0
+        self.left = self.flags = 0
+        self.stopped = False
 
     @property
     def running(self) -> bool:
@@ -124,7 +124,8 @@ class ModelEngine:
             self.core.run_step(self.staged, raster=bool(self.flags & Go.RASTER))
             self.staged = np.zeros(self.config.inputs, bool)
             self.left -= 1
-            if self.flags & Go.STOP and self.core.decided:
+            self.stopped = bool(self.flags & Go.STOP) and self.core.decided
+            if self.stopped:
                 self.left = 0
         return True
 
@@ -187,7 +188,7 @@ class ModelEngine:
     def _status(self, fields: bytes) -> bytes:
         waits = self.running and not self._steps()
         core = self.core
-        flags = self.running | waits << 1 | core.decided << 3
+        flags = self.running | waits << 1 | self.stopped << 2 | core.decided << 3
         at = core.at if core.decided else 0
         counters = struct.pack("<IIIIHH", core.step, core.cycles & 0xFFFFFFFF, 0, at, core.winner, 0)
         return struct.pack("<BBH", flags, core.saturated, len(core.events)) + counters

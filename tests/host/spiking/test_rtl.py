@@ -38,6 +38,17 @@ def test_outputs_weights_and_cycles_under_verilator(name, engine, networks, sess
     assert bool(weights) == (name == "rewarded")
 
 
+def test_a_sample_ends_at_its_decision_under_verilator(engine, networks, session, spiking):
+    model = networks["recorded"]
+    device = session(engine=engine)
+    device.load(model.graph, check=False)
+    x = spiking.samples(model, count=4)
+    want, got = spiking.Learnt(model).run(x), device.decide(x)
+    assert np.array_equal(got["winner"], want["decision.winner"][:, -1])
+    assert np.array_equal(got["at"], want["decision.at"][:, -1])
+    assert got["done"].any()
+
+
 def test_a_full_fifo_stops_the_core_and_loses_nothing(engine, networks, session, spiking):
     """Up to 35 spikes in a step and room for 16: the core waits inside the step, and counts that apart."""
     model = networks["plain"]

@@ -164,3 +164,26 @@ def test_refusals_name_the_way_out(networks, session, spiking):
         device.run({**x, "in": x["in"][:, :, :-1]})
     with pytest.raises(InputError, match="reward must be in -128..127, not 128"):
         device.set_reward(128)
+
+
+def decisions(device, truth, x):
+    """What decide says, and the graph's decision behind the last step."""
+    want, got = truth.run(x), device.decide(x)
+    for name in ("winner", "at"):
+        assert np.array_equal(got[name], want[f"decision.{name}"][:, -1]), name
+    return got
+
+
+def test_a_sample_ends_at_its_decision(networks, session, spiking):
+    model = networks["recorded"]
+    device, truth = session(), spiking.Learnt(model)
+    device.load(model.graph)
+    x = spiking.samples(model, count=6)
+    got = decisions(device, truth, x)
+    device.run(x)
+    sure = got["done"] == 1
+    assert sure.any()
+    assert (got["cycles"] < device.facts["cycles"])[sure & (got["at"] < 29)].all()
+    device.load(networks["plain"].graph)
+    with pytest.raises(InputError, match="must have a decision to stop at"):
+        device.decide(spiking.samples(networks["plain"]))
