@@ -61,6 +61,10 @@ class Node:
         """The first output's name, or the state's for an update; unique in the graph."""
         return self.outputs[0].name if self.outputs else f"{self.op}:{','.join(self.inputs)}"
 
+    def attr(self, name: str, default: Attr = None) -> Attr:
+        """The attribute ``name``, or ``default`` where the node has none."""
+        return self.attrs.get(name, default)
+
     def where(self) -> str:
         """How messages name this node: operation, value and source node."""
         source = f" (from {self.source!r})" if self.source else ""

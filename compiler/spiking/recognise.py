@@ -162,8 +162,8 @@ class _Recogniser:
         for node in self.graph.nodes:
             if node.op == "decide":
                 self.decide(node)
-        for item in self.graph.outputs:
-            self.output(item.name, item.value)
+        for shown in self.graph.outputs:
+            self.output(shown.name, shown.value)
         self.leftovers()
         return self.net
 

@@ -12,7 +12,7 @@ from .table import function
 
 @function("izhikevich")
 def izhikevich(node: Node, current: np.ndarray, v: np.ndarray, u: np.ndarray) -> list[np.ndarray]:
-    get, t = node.attrs.get, node.outputs[1].type
+    get, t = node.attr, node.outputs[1].type
 
     def scaled(x: np.ndarray, factor: int | np.ndarray, bits: int) -> np.ndarray:
         return sat(rnd(x * factor, bits, get("rounding", "half_up")), t)
@@ -35,7 +35,7 @@ def izhikevich(node: Node, current: np.ndarray, v: np.ndarray, u: np.ndarray) ->
 
 @function("alpha_neuron")
 def alpha_neuron(node: Node, current: np.ndarray, v: np.ndarray, e: np.ndarray, h: np.ndarray) -> list[np.ndarray]:
-    get, t = node.attrs.get, node.outputs[1].type
+    get, t = node.attr, node.outputs[1].type
     theta, rounding = np.zeros_like(v) + get("threshold"), get("rounding", "floor")
     c = sat(current + get("bias", 0), t)
     reset = (v > theta) & (get("reset") != "none")

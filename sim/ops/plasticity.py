@@ -42,7 +42,7 @@ def stdp(
     y: np.ndarray,
     *rest: np.ndarray,
 ) -> list[np.ndarray]:
-    get = node.attrs.get
+    get = node.attr
     pre, post = get("pre").astype(np.int64), get("post").astype(np.int64)
     f, g, w_min, w_max = get("f"), get("g", 0), get("w_min"), get("w_max")
     rounding = get("rounding", "floor")

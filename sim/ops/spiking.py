@@ -22,7 +22,7 @@ def synapses(node: Node, history: np.ndarray, *plastic: np.ndarray) -> np.ndarra
 
 @function("lif")
 def lif(node: Node, current: np.ndarray, v: np.ndarray, *states: np.ndarray) -> list[np.ndarray]:
-    get, t = node.attrs.get, node.outputs[1].type
+    get, t = node.attr, node.outputs[1].type
     mode, subtract, resets = get("reset_mode"), get("reset") == "subtract", get("reset") in ("zero", "value")
     v_reset, rounding, zero = get("v_reset", 0), get("rounding", "floor"), np.zeros_like(v)
     following = iter(states)
@@ -74,7 +74,7 @@ def lif(node: Node, current: np.ndarray, v: np.ndarray, *states: np.ndarray) -> 
         held = np.where(reset & resets, v_reset, np.where(reset & subtract, sat(v - theta, t), v))
     holds = counting & (not get("integrates"))
     new_v = np.where(holds, held, new_v)
-    outputs = [spike, new_v]
+    outputs: list[np.ndarray] = [spike, new_v]
     if new_i is not None:
         outputs.append(new_i)
     if r is not None:
@@ -95,7 +95,7 @@ def decide(
     at: np.ndarray,
     now: np.ndarray,
 ) -> list[np.ndarray]:
-    get = node.attrs.get
+    get = node.attr
     counts = np.minimum(counts + spikes, node.outputs[0].type.hi)
     leader = counts.argmax(axis=1)
     most = counts.max(axis=1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-kernel = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")
+_OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
+kernel = njit(**_OPTIONS)  # numba's stubs do not know the first two
 
 
 @intrinsic

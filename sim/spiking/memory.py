@@ -12,7 +12,7 @@ BITS, WORDS, LONGS = range(3)
 """Kinds of value memory: bits in bytes, int32, int64."""
 
 _DTYPES = (np.uint8, np.int32, np.int64)
-_WEIGHTS = (np.int8, np.int16, np.int32)
+_WEIGHTS: tuple[type[np.signedinteger], ...] = (np.int8, np.int16, np.int32)
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Arena:
 
     def array(self) -> np.ndarray:
         """The memory as a program finds it first."""
-        out = np.zeros(max(self.size, 64), self.dtype)
+        out: np.ndarray = np.zeros(max(self.size, 64), self.dtype)
         for at, part in self.parts:
             out[at : at + len(part)] = part
         return out

@@ -258,28 +258,27 @@ def _common(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _lift(layer: Layer, index: np.ndarray, kind: type) -> dict[str, Any]:
-    """The constant that is added to the membrane behind the synapse, where there is one."""
-    if layer.lift is None or not layer.lift[index].any():
-        return {}
-    value = _all(layer.lift, index)
-    return {"drive": value.astype(kind) if isinstance(value, np.ndarray) else kind(value)}
+def _real(values: np.ndarray | None, index: np.ndarray) -> np.ndarray | float:
+    part = _all(values, index)
+    return part if isinstance(part, np.ndarray) else float(part)
+
+
+def _integer(values: np.ndarray | None, index: np.ndarray) -> np.ndarray | int:
+    part = _all(values, index)
+    return part.astype(np.int64) if isinstance(part, np.ndarray) else int(part)
 
 
 def _reals(layer: Layer, index: np.ndarray) -> RealNeuron:
     beta = float(layer.beta[index[0]])
-    numbers = {
-        "threshold": _all(layer.threshold, index),
-        "bias": _all(layer.drive.bias, index),
-        "v_init": _all(layer.v_init, index),
-    }
     return RealNeuron(
+        threshold=_real(layer.threshold, index),
+        bias=_real(layer.drive.bias, index),
+        v_init=_real(layer.v_init, index),
+        drive=_real(layer.lift, index),
         leak="none" if beta == 1 else "multiplicative",
         beta=None if beta == 1 else beta,
         alpha=None if layer.alpha is None else float(_one(layer.alpha, index)),
         v_reset=float(_one(layer.v_reset, index) or 0.0) if layer.reset == "value" else 0.0,
-        **{k: v if isinstance(v, np.ndarray) else float(v) for k, v in numbers.items()},
-        **_lift(layer, index, float),
         **_common(layer),
     )
 
@@ -290,12 +289,11 @@ def _alpha(layer: Layer, index: np.ndarray) -> RealAlpha:
         raise UnsupportedError(
             f"layer {layer.name!r} must start from zero, as an Alpha neuron's membrane follows its currents"
         )
-    threshold, bias = _all(layer.threshold, index), _all(layer.drive.bias, index)
     return RealAlpha(
         alpha=float(_one(layer.alpha, index)),
         beta=float(layer.beta[index[0]]),
-        threshold=threshold if isinstance(threshold, np.ndarray) else float(threshold),
-        bias=bias if isinstance(bias, np.ndarray) else float(bias),
+        threshold=_real(layer.threshold, index),
+        bias=_real(layer.drive.bias, index),
         reset=layer.reset,
         wta=layer.wta,
     )
@@ -303,19 +301,16 @@ def _alpha(layer: Layer, index: np.ndarray) -> RealAlpha:
 
 def _integers(layer: Layer, index: np.ndarray) -> Neuron:
     beta = int(np.rint(layer.beta[index[0]] * ONE))
-    numbers = {
-        "threshold": _all(layer.threshold, index),
-        "bias": _all(layer.drive.bias, index),
-        "v_init": _all(layer.v_init, index),
-    }
     return Neuron(
+        threshold=_integer(layer.threshold, index),
+        bias=_integer(layer.drive.bias, index),
+        v_init=_integer(layer.v_init, index),
+        drive=_integer(layer.lift, index),
         leak="none" if beta == ONE else "multiplicative",
         beta=beta,
         alpha=None if layer.alpha is None else int(np.rint(_one(layer.alpha, index) * ONE)),
         v_reset=int(_one(layer.v_reset, index) or 0) if layer.reset == "value" else 0,
-        **{k: v.astype(np.int64) if isinstance(v, np.ndarray) else int(v) for k, v in numbers.items()},
-        **_lift(layer, index, int),
-        **({} if layer.refractory_v is None else {"refractory_v": layer.refractory_v}),
+        refractory_v=layer.refractory_v,
         **_common(layer),
     )
 
