@@ -26,7 +26,7 @@ from .spiking_functions import (
     CHOICES,
     OPERATORS,
     PREFIX,
-    RECORDS,
+    RECORDS_KEY,
     SOURCE,
     STANDARD,
     Operator,
@@ -143,7 +143,7 @@ class _Writer:
             functions=[spiking_function(name) for name in sorted(self.used)],
         )
         records = json.dumps(graph.records, sort_keys=True)
-        helper.set_model_props(model, {RECORDS: records})
+        helper.set_model_props(model, {RECORDS_KEY: records})
         return model
 
     # around the Scan

@@ -63,7 +63,7 @@ STANDARD = {"add": "Add", "concat": "Concat"}
 PREFIX = "step/"
 """In front of every name inside the Scan's body, which must not use those around it."""
 
-RECORDS = "neuroloom.records"
+RECORDS_KEY = "neuroloom.records"
 """Key of the graph's records, as JSON, in the model's metadata."""
 
 SOURCE = "source"

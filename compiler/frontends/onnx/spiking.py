@@ -18,7 +18,7 @@ from neuroloom.compiler.frontends.export.spiking_functions import (
     CHOICES,
     OPERATORS,
     PREFIX,
-    RECORDS,
+    RECORDS_KEY,
     SOURCE,
     STANDARD,
     Operator,
@@ -224,13 +224,13 @@ class _Reader:
 
     def records(self) -> None:
         for item in self.model.metadata_props:
-            if item.key == RECORDS:
+            if item.key == RECORDS_KEY:
                 try:
                     records = json.loads(item.value)
                 except ValueError:
                     records = None
                 if not isinstance(records, dict):
-                    raise InputError(f"metadata {RECORDS!r} must be a JSON object; drop it, it is only a remark")
+                    raise InputError(f"metadata {RECORDS_KEY!r} must be a JSON object; drop it, it is only a remark")
                 self.out.records.update(records)
 
     # ---- the body
