@@ -71,7 +71,7 @@ class SampleRun:
     ) -> None:
         self.session, self.program, self.config = session, program, program.config
         self.limit = session.limit
-        self.maps: Any = program.maps
+        self.maps: Mapping[str, Any] = program.maps
         place = self.maps["raster"]
         self.raster = bool(place and place["capacity"]) if raster is None else raster
         self.trace = trace
@@ -180,7 +180,7 @@ class SampleRun:
             later = np.flatnonzero(new[start + 1 : start + longest])
             stop = min(start + 1 + int(later[0]) if len(later) else start + longest, steps)
             setup = self._held(arrays, start) if new[start] else []
-            flags = Go.CONTINUE
+            flags: int = Go.CONTINUE
             if spikes and self.raster:
                 first, words = write_raster(self.program, {n: a[start:stop] for n, a in spikes.items()})
                 setup += [*write_words(self.config, first, words, self.limit), control(Control.POSITION, 0)]
