@@ -49,7 +49,9 @@ def load_onnx(
     model, folder, label = read_model(source)
     if spiking.is_clocked(model):
         if batch_axis is not None or input_rules or calibrate is not None or tuple(expand):
-            raise InputError(f"{label} is a clocked model and says everything about its inputs itself; leave the options out")
+            raise InputError(
+                f"{label} is a clocked model and says everything about its inputs itself; leave the options out"
+            )
         return spiking.read_clocked(model, name)
     reader = _Reader(model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name)
     narrow: dict[str, Range] = {}
