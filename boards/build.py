@@ -26,6 +26,7 @@ FLOW_VERSION = 3
 """Part of the cache key; raise it when the scripts here change what they produce."""
 
 PLACE_TIMEOUT_S = 4 * 3600
+FRAME_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class BuildResult:
     cached: bool
 
 
+def _frame_bytes(engine: Any) -> int:
+    """Size of the link's frame buffers: what the engine asks for, because it needs the block RAM itself, or the usual one."""
+    return getattr(engine, "frame_bytes", FRAME_BYTES)
+
+
 def make_top(engine: Any, identity: Identity, board: Board, *, simulation: bool = False) -> tuple[Top, Identity]:
     """The board's whole design around ``engine``, and the identity it will answer with.
 
@@ -67,7 +73,7 @@ def make_top(engine: Any, identity: Identity, board: Board, *, simulation: bool 
     """
     speed = board.speed(identity.engine)
     own = replace(identity, board=board.name, clock_hz=speed.plan.logic_hz)
-    shell = LinkShell(own, baud=speed.baud)
+    shell = LinkShell(own, baud=speed.baud, frame_bytes=_frame_bytes(engine))
     plan = None if simulation else speed.plan
     top = Top(shell, engine, plan=plan, leds=len(board.leds.pins), leds_active_low=board.leds.active_low)
     return top, shell.identity
@@ -109,7 +115,8 @@ def build(
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
     check_file_names(files)
     top, own = make_top(engine, identity, board)
-    sources = {"top.il": emit.to_rtlil(top), "shell.il": emit.to_rtlil(LinkShell(own, baud=own.baud), "shell"), **files}
+    shell = LinkShell(own, baud=own.baud, frame_bytes=_frame_bytes(engine))
+    sources = {"top.il": emit.to_rtlil(top), "shell.il": emit.to_rtlil(shell, "shell"), **files}
     design = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     constraints = flow.constraints(board, identity.engine)
     key = cache.digest(

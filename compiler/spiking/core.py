@@ -16,11 +16,16 @@ SPIKE_WORD = 16
 
 LEARNING = ("none", "stdp", "reward")
 _RECORD = struct.Struct("<HBBIHHBBBBHHB11x")
+NO_DECISION = 1
+"""Flag of the configuration record: the core is built without DECIDE."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoreConfig:
-    """Build parameters of a core; see the table in ``docs/spiking-core.md``. Raises InputError on values that make no core."""
+    """Build parameters of a core; see the table in ``docs/spiking-core.md``. Raises InputError on values that make no core.
+
+    ``decision``: whether the core executes DECIDE.
+    """
 
     profile: str
     lanes: int = 2
@@ -33,6 +38,7 @@ class CoreConfig:
     program_words: int = 512
     learning: str = "none"
     event_depth: int = 128
+    decision: bool = True
 
     def __post_init__(self) -> None:
         def need(condition: bool, name: str, rule: str) -> None:
@@ -75,6 +81,11 @@ class CoreConfig:
         return self.word_bits // self.record_bits
 
     @property
+    def fast_learning(self) -> bool:
+        """Whether additive rules on dense rows learn a row word per cycle, through a second port of the pool."""
+        return self.learning != "none" and self.lanes >= 4 and self.weight_bits == 8
+
+    @property
     def sources(self) -> int:
         """Neurons and inputs."""
         return self.neurons + self.inputs
@@ -94,7 +105,7 @@ class CoreConfig:
             sorted(PROFILES).index(self.profile) if self.profile in PROFILES else 255,
             self.program_words,
             self.event_depth,
-            0,
+            0 if self.decision else NO_DECISION,
         )
 
     @classmethod
@@ -102,8 +113,8 @@ class CoreConfig:
         """Read a configuration record; raises InputError when it is of another version."""
         if len(data) != _RECORD.size or data[:2] != b"\x01\x00":
             raise InputError("the core's configuration record must be of version 1; rebuild the bitstream")
-        _, lanes, bits, pool, neurons, inputs, slots, weight, learning, profile, program, events, _ = _RECORD.unpack(
-            data
+        _, lanes, bits, pool, neurons, inputs, slots, weight, learning, profile, program, events, flags = (
+            _RECORD.unpack(data)
         )
         names = sorted(PROFILES)
         return cls(
@@ -118,6 +129,7 @@ class CoreConfig:
             learning=LEARNING[learning],
             program_words=program,
             event_depth=events,
+            decision=not flags & NO_DECISION,
         )
 
 

@@ -172,6 +172,10 @@ class _Mapper:
                 )
             if p.learn:
                 self.check_learning(p)
+        if self.net.decision and not config.decision:
+            raise DoesNotFitError(
+                f"{self.net.decision.node.where()} must run on a core with DECIDE, not on one of profile {config.profile!r}"
+            )
         if self.net.decision and self.net.decision.node.attrs.get("margin", 0) >> 32:
             raise UnsupportedError(f"{self.net.decision.node.where()} must have a margin below 2**32")
 

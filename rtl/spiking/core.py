@@ -20,8 +20,6 @@ from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS
 from .random import Lfsr
 from .scan import Scan
 
-DECISION = True
-
 
 class Space:
     """Address spaces of the byte engine."""
@@ -48,9 +46,8 @@ class Core(wiring.Component):
     stopped, decided, winner, decided_at : Out
     """
 
-    def __init__(self, config: CoreConfig, *, decision: bool = DECISION) -> None:
+    def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        self._decision = decision
         self.sweep_bits = max(
             (config.sources // SPIKE_WORD * config.slots - 1).bit_length(), (config.neurons - 1).bit_length()
         )
@@ -110,10 +107,10 @@ class Core(wiring.Component):
             Step.SPARSE: deliver,
         }
         if config.learning != "none":
-            m.submodules.learn = learn = Learn(config)
+            m.submodules.learn = learn = Learn(config, fast=config.fast_learning)
             units |= {Step.LEARN_DENSE: learn, Step.LEARN_SPARSE: learn}
         decide = None
-        if self._decision:
+        if config.decision:
             m.submodules.decide = decide = units[Step.DECIDE] = Decide(config)
         distinct = list(dict.fromkeys(units.values()))
 
@@ -339,6 +336,12 @@ class Core(wiring.Component):
             if "pool" in unit.signature.members:
                 addr, write, data = addr | unit.pool.addr, write | unit.pool.write, data | unit.pool.data_w
                 m.d.comb += unit.pool.data_r.eq(pool.data_r)
+            if "rows" in unit.signature.members:
+                m.d.comb += [
+                    pool.row_addr.eq(unit.rows.addr),
+                    pool.row_write.eq(unit.rows.write),
+                    pool.row_data.eq(unit.rows.data),
+                ]
         m.d.comb += [
             pool.addr.eq(addr),
             pool.write.eq(write.replicate(config.lanes)),

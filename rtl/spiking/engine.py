@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .bytes import ByteEngine
-from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG
+from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG, ROWS_FILE, ROWS_VERILOG
 
 RTL_VERSION = "1"
 """Raise it when programs written for the core before would not do the same on it."""
@@ -37,6 +37,8 @@ class SpikingEngine(wiring.Component):
     ----------
     bytes_in, bytes_out : :class:`int`
         0: the core has no samples.
+    frame_bytes : :class:`int`
+        Size of the link's frame buffers that leaves enough block RAM for the core.
     extra_files : ``dict[str, str]``
         Verilog files by name that go with the component.
     """
@@ -44,7 +46,9 @@ class SpikingEngine(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
-        self.extra_files = {POOL_FILE: POOL_VERILOG, RAM_FILE: RAM_VERILOG}
+        pool = {ROWS_FILE: ROWS_VERILOG} if config.fast_learning else {POOL_FILE: POOL_VERILOG}
+        self.frame_bytes = 512 if config.lanes <= 2 else 1024  # the boards of small cores have little block RAM
+        self.extra_files = {**pool, RAM_FILE: RAM_VERILOG}
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
 
     def elaborate(self, platform: object) -> Module:

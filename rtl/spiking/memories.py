@@ -41,6 +41,42 @@ endmodule
 """
 """Amaranth gives every memory an initial content, which iCE40's SPRAM cannot have; so this one is written out."""
 
+ROWS_FILE = "neuroloom_pool_rows.v"
+ROWS_VERILOG = """\
+// A pool that one word is read from while another one is written. Who reads the word that is written gets anything.
+module neuroloom_pool_rows #(parameter LANES = 16, parameter DEPTH = 6144, parameter ADDR = 13) (
+  input clk,
+  input [ADDR-1:0] r_addr,
+  input [ADDR-1:0] w_addr,
+  input [LANES-1:0] write,
+  input [32*LANES-1:0] data_w,
+  output [32*LANES-1:0] data_r
+);
+  genvar lane;
+  generate for (lane = 0; lane < LANES; lane = lane + 1) begin : lanes
+    (* no_rw_check *) reg [31:0] mem [0:DEPTH-1];
+    reg [31:0] q;
+    assign data_r[32*lane +: 32] = q;
+    always @(posedge clk) begin
+      if (write[lane]) mem[w_addr] <= data_w[32*lane +: 32];
+`ifdef SYNTHESIS
+      q <= mem[r_addr];
+`else
+      q <= write[lane] && r_addr == w_addr ? ~mem[r_addr] : mem[r_addr];
+`endif
+    end
+`ifndef SYNTHESIS
+    integer i;
+    initial begin
+      q = 0;
+      for (i = 0; i < DEPTH; i = i + 1) mem[i] = 0;
+    end
+`endif
+  end endgenerate
+endmodule
+"""
+"""The pool of a core with fast learning."""
+
 
 RAM_FILE = "neuroloom_ram.v"
 RAM_VERILOG = """\
@@ -114,33 +150,46 @@ class Pool(wiring.Component):
     """The pool: ``pool_words`` words of ``32 * lanes`` bits, one port, written by lanes.
 
     Members: ``addr``, ``write`` (one bit per lane), ``data_w``; ``data_r`` has the word of ``addr`` in the cycle after and is
-    undefined after a write.
+    undefined after a write. With fast learning also ``row_addr``, ``row_write``, ``row_data``: a whole word is written while
+    ``addr`` reads another one; never in a cycle with ``write``.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        super().__init__(
-            {
-                "addr": In(POOL_ADDR_BITS),
-                "write": In(config.lanes),
-                "data_w": In(config.word_bits),
-                "data_r": Out(config.word_bits),
-            }
-        )
+        members = {
+            "addr": In(POOL_ADDR_BITS),
+            "write": In(config.lanes),
+            "data_w": In(config.word_bits),
+            "data_r": Out(config.word_bits),
+        }
+        if config.fast_learning:
+            members |= {"row_addr": In(POOL_ADDR_BITS), "row_write": In(1), "row_data": In(config.word_bits)}
+        super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bits = (self._config.pool_words - 1).bit_length()
+        config = self._config
+        bits = (config.pool_words - 1).bit_length()
+        name, ports = "neuroloom_pool", {"i_addr": self.addr[:bits], "i_write": self.write, "i_data_w": self.data_w}
+        if config.fast_learning:
+            rows = self.row_write
+            name, ports = (
+                "neuroloom_pool_rows",
+                {
+                    "i_r_addr": self.addr[:bits],
+                    "i_w_addr": Mux(rows, self.row_addr, self.addr)[:bits],
+                    "i_write": self.write | rows.replicate(config.lanes),
+                    "i_data_w": Mux(rows, self.row_data, self.data_w),
+                },
+            )
         m.submodules.memory = Instance(
-            "neuroloom_pool",
-            p_LANES=self._config.lanes,
-            p_DEPTH=self._config.pool_words,
+            name,
+            p_LANES=config.lanes,
+            p_DEPTH=config.pool_words,
             p_ADDR=bits,
             i_clk=ClockSignal(),
-            i_addr=self.addr[:bits],
-            i_write=self.write,
-            i_data_w=self.data_w,
             o_data_r=self.data_r,
+            **ports,
         )
         return m
 

@@ -22,10 +22,19 @@ from neuroloom.compiler.spiking.image import (
 )
 from neuroloom.compiler.spiking.isa import Step, command_words, decode_command
 from neuroloom.compiler.spiking.layout import pool_bytes, read_fields, write_fields
+from neuroloom.compiler.spiking.lower import lower_network
 from neuroloom.compiler.spiking.mapper import choose_core, map_graph
+from neuroloom.compiler.spiking.models import Neuron
+from neuroloom.compiler.spiking.network import Network
 from neuroloom.sim import reference
 
-ICE = CORES["icebreaker"]
+ICE = (
+    CoreConfig("infer", slots=2),
+    CoreConfig("delay", slots=64),
+    CoreConfig("stdp", slots=2, learning="stdp"),
+    CoreConfig("reward", slots=16, learning="reward"),
+)
+"""Cores of the size of an iCEBreaker, each with all that a profile may have."""
 
 
 def network(
@@ -398,6 +407,25 @@ def test_a_full_icebreaker_maps() -> None:
     program = map_graph(graph, ICE[0])
     assert program.maps["projections"]["w"]["rows"] == "dense"
     assert len(program.pool) <= 16384
+
+
+def test_a_decision_needs_a_core_with_decide() -> None:
+    net = Network("d")
+    net.input("in", 3)
+    net.population("out", 4, Neuron(threshold=2))
+    net.connect("in", "out", pre=[0, 1, 2], post=[0, 1, 3], weights=1, delay=0)
+    net.decide("out", margin=2)
+    graph = lower_network(net)
+    with pytest.raises(DoesNotFitError, match="must run on a core with DECIDE, .*ulx3s_85f with profile reward"):
+        map_graph(graph, CoreConfig("infer", decision=False))
+    assert map_graph(graph, CoreConfig("infer")).maps["decision"]["population"] == "out"
+
+
+def test_configuration_record_says_whether_there_is_a_decision() -> None:
+    with_it, without = CoreConfig("infer"), CoreConfig("infer", decision=False)
+    assert with_it.to_bytes() != without.to_bytes() and len(without.to_bytes()) == 32
+    assert CoreConfig.from_bytes(with_it.to_bytes()) == with_it
+    assert CoreConfig.from_bytes(without.to_bytes()) == without
 
 
 def test_report_names_need_and_refusal() -> None:

@@ -1,0 +1,93 @@
+"""Place and route of the boards' spiking cores: logic cells, memories and fastest clock by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neuroloom.compiler.spiking.capacity import capacity
+from neuroloom.compiler.spiking.core import CORES, CoreConfig
+from neuroloom.host.flow import build_core
+
+from bench.benchmark import Benchmark, Say, register
+from bench.results import table
+
+
+@dataclass(frozen=True)
+class Job:
+    """The core of one profile of a board, with so many seeds."""
+
+    board: str
+    config: CoreConfig
+    seeds: int
+
+
+def jobs_of(board: str, seeds: int) -> tuple[Job, ...]:
+    """Every core of a board."""
+    return tuple(Job(board, config, seeds) for config in CORES[board])
+
+
+def runner(jobs: Sequence[Job]) -> Callable[[Say, int], list[dict[str, Any]]]:
+    """The benchmark that builds ``jobs``."""
+
+    def run(say: Say, seed: int) -> list[dict[str, Any]]:
+        found = []
+        for job in jobs:
+            name = f"{job.config.profile} on {job.board}"
+            seeds = tuple(range(seed + 1, seed + 1 + job.seeds))
+            built = build_core(job.config.profile, job.board, seeds=seeds, progress=lambda s, n=name: say(f"{n}: {s}"))
+            found.append(
+                {
+                    "board": job.board,
+                    "core": asdict(job.config),
+                    "capacity": asdict(capacity(job.config, job.board)),
+                    "design_sha256": built.design_sha256,
+                    "used": dict(built.used),
+                    "available": dict(built.available),
+                    "shell_luts": built.shell_luts,
+                    "clock_mhz": built.clock_hz / 1e6,
+                    "timing_met": built.timing_met,
+                    "seeds": [asdict(s) for s in built.seeds],
+                    "tools": dict(built.tools),
+                    "seconds": built.seconds,
+                }
+            )
+        return found
+
+    return run
+
+
+def render(found: list[dict[str, Any]]) -> str:
+    """One row per core."""
+    rows = []
+    for b in found:
+        used, available, core, holds = b["used"], b["available"], b["core"], b["capacity"]
+
+        def share(name: str, used: Any = used, available: Any = available) -> str:
+            return f"{used.get(name, 0)} of {available[name]}" if name in available else "-"
+
+        rows.append(
+            [
+                b["board"],
+                core["profile"],
+                core["lanes"],
+                *(share(name) for name in ("luts", "brams", "sprams", "dsps")),
+                f"{b['clock_mhz']:g}",
+                ", ".join("not routed" if s.get("unrouted") else f"{s['fmax_hz'] / 1e6:.1f}" for s in b["seeds"]),
+                "yes" if b["timing_met"] else "no",
+                f"{holds['dense']:,}",
+                f"{holds['compressed']:,}",
+                ", ".join(f"{s['seconds']:.0f}" for s in b["seeds"]),
+            ]
+        )
+    head = ["board", "profile", "lanes", "LUTs in all", "block RAM", "SPRAM", "multipliers", "clock, MHz"]
+    head += ["Fmax by seed, MHz", "met by every seed", "dense synapses", "compressed synapses", "place and route, s"]
+    return table(head, rows)
+
+
+ABOUT = "Place and route of the spiking cores of the {}."
+register(
+    Benchmark("place_cores_icebreaker", ABOUT.format("iCEBreaker"), runner(jobs_of("icebreaker", 3)), render),
+)
+register(Benchmark("place_cores_ulx3s", ABOUT.format("ULX3S-85F"), runner(jobs_of("ulx3s_85f", 1)), render))
