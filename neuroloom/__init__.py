@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from neuroloom.compiler.spiking.network import Network
     from neuroloom.compiler.spiking.plasticity import RSTDP, STDP, Learning, WindowSTDP
     from neuroloom.host.device import connect
+    from neuroloom.host.spiking.session import SpikingDevice
 
     from .model import Model, compile, load
 
@@ -59,6 +60,7 @@ __all__ = [
     "Model",
     "Network",
     "Neuron",
+    "SpikingDevice",
     "Synaptic",
     "WindowSTDP",
     "compile",
@@ -83,6 +85,7 @@ _HOME = {
     "export": "neuroloom.compiler.frontends.export",
     "connect": "neuroloom.host.device",
     "Network": f"{_SPIKING}.network",
+    "SpikingDevice": "neuroloom.host.spiking.session",
     **dict.fromkeys(_MODELS, f"{_SPIKING}.models"),
     **dict.fromkeys(_RULES, f"{_SPIKING}.plasticity"),
 }

@@ -12,6 +12,7 @@ from neuroloom.boards import toolchain
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.device import Device, connect
+from neuroloom.host.spiking.session import SpikingDevice
 
 from .ports import add_port, port_options
 from .ui import Ui
@@ -81,6 +82,8 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
                 text if march.passed else f"{text}, wrong at address {march.address} in bits {march.difference:#04x}",
             )
         )
+        if identity.engine == "spiking":
+            checks.append(("spiking core", *_core(device)))
         counters = device.status()
         checks.append(("line quality", device.repeats == 0, f"{device.repeats} frames repeated, {counters}"))
     ui.table("", ("check", "result", "detail"), [(n, "pass" if ok else "FAIL", d) for n, ok, d in checks])
@@ -88,6 +91,14 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
         ui.say(f"the board must be {expected.name}, not {identity.board}: check --port, or build for {identity.board}")
     ui.result([{"check": n, "passed": ok, "detail": d} for n, ok, d in checks])
     return 0 if all(ok for _, ok, _ in checks) else 1
+
+
+def _core(device: Device) -> tuple[bool, str]:
+    """What the core says of itself, and whether it stands still."""
+    session = SpikingDevice(device)
+    config, status = session.config, session.status()
+    text = f"profile {config.profile}, {config.neurons:,} neurons, {config.inputs:,} inputs, {config.pool_words:,} pool words"
+    return not status.running, text if not status.running else f"{text}, still running in step {status.step:,}"
 
 
 def _loopback(device: Device, largest: int) -> tuple[bool, str]:

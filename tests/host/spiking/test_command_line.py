@@ -135,7 +135,7 @@ def test_a_core_takes_other_networks_and_refuses_what_it_cannot_hold(cli, files,
 
 def test_doctor_and_ping_know_the_core(cli, board):
     code, out, _ = cli("doctor", "--port", board.port, "--board", BOARD)
-    assert code == 0 and "spiking engine" in out
+    assert code == 0 and "spiking engine" in out and "profile stdp, 256 neurons, 128 inputs" in out
     code, out, _ = cli("ping", "--port", board.port, "--json")
     named = {model_hash(config).hex() for config in CORES[BOARD]}
     assert json.loads(out)["model_hash"] in named
