@@ -6,7 +6,8 @@ The memories and their layout are in ``docs/spiking-core.md``.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import InputError
@@ -142,15 +143,15 @@ PROFILES: dict[str, str] = {
 }
 """Profiles by name and what they carry."""
 
-_UP5K = {"lanes": 2, "state_bits": 24, "pool_words": 16384, "neurons": 1024, "inputs": 512, "program_words": 512}
-_SMALL = {"lanes": 2, "state_bits": 24, "pool_words": 1024, "neurons": 256, "inputs": 128, "program_words": 256}
+_UP5K = CoreConfig("infer", pool_words=16384, neurons=1024, inputs=512, slots=2, program_words=512)
+_SMALL = CoreConfig("infer", pool_words=1024, neurons=256, inputs=128, slots=2, program_words=256)
 
 CORES: dict[str, tuple[CoreConfig, ...]] = {
     "icebreaker": (
-        CoreConfig("infer", slots=2, **_UP5K),
-        CoreConfig("delay", slots=64, **_UP5K),
-        CoreConfig("stdp", slots=2, learning="stdp", **_UP5K),
-        CoreConfig("reward", slots=16, learning="reward", **_UP5K),
+        _UP5K,
+        replace(_UP5K, profile="delay", slots=64),
+        replace(_UP5K, profile="stdp", learning="stdp"),
+        replace(_UP5K, profile="reward", slots=16, learning="reward"),
     ),
     "ulx3s_85f": (
         CoreConfig(
@@ -165,8 +166,8 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
             event_depth=1024,
         ),
     ),
-    "ice40_hx8k_evn": (CoreConfig("infer", slots=2, **_SMALL), CoreConfig("stdp", slots=2, learning="stdp", **_SMALL)),
-    "tang_nano_9k": (CoreConfig("infer", slots=2, **_SMALL), CoreConfig("stdp", slots=2, learning="stdp", **_SMALL)),
+    "ice40_hx8k_evn": (_SMALL, replace(_SMALL, profile="stdp", learning="stdp")),
+    "tang_nano_9k": (_SMALL, replace(_SMALL, profile="stdp", learning="stdp")),
 }
 """The cores that each board is built with, smallest profile first. To be held to what place and route showed."""
 
@@ -182,4 +183,4 @@ class CoreProgram:
     config: CoreConfig
     program: np.ndarray
     pool: np.ndarray
-    maps: dict[str, object] = field(default_factory=dict)
+    maps: dict[str, Any] = field(default_factory=dict)

@@ -96,7 +96,7 @@ def _learn(config: CoreConfig, f: Mapping[str, int], activity: Activity, microco
     )
     if activity.sparse:
         return cycles.fetch_cycles(Step.LEARN_SPARSE) + learn_sparse_cycles(config, f, look)
-    return cycles.fetch_cycles(Step.LEARN_DENSE) + learn_dense_cycles(config, f, look)
+    return cycles.fetch_cycles(Step.LEARN_DENSE) + learn_dense_cycles(config, f, look, fast=config.fast_learning)
 
 
 def _decide(
