@@ -53,8 +53,9 @@ def lif_options(rng: np.random.Generator) -> dict[str, Any]:
     def factor() -> int:
         return int(rng.choice([0, 65536, 32768, 57344, rng.integers(0, 65537)]))
 
+    least = pick([20, 20, -500])  # thresholds far below zero make differences with them saturate
     a: dict[str, Any] = {
-        "threshold": rng.integers(20, 200, 4) if rng.random() < 0.7 else np.array(int(rng.integers(20, 200))),
+        "threshold": rng.integers(least, 200, 4) if rng.random() < 0.7 else np.array(int(rng.integers(least, 200))),
         "leak": pick(LEAKS),
         "strict": pick([True, False]),
         "reset": pick(RESETS),
@@ -110,6 +111,24 @@ def test_lif_of_random_options_is_the_reference_in_onnxruntime(seed: int, same) 
     assert sum(int(want[f"p{k}.0"].sum()) for k in range(10)) > 10
 
 
+@pytest.mark.parametrize("refractory", [None, 2])
+def test_every_reset_in_every_mode(refractory: int | None, same) -> None:
+    rng = np.random.default_rng(8)
+    b = Builder("resets", clocked=True)
+    current = b.input("current", STATE, (4,))
+    for reset in RESETS:
+        for mode in RESET_MODES:
+            options = {
+                "threshold": np.array([30, 90, -60, 300]),
+                "leak": "multiplicative",
+                "beta": 52000,
+                "strict": False,
+            }
+            options |= {"reset": reset, "reset_mode": mode, "v_reset": 150 if reset == "value" else None, "alpha": None}
+            add_lif(b, rng, current, options | {"refractory": refractory}, f"{reset}.{mode}")
+    same(b.finish(), {"current": rng.choice([-512, -20, 0, 40, 160, 300, 511], (6, 20, 4))})
+
+
 def network(rng: np.random.Generator, model: Any) -> nl.Network:
     """Two populations: delays 0..3 from the input, a recurrent projection, feed-forward of two delays, and a drive."""
     net = nl.Network("two", state_bits=24)
@@ -155,6 +174,35 @@ def test_a_network_of_populations_delays_and_drive(name: str, same) -> None:
     net = network(rng, MODELS[name])
     want = same(nl.compile(net, optimise=False).graph, feed(rng))
     assert want["first.spikes"].any() and want["second.spikes"].any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_other_neurons_saturate_as_the_reference(seed: int, same) -> None:
+    rng = np.random.default_rng(seed)
+    wide, n = Type(24, True), 24
+    b = Builder("far", clocked=True)
+    current = b.input("current", wide, (n,))
+
+    def far() -> np.ndarray:
+        return rng.choice([wide.lo, wide.hi, 0, wide.lo // 2, wide.hi // 2, -20000], n) // int(rng.choice([1, 2]))
+
+    def add(op: str, name: str, states: int, **options: Any) -> None:
+        held = [b.state(far(), wide, "sample", name=f"{name}.{k}") for k in range(states)]
+        outputs = b.nodes(op, [current, *held], name=f"{name}.spikes", **options)
+        for state, value in zip(held, outputs[1:], strict=False):
+            b.update(state, value)
+        for number, value in enumerate(outputs):
+            b.output(f"{name}.{number}", value)
+
+    for number, rounding in enumerate(ROUNDINGS):
+        factors = {"a": int(rng.integers(0, 65537)), "b": int(rng.integers(0, 131072)), "c": -16640, "d": wide.hi // 2}
+        add("izhikevich", f"z{number}", 2, **factors, substeps=1 + number % 2, rounding=rounding, bias=far())
+        for reset in ("zero", "subtract", "none"):
+            gain = {"gain": int(rng.integers(0, 131072)), "gain_bits": int(rng.choice([8, 16]))}
+            alpha, beta = (int(f) for f in rng.integers(0, 65537, 2))
+            options = {"threshold": far(), "reset": reset, "rounding": rounding, "bias": far(), **gain}
+            add("alpha_neuron", f"a{number}{reset}", 3, alpha=alpha, beta=beta, wta=bool(rng.integers(2)), **options)
+    same(b.finish(), {"current": np.stack([[far() for _ in range(6)] for _ in range(3)])})
 
 
 @pytest.mark.parametrize("how", [{"margin": 2}, {"table": (4000, 1500, 500, 100, 0), "limit": 5200}])
