@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .models import need_finite
+from .fields import need_finite
 
 LFSR_POLYNOMIAL = 0x80200003
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .models import LIF, Model, need_finite
+from .fields import need_finite
+from .models import LIF, Model
 from .network import Network
 from .plasticity import Plasticity
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .models import need_finite
+from .fields import need_finite
 from .parts import MAX_DELAY, MAX_SIZE
 from .plasticity import Learning, Plasticity, RealRule
 

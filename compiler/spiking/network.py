@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
+from .fields import Fields, need_choice, need_finite
 from .lists import delay_list, index_list, lists_of_matrix, need_size, number_list, unknown, with_enable
-from .models import Fields, Model, Neuron, RealNeuron, need_choice, need_finite
+from .models import Model, Neuron, RealNeuron
 from .parts import (
     MAX_DELAY,
     RECORDS,

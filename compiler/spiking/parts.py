@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .models import Fields, Model
+from .fields import Fields
+from .models import Model
 from .plasticity import Plasticity
 
 MAX_DELAY = 63

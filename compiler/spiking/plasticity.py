@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .models import ONE, Fields, need_choice, need_finite, need_steps
+from .fields import Fields, need_choice, need_finite, need_steps
+from .models import ONE
 
 PAIRINGS = ("all", "nearest")
 ROUNDINGS = ("floor", "half_up", "stochastic")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .models import need_finite
+from .fields import need_finite
 
 
 @dataclass(frozen=True)
