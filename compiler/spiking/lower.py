@@ -14,14 +14,11 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import BIT, Affine, Builder, Graph, Type
 
+from .lower_rules import COUNT, SIGNED8, Rules
 from .models import AlphaNeuron, IzhikevichNeuron, Neuron
 from .network import Network, Population, Projection
 from .order import evaluation_order
 from .plasticity import Learning
-
-COUNT = Type(32)
-TRACE = Type(16)
-SIGNED8 = Type(8, True)
 
 
 def lower_network(network: Network) -> Graph:
@@ -76,7 +73,7 @@ class _Lowering:
         for name, state in self.history.items():
             self.shift_history(name, state)
         if learning:
-            self.learning(learning, reward)
+            Rules(net, b, self.spikes, self.weights).run(learning, reward)
         if net.decision:
             self.decision()
         for population in net.populations.values():
@@ -337,67 +334,7 @@ class _Lowering:
         for state, value in zip(states, outputs[1:-1], strict=True):
             self.b.update(state, value)
 
-    # learning and decision
-
-    def trace(self, made: dict[tuple[object, ...], str], name: str, side: str, rule: Learning) -> str:
-        """The trace state of a source (x) or target (y); equal ones are shared."""
-        decay, step = (rule.pre_decay, rule.pre_step) if side == "x" else (rule.post_decay, rule.post_step)
-        key = (name, side, rule.kind, None if rule.window else decay, step)
-        if key not in made:
-            zeros = np.zeros(self.net.size_of(name), np.int64)
-            state = self.b.state(zeros, TRACE, "sample", name=f"{name}.{side}")
-            value = self.b.node(
-                "trace",
-                [self.spikes[name], state],
-                kind=rule.kind,
-                decay=None if rule.window else decay,
-                step=step,
-                name=f"{state}.next",
-            )
-            self.b.update(state, value)
-            made[key] = state
-        return made[key]
-
-    def learning(self, projections: list[Projection], reward: str) -> None:
-        """Traces and rules, behind all spikes of the step."""
-        b, lfsr = self.b, ""
-        traces: dict[tuple[object, ...], str] = {}
-        if any(p.plasticity.rounding == "stochastic" for p in projections if isinstance(p.plasticity, Learning)):
-            lfsr = b.state(np.array(self.net.seed), COUNT, "persistent", name="lfsr")
-            b.update(lfsr, b.node("lfsr", [lfsr], name="lfsr.next"))
-        for p in projections:
-            rule = p.plasticity
-            assert isinstance(rule, Learning)
-            x, y = self.trace(traces, p.source, "x", rule), self.trace(traces, p.target, "y", rule)
-            inputs = [self.weights[p.name], self.spikes[p.source], self.spikes[p.target], x, y]
-            if rule.rounding == "stochastic":
-                inputs.append(lfsr)
-            if rule.eligibility:
-                state = b.state(np.zeros(p.size, np.int64), SIGNED8, "sample", name=f"{p.name}.eligibility")
-                inputs += [state, reward]
-            outputs = b.nodes(
-                "stdp",
-                inputs,
-                name=f"{p.name}.weights.next",
-                source=p.origin or p.name,
-                pre=p.pre,
-                post=p.post,
-                enable=None if rule.enable is None else rule.enable.astype(np.int8),
-                w_min=rule.w_min,
-                w_max=rule.w_max,
-                f=rule.f,
-                soft=rule.soft,
-                window=rule.window,
-                pot=rule.pot if rule.window else None,
-                dep=rule.dep if rule.window else None,
-                rounding=rule.rounding,
-                eligibility=rule.eligibility,
-                e_decay=rule.e_decay if rule.eligibility else None,
-                g=rule.g if rule.eligibility else None,
-            )
-            b.update(self.weights[p.name], outputs[0])
-            if rule.eligibility:
-                b.update(state, outputs[1])
+    # decision and outputs
 
     def decision(self) -> None:
         """Counts and the decision over them."""
