@@ -326,7 +326,9 @@ class Session:
         )
 
 
-def _simulate(config: CoreConfig, session: Session, folder: Path, simulator: str, limit: int) -> bytes:
+def _simulate(
+    config: CoreConfig, session: Session, folder: Path, simulator: str, limit: int, reset: tuple[int, int] | None = None
+) -> bytes:
     """What the engine answers to the session's bytes."""
     design = folder / (hashlib.sha256(config.to_bytes()).hexdigest()[:12] + ".v")
     if not design.exists():
@@ -339,6 +341,8 @@ def _simulate(config: CoreConfig, session: Session, folder: Path, simulator: str
     shutil.copy(Path(__file__).with_name("bench.v"), work / "bench.v")
     (work / "in.hex").write_text("\n".join(f"{byte:02x}" for byte in session.sent), encoding="ascii")
     defines = [f"-DCOUNT={len(session.sent)}", f"-DANSWERS={len(session.expected)}", f"-DLIMIT={limit}"]
+    if reset:
+        defines += [f"-DRESET_AFTER={reset[0]}", f"-DRESET_WAIT={reset[1]}"]
     if simulator == "icarus":  # as Verilog-2005, in which initial values wake the blocks that depend on them
         toolchain.run(
             "iverilog",
@@ -362,11 +366,16 @@ def _simulate(config: CoreConfig, session: Session, folder: Path, simulator: str
 
 @pytest.fixture(scope="session")
 def simulate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Return ``simulate(session, simulator="icarus", limit=...)``, which compares what the RTL answers with the model."""
+    """Return ``simulate(session, simulator="icarus", limit=...)``, which compares what the RTL answers with the model.
+
+    ``reset`` (bytes, cycles): so many cycles after so many bytes the engine is reset.
+    """
     folder = tmp_path_factory.mktemp("spiking")
 
-    def run(session: Any, simulator: str = "icarus", limit: int = 2_000_000) -> None:
-        session.compare(_simulate(session.model.config, session, folder, simulator, limit))
+    def run(
+        session: Any, simulator: str = "icarus", limit: int = 2_000_000, reset: tuple[int, int] | None = None
+    ) -> None:
+        session.compare(_simulate(session.model.config, session, folder, simulator, limit, reset))
 
     return run
 
