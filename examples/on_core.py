@@ -43,7 +43,7 @@ class OnCore:
         )
 
 
-def on_core(model: Model, inputs: Mapping[str, np.ndarray], board: str = "icebreaker") -> OnCore:
+def on_core(model: Model, inputs: Mapping[str, np.ndarray], board: str = "ulx3s_85f") -> OnCore:
     """Map ``model`` to the smallest core of ``board``, run ``inputs`` [steps, ...] there and in the event-driven engine, and
     compare every output of every step and the weights at the end.
 

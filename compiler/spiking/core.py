@@ -136,22 +136,23 @@ class CoreConfig:
 
 PROFILES: dict[str, str] = {
     "infer": "networks without delays beyond one step, no learning",
-    "delay": "delays up to 63 steps, no learning",
+    "delay": "delays of many steps, no learning",
+    "decide": "early decisions, delays of one step, no learning",
     "stdp": "pair STDP, delays of one step",
     "reward": "STDP, reward-modulated STDP with eligibility, delays up to 63 steps",
     "custom": "a configuration of your own",
 }
 """Profiles by name and what they carry."""
 
-_UP5K = CoreConfig("infer", pool_words=16384, neurons=1024, inputs=512, slots=2, program_words=512)
+_UP5K = CoreConfig("infer", pool_words=16384, neurons=1024, inputs=512, slots=2, program_words=512, decision=False)
 _SMALL = CoreConfig("infer", pool_words=1024, neurons=256, inputs=128, slots=2, program_words=256)
 
 CORES: dict[str, tuple[CoreConfig, ...]] = {
     "icebreaker": (
+        # what a UP5K has room for beside the link: no learning; DECIDE with one lane only
         _UP5K,
-        replace(_UP5K, profile="delay", slots=64),
-        replace(_UP5K, profile="stdp", learning="stdp"),
-        replace(_UP5K, profile="reward", slots=16, learning="reward"),
+        replace(_UP5K, profile="delay", slots=64, neurons=512, inputs=256),
+        replace(_UP5K, profile="decide", lanes=1, pool_words=32768, decision=True),
     ),
     "ulx3s_85f": (
         CoreConfig(

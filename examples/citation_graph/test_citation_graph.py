@@ -42,10 +42,9 @@ def test_baselines_know_what_is_known() -> None:
         assert task.accuracy(problem, answers) > 0.5
 
 
-@pytest.mark.parametrize("board", ["icebreaker", "ulx3s_85f"])
-def test_core_learns_the_same(board: str) -> None:
+def test_core_learns_the_same() -> None:
     problem = task.karate(0)
-    found = on_core(nl.compile(task.network(problem)), {"ask": task.asking(problem, 0)[: 3 * task.WAVE]}, board)
+    found = on_core(nl.compile(task.network(problem)), {"ask": task.asking(problem, 0)[: 3 * task.WAVE]})
     assert found.profile == "reward"  # STDP and delays of six steps
     assert found.differences == 0
     assert found.spikes > 50 and found.changed_weights == 3 * problem.classes  # of the three papers that were asked

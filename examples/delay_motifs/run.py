@@ -78,7 +78,11 @@ def main() -> None:
             )
     motifs = task.make_motifs(0)
     stream = task.make_stream(motifs, TEST, shown=4)
-    print(on_core(nl.compile(task.network(task.learn_delays(motifs, 0), 288, 0.85)), {"channels": stream.spikes}))
+    print(
+        on_core(
+            nl.compile(task.network(task.learn_delays(motifs, 0), 288, 0.85)), {"channels": stream.spikes}, "icebreaker"
+        )
+    )
     draw(results, options.picture)
 
 

@@ -43,7 +43,7 @@ def test_core_gives_the_same_spikes() -> None:
     motifs = task.make_motifs(0)
     stream = task.make_stream(motifs, 200, shown=3)
     network = task.network(task.learn_delays(motifs, 0), THRESHOLD, LEAK)
-    found = on_core(nl.compile(network), {"channels": stream.spikes})
+    found = on_core(nl.compile(network), {"channels": stream.spikes}, "icebreaker")
     assert found.profile == "delay"
     assert found.differences == 0
     assert found.spikes >= 3

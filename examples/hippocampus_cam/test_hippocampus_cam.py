@@ -48,7 +48,7 @@ def test_core_learns_the_same(written: tuple[np.ndarray, np.ndarray]) -> None:
     rng = np.random.default_rng(2)
     part = np.concatenate([ca3.writing(patterns[0], rng, 3), ca3.noise(40, 0.02, rng)])
     found = on_core(nl.compile(ca3.network(weights)), {"mossy": part})
-    assert found.profile == "stdp"
+    assert found.profile == "reward"
     assert found.differences == 0
     assert found.spikes > 30 and found.changed_weights > 50
 
@@ -57,6 +57,6 @@ def test_core_recalls_the_same(written: tuple[np.ndarray, np.ndarray]) -> None:
     patterns, weights = written
     x = np.zeros((ca3.RECALL, ca3.CELLS), np.uint8)
     x[0, patterns[1][:5]] = 1
-    found = on_core(nl.compile(ca3.network(weights, "recall")), {"mossy": x})
+    found = on_core(nl.compile(ca3.network(weights, "recall")), {"mossy": x}, "icebreaker")
     assert found.profile == "infer"
     assert found.differences == 0 and found.spikes > 50

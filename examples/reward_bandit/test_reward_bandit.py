@@ -38,9 +38,8 @@ def test_pieces_of_the_closed_loop_equal_one_run(run: bandit.Run) -> None:
     np.testing.assert_array_equal(spikes[0], run.spikes[:steps])
 
 
-@pytest.mark.parametrize("board", ["icebreaker", "ulx3s_85f"])
-def test_core_gives_the_same_spikes_and_weights(run: bandit.Run, board: str) -> None:
-    found = on_core(nl.compile(bandit.network()), {name: value[:240] for name, value in run.inputs.items()}, board)
+def test_core_gives_the_same_spikes_and_weights(run: bandit.Run) -> None:
+    found = on_core(nl.compile(bandit.network()), {name: value[:240] for name, value in run.inputs.items()})
     assert found.profile == "reward"
     assert found.differences == 0
     assert found.spikes > 20 and found.changed_weights > 10
@@ -48,7 +47,7 @@ def test_core_gives_the_same_spikes_and_weights(run: bandit.Run, board: str) -> 
 
 def test_closed_loop_over_the_link_is_the_same(run: bandit.Run) -> None:
     trials, model = 25, nl.compile(bandit.network())
-    config = next(c for c in CORES["icebreaker"] if c.profile == "reward")
+    config = next(c for c in CORES["ulx3s_85f"] if c.profile == "reward")
     with simulated_device(config) as device:
         body = BoardLoop(SpikingDevice(device), model)
         there = bandit.spiking_agent(bandit.World(0), 0, trials, body=body)

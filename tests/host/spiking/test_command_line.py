@@ -155,4 +155,4 @@ def test_cores_are_named_when_none_is_meant(cli, files):
     code, _, err = cli("build", files / "small.nloom", "--register-interval", 2)
     assert code == 2 and "--register-interval must be left out" in err
     code, out, _ = cli("boards")
-    assert code == 0 and "spiking cores" in out and "118,784" in out
+    assert code == 0 and "spiking cores" in out and "126,976" in out

@@ -149,9 +149,9 @@ def test_refusals_name_the_way_out(networks, session, spiking):
     model = networks["rewarded"]
     with pytest.raises(DeviceError, match="must have a spiking core, but it has a logic engine; build one with"):
         SpikingDevice(SimulatedDevice(lambda data: data, bytes_in=1, bytes_out=1, kind="logic"))
-    device = session(CORES["icebreaker"][2], board="icebreaker")
-    assert device.config.profile == "stdp"
-    with pytest.raises(DoesNotFitError, match="neuroloom build --core reward --board icebreaker"):
+    device = session(CORES["icebreaker"][0], board="icebreaker")
+    assert device.config.profile == "infer"
+    with pytest.raises(DoesNotFitError, match="it fits ulx3s_85f with profile reward"):
         device.load(model.graph)
     with pytest.raises(InputError, match="a network must be loaded first"):
         device.run(spiking.samples(model))
