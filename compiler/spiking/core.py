@@ -167,7 +167,7 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
             event_depth=1024,
         ),
     ),
-    "ice40_hx8k_evn": (_SMALL, replace(_SMALL, profile="stdp", learning="stdp")),
+    "ice40_hx8k_evn": (_SMALL,),
     "tang_nano_9k": (_SMALL, replace(_SMALL, profile="stdp", learning="stdp")),
 }
 """The cores that each board is built with, smallest profile first. To be held to what place and route showed."""
