@@ -32,14 +32,15 @@ module neuroloom_pool #(parameter LANES = 2, parameter DEPTH = 16384, parameter 
 `ifndef SYNTHESIS
     integer i;
     initial begin
-      q = 0;
-      for (i = 0; i < DEPTH; i = i + 1) mem[i] = 0;
+      q = 32'h5EED5EED;
+      for (i = 0; i < DEPTH; i = i + 1) mem[i] = 32'h9E3779B9 * (DEPTH * lane + i + 1);
     end
 `endif
   end endgenerate
 endmodule
 """
-"""Amaranth gives every memory an initial content, which iCE40's SPRAM cannot have; so this one is written out."""
+"""Amaranth gives every memory an initial content, which iCE40's SPRAM cannot have; so this one is written out. In simulation it
+starts with numbers that mean nothing, as on a board, so that whoever forgets to write a word before use is found out."""
 
 ROWS_FILE = "neuroloom_pool_rows.v"
 ROWS_VERILOG = """\
@@ -68,8 +69,8 @@ module neuroloom_pool_rows #(parameter LANES = 16, parameter DEPTH = 6144, param
 `ifndef SYNTHESIS
     integer i;
     initial begin
-      q = 0;
-      for (i = 0; i < DEPTH; i = i + 1) mem[i] = 0;
+      q = 32'h5EED5EED;
+      for (i = 0; i < DEPTH; i = i + 1) mem[i] = 32'h9E3779B9 * (DEPTH * lane + i + 1);
     end
 `endif
   end endgenerate
