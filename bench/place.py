@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from neuroloom.boards.build import BuildResult
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.ir import Graph
 from neuroloom.host.flow import build_model, core_verilog
@@ -38,6 +39,21 @@ def design(network: str, board: str) -> tuple[Graph, str]:
     return graph, hashlib.sha256(text.encode()).hexdigest()
 
 
+def outcome(built: BuildResult) -> dict[str, Any]:
+    """What a record keeps of a build."""
+    return {
+        "design_sha256": built.design_sha256,
+        "used": dict(built.used),
+        "available": dict(built.available),
+        "shell_luts": built.shell_luts,
+        "clock_mhz": built.clock_hz / 1e6,
+        "timing_met": built.timing_met,
+        "seeds": [asdict(s) for s in built.seeds],
+        "tools": dict(built.tools),
+        "seconds": built.seconds,
+    }
+
+
 def runner(jobs: Sequence[Job]) -> Callable[[Say, int], list[dict[str, Any]]]:
     """The benchmark that builds ``jobs`` whose networks are there."""
 
@@ -57,15 +73,7 @@ def runner(jobs: Sequence[Job]) -> Callable[[Say, int], list[dict[str, Any]]]:
                     "network": job.network,
                     "board": job.board,
                     "core_sha256": core,
-                    "design_sha256": built.design_sha256,
-                    "used": dict(built.used),
-                    "available": dict(built.available),
-                    "shell_luts": built.shell_luts,
-                    "clock_mhz": built.clock_hz / 1e6,
-                    "timing_met": built.timing_met,
-                    "seeds": [asdict(s) for s in built.seeds],
-                    "tools": dict(built.tools),
-                    "seconds": built.seconds,
+                    **outcome(built),
                 }
             )
         return found

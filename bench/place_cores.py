@@ -11,6 +11,7 @@ from neuroloom.compiler.spiking.core import CORES, CoreConfig
 from neuroloom.host.flow import build_core
 
 from bench.benchmark import Benchmark, Say, register
+from bench.place import outcome
 from bench.results import table
 
 
@@ -42,15 +43,7 @@ def runner(jobs: Sequence[Job]) -> Callable[[Say, int], list[dict[str, Any]]]:
                     "board": job.board,
                     "core": asdict(job.config),
                     "capacity": asdict(capacity(job.config, job.board)),
-                    "design_sha256": built.design_sha256,
-                    "used": dict(built.used),
-                    "available": dict(built.available),
-                    "shell_luts": built.shell_luts,
-                    "clock_mhz": built.clock_hz / 1e6,
-                    "timing_met": built.timing_met,
-                    "seeds": [asdict(s) for s in built.seeds],
-                    "tools": dict(built.tools),
-                    "seconds": built.seconds,
+                    **outcome(built),
                 }
             )
         return found
