@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from neuroloom.boards.emit import to_rtlil
 from neuroloom.compiler.spiking.capacity import capacity
 from neuroloom.compiler.spiking.core import CORES, CoreConfig
 from neuroloom.host.flow import build_core
+from neuroloom.rtl.spiking.engine import SpikingEngine
 
 from bench.benchmark import Benchmark, Say, register
 from bench.place import outcome
@@ -29,6 +33,13 @@ def jobs_of(board: str, seeds: int) -> tuple[Job, ...]:
     return tuple(Job(board, config, seeds) for config in CORES[board])
 
 
+def core_sha256(config: CoreConfig) -> str:
+    """SHA-256 of a core's RTL: a record with another one is stale."""
+    engine = SpikingEngine(config)
+    text = json.dumps([to_rtlil(engine, "core"), engine.extra_files], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def runner(jobs: Sequence[Job]) -> Callable[[Say, int], list[dict[str, Any]]]:
     """The benchmark that builds ``jobs``."""
 
@@ -42,6 +53,7 @@ def runner(jobs: Sequence[Job]) -> Callable[[Say, int], list[dict[str, Any]]]:
                 {
                     "board": job.board,
                     "core": asdict(job.config),
+                    "core_sha256": core_sha256(job.config),
                     "capacity": asdict(capacity(job.config, job.board)),
                     **outcome(built),
                 }
