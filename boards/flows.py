@@ -13,8 +13,8 @@ class Flow:
     """The tool flow of one family.
 
     ``synth(board)`` is the Yosys command from RTL to cells; ``constraints(board, engine)`` the text of the pin file
-    called ``constraint_file``; ``device(board)`` and ``files(stem)`` the arguments of ``placer`` that differ by family
-    (chip; pin file and output); ``pack(board, stem)`` the arguments of ``packer``, writing ``stem + suffix``.
+    called ``constraint_file``; ``device(board)``, ``pins`` and ``output(stem)`` the arguments of ``placer`` that differ by
+    family (chip, pin file, output); ``pack(board, stem)`` the arguments of ``packer``, writing ``stem + suffix``.
     ``count(cells)`` turns Yosys cell counts into resources; ``utilisation`` maps nextpnr's names to ours.
     """
 
@@ -25,7 +25,8 @@ class Flow:
     synth: Callable[[Board], str]
     constraints: Callable[[Board, str], str]
     device: Callable[[Board], Sequence[str]]
-    files: Callable[[str], Sequence[str]]
+    pins: Sequence[str]
+    output: Callable[[str], Sequence[str]]
     pack: Callable[[Board, str], Sequence[str]]
     count: Callable[[Mapping[str, int]], Mapping[str, int]]
     utilisation: Mapping[str, str]
@@ -70,8 +71,8 @@ def _ice40_device(board: Board) -> Sequence[str]:
     return (f"--{board.device}", "--package", board.package, "--router", "router2")
 
 
-def _ice40_files(stem: str) -> Sequence[str]:
-    return ("--pcf", "top.pcf", "--asc", f"{stem}.asc")
+def _ice40_output(stem: str) -> Sequence[str]:
+    return ("--asc", f"{stem}.asc")
 
 
 def _ice40_pack(board: Board, stem: str) -> Sequence[str]:
@@ -106,11 +107,12 @@ def _ecp5_constraints(board: Board, engine: str) -> str:
 
 
 def _ecp5_device(board: Board) -> Sequence[str]:
-    return (f"--{board.device}", "--package", board.package, "--speed", "6")
+    # router1 stays far from an end on networks of gates; router2 gets there once the tiles have room (see spread.py)
+    return (f"--{board.device}", "--package", board.package, "--speed", "6", "--router", "router2")
 
 
-def _ecp5_files(stem: str) -> Sequence[str]:
-    return ("--lpf", "top.lpf", "--textcfg", f"{stem}.config")
+def _ecp5_output(stem: str) -> Sequence[str]:
+    return ("--textcfg", f"{stem}.config")
 
 
 def _ecp5_pack(board: Board, stem: str) -> Sequence[str]:
@@ -147,8 +149,8 @@ def _gowin_device(board: Board) -> Sequence[str]:
     return ("--device", board.package, "--vopt", f"family={board.device}")
 
 
-def _gowin_files(stem: str) -> Sequence[str]:
-    return ("--vopt", "cst=top.cst", "--write", f"{stem}.pnr.json")
+def _gowin_output(stem: str) -> Sequence[str]:
+    return ("--write", f"{stem}.pnr.json")
 
 
 def _gowin_pack(board: Board, stem: str) -> Sequence[str]:
@@ -200,12 +202,12 @@ def _xilinx_count(cells: Mapping[str, int]) -> Mapping[str, int]:
 def place_arguments(flow: Flow, board: Board, engine: str, json: str, stem: str, seed: int) -> list[str]:
     """Arguments of the family's nextpnr for one seed; the report goes to ``stem + ".report.json"``."""
     common = ("--report", f"{stem}.report.json", "--seed", str(seed), "--freq", _mhz(board.speed(engine).plan.logic_hz))
-    return [*flow.device(board), "--json", json, *flow.files(stem), *common, "--timing-allow-fail"]
+    return [*flow.device(board), "--json", json, *flow.pins, *flow.output(stem), *common, "--timing-allow-fail"]
 
 
-def pack_only_arguments(flow: Flow, board: Board, json: str) -> list[str]:
-    """Arguments of the family's nextpnr that pack a part of a design, with no pins, to count what it uses."""
-    return [*flow.device(board), "--json", json, "--pack-only"]
+def pack_only_arguments(flow: Flow, board: Board, json: str, *, whole: bool = False) -> list[str]:
+    """Arguments of the family's nextpnr that pack a part of a design, or with its pins the ``whole``, to count what it uses."""
+    return [*flow.device(board), "--json", json, *(flow.pins if whole else ()), "--pack-only"]
 
 
 def _none(*_: object) -> Sequence[str]:
@@ -221,7 +223,8 @@ FLOWS: Mapping[str, Flow] = {
         synth=_ice40_synth,
         constraints=_ice40_constraints,
         device=_ice40_device,
-        files=_ice40_files,
+        pins=("--pcf", "top.pcf"),
+        output=_ice40_output,
         pack=_ice40_pack,
         count=_ice40_count,
         utilisation={
@@ -240,7 +243,8 @@ FLOWS: Mapping[str, Flow] = {
         synth=_ecp5_synth,
         constraints=_ecp5_constraints,
         device=_ecp5_device,
-        files=_ecp5_files,
+        pins=("--lpf", "top.lpf"),
+        output=_ecp5_output,
         pack=_ecp5_pack,
         count=_ecp5_count,
         utilisation={"TRELLIS_COMB": "luts", "TRELLIS_FF": "ffs", "DP16KD": "brams", "MULT18X18D": "dsps"},
@@ -254,7 +258,8 @@ FLOWS: Mapping[str, Flow] = {
         synth=_gowin_synth,
         constraints=_gowin_constraints,
         device=_gowin_device,
-        files=_gowin_files,
+        pins=("--vopt", "cst=top.cst"),
+        output=_gowin_output,
         pack=_gowin_pack,
         count=_gowin_count,
         utilisation={"LUT4": "luts", "DFF": "ffs", "BSRAM": "brams", "MULT18X18": "dsps"},
@@ -268,7 +273,8 @@ FLOWS: Mapping[str, Flow] = {
         synth=_xilinx_synth,
         constraints=_xilinx_constraints,
         device=_none,
-        files=_none,
+        pins=(),
+        output=_none,
         pack=_none,
         count=_xilinx_count,
         utilisation={},

@@ -108,16 +108,16 @@ def shell_size(job: Job) -> int:
 
 
 def leave_room(job: Job, cells: Mapping[str, int]) -> None:
-    """Choose what is placed: the netlist, on iCE40 with some cells of each tile kept free (see spread.py)."""
-    if job.board.device not in spread.GRIDS:
+    """Choose what is placed: the netlist, with some cells of each tile kept free where that is known (see spread.py)."""
+    if job.board.device not in spread.FABRICS:
         return
     # with the pins: a PLL on a pad needs its place
-    args = [*pack_only_arguments(job.flow, job.board, "netlist.json"), "--pcf", job.flow.constraint_file]
+    args = pack_only_arguments(job.flow, job.board, "netlist.json", whole=True)
     output = job.run(job.flow.placer, args, "pack-only", SYNTH_TIMEOUT_S)
     packed = usage_from_log(output, job.flow).used["luts"]
-    sites = spread.reserved_sites(job.board.device, packed, cells.get("SB_CARRY", 0))
+    sites = spread.reserved_sites(job.board.device, packed, cells)
     if sites:
-        spread.write_spread(job.work / "netlist.json", job.work / "spread.json", sites)
+        spread.write_spread(job.work / "netlist.json", job.work / "spread.json", job.board.device, sites)
         job.netlist, job.reserved = "spread.json", len(sites)
 
 
