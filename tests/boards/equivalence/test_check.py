@@ -177,8 +177,18 @@ def test_different_interfaces_are_refused():
 
 
 def test_no_certificate_is_an_error(monkeypatch):
-    monkeypatch.setattr(abc_module, "_abc", lambda *a: {"status.txt": b"snl_UNK -1 unknown\n"})
-    with pytest.raises(NeuroloomError, match="ABC must prove its swept netlist equal .* not answer snl_UNK"):
+    monkeypatch.setattr(abc_module, "_abc", lambda *a: {})
+    with pytest.raises(NeuroloomError, match="ABC must sweep the netlist and its miter"):
+        check_equivalence(network(), network())
+
+    def one_output_left(commands, files, wanted, timeout):
+        inputs, outputs = (int(x) for x in files["given.aig"].split(maxsplit=5)[2:5:2])
+        zeros = b"0\n" * (outputs - 1)
+        miter = b"aig %d %d 0 %d 0\n" % (inputs, inputs, outputs) + zeros + b"2\n"
+        return {"swept.aig": files["given.aig"], "miter.aig": miter}
+
+    monkeypatch.setattr(abc_module, "_abc", one_output_left)
+    with pytest.raises(NeuroloomError, match="ABC must prove its swept netlist equal .* not leave 1 outputs open"):
         check_equivalence(network(), network())
 
 
