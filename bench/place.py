@@ -29,7 +29,7 @@ class Job:
 
 DIGITS = tuple(Job("digits", board, 3) for board in ("icebreaker", "ice40_hx8k_evn", "tang_nano_9k", "ulx3s_85f"))
 SMALL = (Job("mnist_small", "ulx3s_85f", 3),)
-LARGE = (Job("mnist_gates48k", "ulx3s_85f", 1),)
+LARGE = (Job("mnist_gates48k", "ulx3s_85f", 3),)
 
 
 def design(network: str, board: str) -> tuple[Graph, str]:

@@ -42,37 +42,63 @@ def small(seed: int) -> LogicNetwork:
     )
 
 
-GRID = (80, 100)
-"""Rows and columns of the gates of one layer of (b): 8,000 in all."""
+TREE_GRIDS = ((150, 160), (100, 120), (60, 100), (50, 60), (40, 50), (25, 40))
+"""Rows and columns of the gates of each layer of (b), each over the whole image: 48,000 in all."""
 
 
-def _near(at: np.ndarray, size: tuple[int, int], reach: int, wires: int, generator: np.random.Generator) -> np.ndarray:
-    """Places on a grid of ``size`` at most ``reach`` rows and columns away from ``at`` [2, n], int64 [n, 2, wires]."""
+def _places(rows: int, columns: int) -> np.ndarray:
+    """Where the gates of a grid lie on the image, in shares of its height and width: float64 [2, rows * columns]."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    return np.stack([(row + 0.5) / rows, (column + 0.5) / columns])
+
+
+def _near_pixels(at: np.ndarray, reach: int, wires: int, generator: np.random.Generator) -> np.ndarray:
+    """For both inputs of the gates at ``at`` [2, n], ``wires`` thermometer wires of pixels at most ``reach`` away: int32
+    [n, 2, wires].
+    """
     away = generator.integers(-reach, reach + 1, (2, at.shape[1], 2, wires))
-    row, column = (np.clip(a[:, None, None] + d, 0, s - 1) for a, d, s in zip(at, away, size, strict=True))
-    return row * size[1] + column
+    row, column = np.clip(np.floor(at * 28).astype(int)[:, :, None, None] + away, 0, 27)
+    return ((row * 28 + column) * 3 + generator.integers(0, 3, row.shape)).astype(np.int32)
+
+
+def _near_gates(
+    sources: np.ndarray, rows: int, columns: int, reach: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Fixed wires from ``sources`` [2, n] to a grid of two-input gates, each source used equally often: int32 [gates, 2, 1].
+
+    Every use of a source is moved by at most ``reach`` pixels each way; sorted by row and then by column, the moved ones
+    are dealt out to the gates in the order in which these lie.
+    """
+    inputs, have = 2 * rows * columns, sources.shape[1]
+    every, rest = divmod(inputs, have)
+    uses = np.concatenate([np.tile(np.arange(have), every), generator.permutation(have)[:rest]])
+    row, column = sources[:, uses] + generator.uniform(-reach, reach, (2, inputs)) / 28
+    order = np.argsort(row, kind="stable").reshape(rows, 2 * columns)
+    order = np.take_along_axis(order, np.argsort(column[order], axis=1, kind="stable"), 1)
+    return uses[order].reshape(-1, 2, 1).astype(np.int32)
 
 
 def gates48k(seed: int) -> LogicNetwork:
-    """Six layers of 8,000 two-input gates with short wires; only the first layer's wiring is learned.
+    """Six layers of two-input gates, 24,000 down to 1,000: nearly trees, over neighbouring pixels; the first layer's wiring
+    is learned.
 
-    A layer lies on a grid over the image: its gates read pixels (up to 6 away) or gates (up to 7 places away) around their
-    own place, so that a chip can be routed. The classes take turns over the last layer's grid, so all see the whole image.
+    A layer lies on a grid over the image. Its gates read pixels up to 4 away, or the nearest gates of the layer before,
+    moved about by up to 3 pixels: short wires, and little fan-out, so that a chip can be routed. The classes take turns
+    over the last layer's grid, so all see the whole image.
     """
     generator = np.random.default_rng(seed)
     options: dict[str, Any] = {"generator": generator, "copy_strength": 1.0}
-    gates = GRID[0] * GRID[1]
-    at = np.stack(np.divmod(np.arange(gates), GRID[1]))
-    pixels = _near(at * 28 // np.reshape(GRID, (2, 1)), (28, 28), 6, 8, generator)
-    first = pixels * 3 + generator.integers(0, 3, pixels.shape)
-    by_class = np.argsort((at[1] + 3 * at[0]) % 10, kind="stable")
-    layers = [_near(place, GRID, 7, 1, generator) for place in (at, at, at, at, at[:, by_class])]
-    return LogicNetwork(
-        _levels(64, 128, 192),
-        Lut(PIXELS * 3, gates, 2, wires=first.astype(np.int32), **options),
-        *(Lut(gates, gates, 2, wires=wires.astype(np.int32), **options) for wires in layers),
-        GroupSum(gates, 10, tau=10.0),
-    )
+    at = _places(*TREE_GRIDS[0])
+    first = _near_pixels(at, 4, 8, generator)
+    layers = [Lut(PIXELS * 3, at.shape[1], 2, wires=first, **options)]
+    for rows, columns in TREE_GRIDS[1:]:
+        wires = _near_gates(at, rows, columns, 3, generator)
+        if (rows, columns) == TREE_GRIDS[-1]:
+            row, column = np.divmod(np.arange(rows * columns), columns)
+            wires = wires[np.argsort((column + 3 * row) % 10, kind="stable")]
+        layers.append(Lut(at.shape[1], rows * columns, 2, wires=wires, **options))
+        at = _places(rows, columns)
+    return LogicNetwork(_levels(64, 128, 192), *layers, GroupSum(at.shape[1], 10, tau=4.0))
 
 
 def conv(seed: int) -> LogicNetwork:
