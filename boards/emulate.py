@@ -56,11 +56,7 @@ def emulate_bitstream(
     ``board`` has at that clock. Raises InputError for a file that is no bitstream of this board, UnsupportedError for
     families that cannot be read back, MissingToolError without IceStorm's tables.
     """
-    if board.family != "ice40":
-        raise UnsupportedError(
-            f"Bitstream must be for an iCE40 board to be read back, not for {board.name} ({board.family}); "
-            "emulate the model instead"
-        )
+    check_readable(board)
     if progress is not None:
         progress("reading the bitstream back")
     if not image.is_file():
@@ -75,6 +71,15 @@ def emulate_bitstream(
         on_leds=on_leds,
         progress=progress,
     )
+
+
+def check_readable(board: Board) -> None:
+    """Raise UnsupportedError for a board whose bitstreams cannot be read back."""
+    if board.family != "ice40":
+        raise UnsupportedError(
+            f"Bitstream must be for an iCE40 board to be read back, not for {board.name} ({board.family}); "
+            "emulate the model instead"
+        )
 
 
 def _speed(unpacked: Unpacked, board: Board, image: Path) -> Speed:

@@ -39,13 +39,16 @@ def engine_verilog(config: CoreConfig) -> str:
 class RtlEngine:
     """The RTL of a core under ``verilator`` or ``icarus``; a context manager that starts and ends the simulator.
 
+    ``verilog`` is another text of the core's module ``top`` with the same ports, such as its synthesised cells with their models.
     Raises MissingToolError, ToolFailedError when the simulator fails. ``cycles`` counts all clock cycles so far.
     """
 
-    def __init__(self, config: CoreConfig, simulator: str = "verilator", *, slack: int = SLACK) -> None:
+    def __init__(
+        self, config: CoreConfig, simulator: str = "verilator", *, slack: int = SLACK, verilog: str | None = None
+    ) -> None:
         if simulator not in SIMULATORS:
             raise InputError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-        self._config, self._simulator, self._slack = config, simulator, slack
+        self._config, self._simulator, self._slack, self._verilog = config, simulator, slack, verilog
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.cycles = 0
@@ -55,7 +58,7 @@ class RtlEngine:
         names, build, _ = SIMULATORS[self._simulator]
         tools = {name: toolchain.find(name) for name in names}
         files = {name: Path(__file__).with_name(name).read_text(encoding="utf-8") for name in BENCHES}
-        files["design.v"] = engine_verilog(self._config)
+        files["design.v"] = engine_verilog(self._config) if self._verilog is None else self._verilog
         parts = {"files": files, "slack": self._slack, "patience": PATIENCE, "flags": [*VERILATOR_FLAGS, *MAKE_FLAGS]}
         key = cache.digest({**parts, "tools": {n: t.identity for n, t in tools.items()}})
         entry = cache.lookup("core-bench", key)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from neuroloom.boards.board import Board
-from neuroloom.boards.emulate import emulate_bitstream
+from neuroloom.boards.emulate import check_readable, emulate_bitstream
 from neuroloom.compiler.errors import MismatchError
 from neuroloom.compiler.ir import Graph
 from neuroloom.host.device import connect
@@ -34,9 +34,10 @@ def check(
 ) -> RungResult:
     """Build (or take ``image``), unpack, simulate, and compare answers over the UART with the reference interpreter.
 
-    Raises MismatchError with the first difference.
+    Raises MismatchError with the first difference, UnsupportedError (before any build) for boards that cannot be read back.
     """
     start = time.monotonic()
+    check_readable(board)
     arrays = vectors_of(graph, vectors, limit)
     if image is None:
         image = build_model(graph, board.name, register_interval=register_interval, progress=progress).bitstream

@@ -134,13 +134,28 @@ def _core_rtl(c: Context) -> RungResult:
 
 
 def _core_netlist(c: Context) -> RungResult:
-    reason = "the core's bytes have no bench on cells; the bitstream rung has the same logic, placed and routed"
-    return RungResult("netlist", False, 0, 0, f"skipped: {reason}", 0.0)
+    from . import spiking_netlist
+
+    return spiking_netlist.check(c.graph, c.arrays, board=c.need_board("netlist"), limit=c.limit)
+
+
+def _core_bitstream(c: Context) -> RungResult:
+    from . import spiking_bitstream
+
+    return spiking_bitstream.check(
+        c.graph,
+        c.arrays,
+        board=c.need_board("bitstream"),
+        seed=c.seed,
+        limit=c.limit,
+        image=c.image,
+        progress=c.progress,
+    )
 
 
 RUNGS_OF: dict[str, dict[str, Callable[[Context], RungResult]]] = {
     "logic": RUNGS,
-    "spiking": {**RUNGS, "rtl": _core_rtl, "netlist": _core_netlist},
+    "spiking": {**RUNGS, "rtl": _core_rtl, "netlist": _core_netlist, "bitstream": _core_bitstream},
 }
 """Rungs by the name of the graph's engine (``host/engines.py``)."""
 
@@ -166,9 +181,10 @@ def climb(
 ) -> list[RungResult]:
     """Climb from ``graph`` to the rung ``to``; raises MismatchError with the first difference.
 
-    ``limit`` bounds the samples of the rungs that simulate hardware (graph and fast take all). The bitstream rung is left out
-    for boards without an unpacker, and the board rung is run only as the goal. With ``skip_missing`` a rung whose tool is
-    absent is reported (``ok`` False, the install command in ``detail``) instead of raising MissingToolError.
+    ``limit`` bounds the samples of the rungs that simulate hardware (graph and fast take all; the slow rungs of spiking cores
+    take the first samples). The bitstream rung is refused for boards without an unpacker, and the board rung is run only as the
+    goal. With ``skip_missing`` a rung whose tool is absent is reported (``ok`` False, the install command in ``detail``) instead
+    of raising MissingToolError.
     """
     if to not in RUNGS:
         raise InputError(f"--to must be one of {', '.join(RUNGS)}, not {to!r}")

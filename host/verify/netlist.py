@@ -18,7 +18,7 @@ from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import MissingToolError
 from neuroloom.compiler.ir import Graph
-from neuroloom.rtl.logic.engine import Plan, plan, write_plan
+from neuroloom.rtl.logic.engine import plan, write_plan
 from neuroloom.rtl.logic.timing import default_interval
 
 from .bench import run_bench
@@ -47,12 +47,12 @@ class Netlist:
     seconds: float
 
 
-def synthesise(ready: Plan, board: Board, timeout_s: float = SYNTHESIS_TIMEOUT_S) -> Netlist:
-    """Synthesise the bare engine for the board's family; raises MissingToolError or ToolFailedError."""
+def synthesise(verilog: str, board: Board, timeout_s: float = SYNTHESIS_TIMEOUT_S) -> Netlist:
+    """Synthesise a bare engine, module :data:`TOP`, for the board's family; raises MissingToolError or ToolFailedError."""
     flow = FLOWS[board.family]
     with tempfile.TemporaryDirectory(prefix="neuroloom-netlist-") as temporary:
         folder = Path(temporary)
-        (folder / "core.v").write_text(write_plan(ready, TOP), encoding="utf-8")
+        (folder / "core.v").write_text(verilog, encoding="utf-8")
         script = [
             "read_verilog core.v",
             flow.synth(board),
@@ -140,7 +140,7 @@ def check(
         else register_interval
     )
     ready = plan(graph, interval, lut_size=target.resources.lut_inputs)
-    netlist = synthesise(ready, target)
+    netlist = synthesise(write_plan(ready, TOP), target)
     job = make_job(graph, arrays, ready.latency, seed)
     chosen = use or simulator()
     cycles = run_bench(

@@ -124,11 +124,15 @@ def icarus(
     seed: int,
     env: Mapping[str, str],
     ports: Sequence[str],
+    standard: str = "2012",
 ) -> None:
-    """The same with Icarus Verilog; every bit is visible."""
+    """The same with Icarus Verilog; every bit is visible.
+
+    Verilog that Yosys wrote needs the ``standard`` 2005, in which initial values wake the blocks that depend on them.
+    """
     import cocotb_tools.config as config
 
-    arguments = ["-g2012", "-o", "sim.vvp", "-s", top, *files]
+    arguments = [f"-g{standard}", "-o", "sim.vvp", "-s", top, *files]
     (folder / "scale.v").write_text("`timescale 1ns/1ps\n", encoding="utf-8")
     arguments.insert(len(arguments) - len(files), "scale.v")
     toolchain.run("iverilog", arguments, cwd=folder, timeout=BUILD_TIMEOUT_S, log=folder / "iverilog.log")

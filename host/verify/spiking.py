@@ -77,18 +77,26 @@ def program_for(graph: Graph, board: Board | None) -> CoreProgram:
 
 
 def _simulate(graph: Graph, program: CoreProgram, arrays: Mapping[str, np.ndarray], simulator: str) -> int:
-    what = f"the core under {simulator}"
-    want, cycles, weights = predicted(graph, program, arrays)
     with RtlEngine(program.config, simulator) as engine, simulated_device(program.config, engine) as device:
-        session = SpikingDevice(device)
-        session.load(graph)
-        compare(want, session.run(arrays, raster=False, trace=True), what)
-        _equal(cycles, session.facts["step_cycles"], f"{what} takes")
-        for name, values in weights.items():
-            compare({name: values}, {name: session.weights(name)}, f"what {name!r} has learnt in {what}")
-        session.load(graph, check=False)
-        compare(want, session.run(arrays), f"{what}, running freely,")
+        drive(graph, program, arrays, SpikingDevice(device), f"the core under {simulator}")
         return engine.cycles
+
+
+def drive(
+    graph: Graph, program: CoreProgram, arrays: Mapping[str, np.ndarray], session: SpikingDevice, what: str
+) -> None:
+    """Load the network into the session's core, run the samples step by step and then freely; all must be as the graph says.
+
+    ``what`` is the core's name in a sentence. Raises MismatchError.
+    """
+    want, cycles, weights = predicted(graph, program, arrays)
+    session.load(graph)
+    compare(want, session.run(arrays, raster=False, trace=True), what)
+    _equal(cycles, session.facts["step_cycles"], f"{what} takes")
+    for name, values in weights.items():
+        compare({name: values}, {name: session.weights(name)}, f"what {name!r} has learnt in {what}")
+    session.load(graph, check=False)
+    compare(want, session.run(arrays), f"{what}, running freely,")
 
 
 def _equal(want: np.ndarray, got: np.ndarray, what: str) -> None:
