@@ -32,7 +32,7 @@ def state_from_pool(program: CoreProgram, state: str, data: bytes) -> np.ndarray
     """A neuron state of the graph (``NAME.v``), int64 [n]. Traces lag: they are those that the last step's
     learning used.
     """
-    at, bits = _state_place(program, state)
+    at, bits = state_place(program, state)
     words = layout.pool_words(program.config, data)
     return layout.read_fields(words, at, bits)
 
@@ -121,7 +121,7 @@ def patch_parameter(program: CoreProgram, population: str, name: str, values: in
 
 def patch_state(program: CoreProgram, state: str, values: int | np.ndarray) -> CoreProgram:
     """The program with another initial value of a neuron state of the graph."""
-    at, _ = _state_place(program, state)
+    at, _ = state_place(program, state)
     half = 1 << program.config.state_bits - 1
     array = np.broadcast_to(np.asarray(values, np.int64), (len(at),))
     if array.size and not -half <= int(array.min()) <= int(array.max()) < half:
@@ -150,7 +150,7 @@ def _projection(program: CoreProgram, name: str) -> Mapping[str, Any]:
     return maps["projections"][name]
 
 
-def _state_place(program: CoreProgram, state: str) -> tuple[np.ndarray, int]:
+def state_place(program: CoreProgram, state: str) -> tuple[np.ndarray, int]:
     """Bit addresses and width of a graph's state of neurons."""
     known = []
     for place in _places(program).values():

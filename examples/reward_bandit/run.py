@@ -22,7 +22,7 @@ import neuroloom as nl  # noqa: E402
 from examples import picture  # noqa: E402
 from examples.on_core import on_core  # noqa: E402
 from examples.reward_bandit import bandit  # noqa: E402
-from examples.reward_bandit.board import BoardLoop  # noqa: E402
+from examples.reward_bandit.board import board_loop  # noqa: E402
 
 
 def play(seeds: int) -> tuple[dict[str, np.ndarray], bandit.Run, bandit.World]:
@@ -66,7 +66,7 @@ def draw(regrets: dict[str, np.ndarray], run: bandit.Run, world: bandit.World, p
 def with_board(port: str, trials: int) -> None:
     """The closed loop over the link, held to the simulator's."""
     with connect(port) as device:
-        body = BoardLoop(SpikingDevice(device), nl.compile(bandit.network()))
+        body = board_loop(SpikingDevice(device), nl.compile(bandit.network()))
         there = bandit.spiking_agent(bandit.World(0), 0, trials, body=body)
     here = bandit.spiking_agent(bandit.World(0), 0, trials)
     arms, weights = int((there.arms != here.arms).sum()), int((there.weights != here.weights).sum())

@@ -11,7 +11,7 @@ from neuroloom.host.spiking.simulated import simulated_device
 import neuroloom as nl
 from examples.on_core import on_core
 from examples.reward_bandit import bandit
-from examples.reward_bandit.board import BoardLoop
+from examples.reward_bandit.board import board_loop
 
 TRIALS = 450
 
@@ -49,7 +49,7 @@ def test_closed_loop_over_the_link_is_the_same(run: bandit.Run) -> None:
     trials, model = 25, nl.compile(bandit.network())
     config = next(c for c in CORES["ulx3s_85f"] if c.profile == "reward")
     with simulated_device(config) as device:
-        body = BoardLoop(SpikingDevice(device), model)
+        body = board_loop(SpikingDevice(device), model)
         there = bandit.spiking_agent(bandit.World(0), 0, trials, body=body)
     np.testing.assert_array_equal(there.arms, run.arms[:trials])
     np.testing.assert_array_equal(there.weights, run.weights[:trials])

@@ -7,12 +7,13 @@ import time
 from typing import Any
 
 import numpy as np
-from neuroloom.host.accuracy import class_output, classes_of
+from neuroloom.compiler.errors import InputError
 from neuroloom.host.arrays import read_array, write_outputs
 from neuroloom.host.device import connect
 from neuroloom.host.flow import run_model
+from neuroloom.host.look.answers import reading_of, timing
 
-from .common import add_inputs, add_model, load_inputs, open_model
+from .common import add_inputs, add_model, count_samples, load_inputs, open_model
 from .core_facts import core_facts
 from .ports import add_port, port_options
 from .ui import Ui
@@ -25,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_port(parser)
     parser.add_argument("-o", "--output", metavar="Y", help=".npz by output name, or .npy for a single output")
     parser.add_argument("--labels", metavar="Y", help="class numbers to compare with")
+    parser.add_argument("--output-name", metavar="NAME", help="output that holds the class, the scores or the spikes")
     parser.add_argument(
         "--check", action="store_true", help="compare every answer with the simulator's; exit code 1 on a difference"
     )
@@ -35,6 +37,14 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     """Run and print."""
     model = open_model(args, ui)
     arrays = load_inputs(args, model)
+    reading = reading_of(model.graph, args.output_name) if args.labels else None
+    if args.output_name and reading is None:
+        raise InputError("--output-name must come with --labels")
+    labels = read_array(args.labels)[: args.limit] if args.labels else None
+    if labels is not None and labels.shape != (count_samples(arrays),):
+        raise InputError(
+            f"labels must be {count_samples(arrays)} class numbers, one per sample, not an array of {list(labels.shape)}"
+        )
     with connect(args.port, **port_options(args)) as device:
         identity = device.identify()
         ui.note(f"{identity.board}: {identity.engine} engine, model {identity.model_hash.hex()[:16]}…")
@@ -48,12 +58,15 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.note(f"{count:,} samples in {seconds:.2f} s ({count / seconds:,.0f}/s), {repeats} frames repeated")
     code, facts = 0, {"samples": count, "seconds": seconds, "repeats": repeats, "board": identity.board}
     facts |= core_facts(measured, outputs, identity.clock_hz, ui)
-    if args.labels:
-        name = class_output(model.graph)
-        labels = read_array(args.labels)[:count]
-        correct = int((classes_of(outputs[name]) == labels).sum())
+    if reading is not None:
+        correct = int((reading.classes(outputs) == labels).sum())
         ui.say(f"accuracy {100 * correct / count:.2f} % ({correct}/{count})")
-        facts |= {"correct": correct}
+        if model.graph.clocked:
+            ui.say(f"class: {reading.text()}")
+        when = timing(reading, outputs)
+        if when:
+            ui.say(when.text())
+        facts |= {"correct": correct, "class": reading.text()}
     if args.check:
         code, facts["differences"] = _compare(outputs, model.outputs(arrays), ui)
     shown = outputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 RUN_STEPS = 1 << 14
 """Steps of one run at most: events carry 16 bits of the step."""
+MASK = (1 << 32) - 1
+"""The core counts cycles and steps in 32 bits."""
 DRAIN_LEAST = 8
 """Events asked for with every look at a running core."""
 DECISIONS = ("winner", "done", "at", "now", "counts")
@@ -119,8 +122,14 @@ class SampleRun:
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> Recording:
         """Run one sample of int64 arrays [steps, ...] by input name."""
+        self.start()
+        return self.proceed(arrays)
+
+    def proceed(self, arrays: Mapping[str, np.ndarray]) -> Recording:
+        """Run the next steps of the sample that :meth:`start` began; cycles and stalls are those of these steps."""
         steps = len(next(iter(arrays.values())))
-        self._start()
+        self.base, self.before = self.now.step, self.now
+        self.events, self.seen, self.marks = [], [], []
         group: list[_Segment] = []
         for segment in self._segments(arrays, steps):
             if segment.stop - segment.start > 1 or self.watched > self.config.event_depth:
@@ -136,7 +145,7 @@ class SampleRun:
     def decide(self, arrays: Mapping[str, np.ndarray]) -> Status:
         """Run one sample until the core is sure, or to its end; returns the status it was left in."""
         steps = len(next(iter(arrays.values())))
-        self._start()
+        self.start()
         for segment in self._segments(arrays, steps):
             segment.flags |= Go.STOP
             self._go(segment)
@@ -144,10 +153,13 @@ class SampleRun:
                 break
         return self.now
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin a sample; its steps come with :meth:`proceed`."""
         self.begin()
-        self.now = Status(False, False, False, False, 0, 0, 0, 0, 0, 0, 0)
-        self.events: list[tuple[int, np.ndarray]] = []
+        self.now = self.before = Status(False, False, False, False, 0, 0, 0, 0, 0, 0, 0)
+        self.base = 0
+        self.counts: int | np.ndarray = 0
+        self.events: list[np.ndarray] = []
         self.seen: list[np.ndarray] = []
         self.marks: list[int] = []
 
@@ -273,14 +285,15 @@ class SampleRun:
         self._expect(segment.stop)
 
     def _events(self, data: bytes, start: int) -> None:
-        """Keep events; their steps are counted from ``start`` on."""
+        """Keep events; their steps are counted from ``start`` on, a step of what is under way."""
         found = events_of(data)
         if len(found):
             rows = found.astype(np.int64)
-            rows[:, 0] = start + ((rows[:, 0] - start) & 0xFFFF)
-            self.events.append((start, rows))
+            rows[:, 0] = start + ((rows[:, 0] - self.base - start) & 0xFFFF)
+            self.events.append(rows)
 
-    def _expect(self, step: int) -> None:
+    def _expect(self, stop: int) -> None:
+        step = self.base + stop
         if self.now.step != step and not (self.now.stopped and self.now.step < step):
             raise DeviceError(
                 f"the core on {self.session.device.name} must have done {step} steps, not {self.now.step}; load the network again"
@@ -289,7 +302,7 @@ class SampleRun:
     # ------------------------------------------------------------------ what it means
 
     def _recording(self, arrays: Mapping[str, np.ndarray], steps: int) -> Recording:
-        events = np.concatenate([rows for _, rows in self.events]) if self.events else np.zeros((0, 2), np.int64)
+        events = np.concatenate(self.events) if self.events else np.zeros((0, 2), np.int64)
         fired = {
             name: self._fired(place, events, steps)
             for name, place in self.maps["populations"].items()
@@ -297,7 +310,9 @@ class SampleRun:
         }
         decisions = self._decisions(fired, steps) if self.maps["decision"] else {}
         out = Recording(
-            cycles=self.now.cycles, stalls=self.now.stalls, step_cycles=np.diff(self.marks, prepend=0).tolist()
+            cycles=self.now.cycles - self.before.cycles & MASK,
+            stalls=self.now.stalls - self.before.stalls & MASK,
+            step_cycles=[b - a & MASK for a, b in pairwise([self.before.cycles, *self.marks])],
         )
         out.saturated = tuple(text for n, text in enumerate(SATURATIONS) if self.now.saturated >> n & 1)
         for name, (kind, of) in self.maps["outputs"].items():
@@ -323,15 +338,16 @@ class SampleRun:
 
     def _decisions(self, fired: Mapping[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
         """The decision as it stood after every step: the leader until the core was sure, its verdict from then on."""
-        counts = fired[self.maps["decision"]["population"]].cumsum(0)
-        at = self.now.decided_at if self.now.decided else steps
-        after = np.arange(steps) >= at
-        winner = counts.argmax(1)
-        winner[at + 1 :] = self.now.winner
+        counts = self.counts + fired[self.maps["decision"]["population"]].cumsum(0)
+        self.counts = counts[-1]
+        at = self.now.decided_at if self.now.decided else self.base + steps
+        step = self.base + np.arange(steps)
+        after = step >= at
+        winner = np.where(step > at, self.now.winner, counts.argmax(1))
         return {
             "winner": winner,
             "done": after.astype(np.int64),
             "at": np.where(after, at, 0),
-            "now": np.arange(1, steps + 1),
+            "now": step + 1,
             "counts": counts,
         }

@@ -12,11 +12,13 @@ from neuroloom.compiler.errors import DeviceError, DoesNotFitError, InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking import layout
 from neuroloom.compiler.spiking.core import CORES, CoreConfig, CoreProgram
-from neuroloom.compiler.spiking.image import patch_weights, read_synapses
+from neuroloom.compiler.spiking.image import patch_weights, read_synapses, state_place
 from neuroloom.compiler.spiking.mapper import map_graph
+from neuroloom.compiler.spiking.recognise import recognise
 from neuroloom.host.device import Device
 from neuroloom.sim.inputs import prepare
 
+from .loop import Loop
 from .pool import GAP, fill, read_words, spans, words_of, write_words
 from .protocol import Call, Control, Space, Status, control, pack, query, read, status, write
 from .sample import Recording, SampleRun
@@ -195,11 +197,54 @@ class SpikingDevice:
             "cycles": np.array([s.cycles for s in found]),
         }
 
+    def loop(self) -> Loop:
+        """A sample that is run piece by piece, each piece's inputs made of what the last one gave; see :class:`.loop.Loop`."""
+        self._loaded()
+        assert self.graph is not None
+        return Loop(self, self.graph)
+
     def set_reward(self, reward: int) -> None:
         """Set the reward, -128..127, until the next run sets it from its inputs."""
         if not -128 <= reward <= 127:
             raise InputError(f"reward must be in -128..127, not {reward}")
         self.call([control(Control.REWARD, reward)])
+
+    # ------------------------------------------------------------------ states
+
+    def states(self) -> list[str]:
+        """Names of the neurons' states that :meth:`state` reads: membranes, currents, thresholds' adaptations, counters."""
+        maps: Any = self._loaded().maps
+        assert self.graph is not None
+        lagging = {node.inputs[1] for node in self.graph.walk() if node.op == "trace"}
+        return [state for place in maps["populations"].values() for state in place["states"] if state not in lagging]
+
+    def state(self, name: str) -> np.ndarray:
+        """A state of neurons as it is on the board now, int64 [n], by the graph's name: ``POPULATION.v``, ``.a`` and so on.
+
+        Raises InputError for other names, those of traces among them (the core keeps them as learning last read them).
+        """
+        program, known = self._loaded(), self.states()
+        if name not in known:
+            raise InputError(f"state must be one of {', '.join(known) or '(none)'}, not {name!r}")
+        at, bits = state_place(program, name)
+        return layout.read_fields(self.pool(words_of(self.config, at, bits)), at, bits)
+
+    def thresholds(self, population: str) -> np.ndarray:
+        """Thresholds of a population as they are now, int64 [n]: its own, and what adaptation has added to them.
+
+        Raises InputError for a population without thresholds.
+        """
+        program = self._loaded()
+        assert self.graph is not None
+        maps: Any = program.maps
+        nodes = {name: p.node for name, p in recognise(self.graph).populations.items()}
+        able = [name for name, node in nodes.items() if "threshold" in node.attrs]
+        if population not in able:
+            raise InputError(f"population must be one of {', '.join(able) or '(none)'}, not {population!r}")
+        place = maps["populations"][population]
+        own = np.broadcast_to(np.asarray(nodes[population].attrs["threshold"], np.int64), (place["size"],))
+        adapted = [state for state, word in place["states"].items() if word == "a" and state in self.states()]
+        return own + sum((self.state(state) for state in adapted), np.zeros(place["size"], np.int64))
 
     # ------------------------------------------------------------------ synapses
 

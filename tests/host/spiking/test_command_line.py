@@ -103,6 +103,33 @@ def test_from_file_to_weights(cli, files, board, tmp_path, spiking):
     assert np.array_equal(np.load("w.npz")["in-exc"], spiking.Learnt(first).weights("in-exc"))
 
 
+def test_a_classifier_is_scored_on_the_board(cli, files, board, tmp_path):
+    """`run --labels` reads the answer as `eval` does: by spike counts here."""
+    net = nl.Network("classes")
+    cells = net.input("in", 24)
+    o = net.population("o", 3, nl.Neuron(threshold=60, adapt_decay=65000, adapt_step=3), record=["spikes"])
+    net.connect(cells, o, weights=np.random.default_rng(7).integers(-20, 60, (24, 3)))
+    model = nl.compile(net)
+    m, x = model.save(tmp_path / "classes.nloom"), files / "x.npy"
+    spikes = model.simulate(np.load(x))
+    answers = spikes.sum(axis=1).argmax(axis=1)
+    assert spikes.any()
+    np.save("y.npy", np.array([answers[0], (answers[1] + 1) % 3]))
+    code, out, err = cli("run", m, "--port", board.port, "-i", x, "--labels", "y.npy", "--check")
+    assert code == 0, err
+    assert (
+        "accuracy 50.00 % (1/2)" in out and "the neuron of o.spikes that spikes most" in out and "no differences" in out
+    )
+    code, out, _ = cli("readback", m, "--port", board.port, "--states", "-o", "states.npz")
+    assert code == 0 and "o.threshold" in out
+    found = np.load("states.npz")
+    assert np.array_equal(found["o.threshold"], 60 + found["o.a"]) and found["o.a"].any()
+    code, _, err = cli("run", m, "--port", board.port, "-i", x, "--labels", x)
+    assert code == 2 and "labels must be 2 class numbers" in err
+    code, _, err = cli("run", m, "--port", board.port, "-i", x, "--output-name", "o.spikes")
+    assert code == 2 and "--output-name must come with --labels" in err
+
+
 def test_a_core_takes_other_networks_and_refuses_what_it_cannot_hold(cli, files, board, tmp_path):
     m, x, port = files / "small.nloom", files / "x.npy", board.port
     rng = np.random.default_rng(0)
