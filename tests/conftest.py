@@ -47,6 +47,24 @@ def require_tool() -> Callable[[str], None]:
     return require
 
 
+SUMMARY = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def shown(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Return ``shown(line)``: a line of the summary that ends the run, for what a random test met."""
+    return pytestconfig.stash.setdefault(SUMMARY, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print those lines."""
+    lines = config.stash.get(SUMMARY, [])
+    if lines:
+        terminalreporter.section("what random tests met")
+    for line in lines:
+        terminalreporter.write_line(line)
+
+
 def _tensor(value: object) -> object:
     if isinstance(value, dict):
         return np.array(value["data"], value["tensor"])

@@ -11,9 +11,9 @@ import importlib.util
 import itertools
 import os
 import struct
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -49,13 +49,20 @@ def build(name: str) -> CoreConfig:
     return CoreConfig("custom", **{"slots": 8, "inputs": 128, "program_words": 1024, **BUILDS[name]})
 
 
-def _maker() -> Any:
-    path = Path(__file__).parents[2] / "compiler" / "spiking" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("random_spiking_graphs", path)
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"beside_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.GraphMaker
+    return module
+
+
+HERE = Path(__file__).parent
+Coverage: Any = _module(HERE / "option_pairs.py").Coverage
+
+
+def _maker() -> Any:
+    return _module(HERE.parents[1] / "compiler" / "spiking" / "conftest.py").GraphMaker
 
 
 def draw(graph: Graph, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -211,86 +218,6 @@ def freely(bench: Bench, program: CoreProgram, inputs: dict[str, np.ndarray], co
         raise Wrong(f"status after a free run: got {answer.hex(' ')}, expected {bytes(expected).hex(' ')}")
 
 
-class Coverage:
-    """Pairs of options that a run met."""
-
-    KINDS = {
-        "leak": ("none", "multiplicative", "subtractive"),
-        "reset": ("zero", "value", "subtract", "none"),
-        "mode": ("immediate", "delayed", "delayed_new", "undelayed", "undelayed_new"),
-        "compare": (">", ">="),
-        "delay": ("0", "one", "many"),
-        "rule": ("static", "exponential", "nearest", "window", "eligibility"),
-        "rounding": ("-", "floor", "half_up", "stochastic"),
-        "rows": ("dense", "records"),
-    }
-    IMPOSSIBLE = frozenset({("rule=static", f"rounding={r}") for r in ("floor", "half_up", "stochastic")}) | frozenset(
-        {(f"rule={r}", "rounding=-") for r in ("exponential", "nearest", "window", "eligibility")}
-    )
-
-    def __init__(self) -> None:
-        self.pairs: Counter[tuple[str, str]] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.networks = self.decisions = self.drives = self.rewards = self.winners = self.spikes = self.learnt = 0
-
-    def legal(self, learning: str) -> set[tuple[str, str]]:
-        """Every pair of two kinds that can be."""
-        kinds = dict(self.KINDS)
-        if learning == "stdp":
-            kinds["rule"] = tuple(r for r in kinds["rule"] if r != "eligibility")
-        if learning == "none":
-            kinds |= {"rule": ("static",), "rounding": ("-",)}
-        names = {k: [f"{k}={v}" for v in values] for k, values in kinds.items()}
-        pairs = {ab for x, y in itertools.combinations(names, 2) for ab in itertools.product(names[x], names[y])}
-        return pairs - self.IMPOSSIBLE
-
-    def note(self, graph: Graph, program: CoreProgram) -> None:
-        """The options of every projection and the neurons it ends at."""
-        maps: Any = program.maps
-        nodes = {n.name: n for n in graph.nodes}
-        rules = {n.name.removesuffix(".next"): n for n in graph.nodes if n.op == "stdp"}
-        traces = {n.inputs[1]: n for n in graph.nodes if n.op == "trace"}
-        self.networks += 1
-        self.decisions += maps["decision"] is not None
-        self.drives += bool(maps["drives"])
-        self.rewards += bool(maps["reward"])
-        for name, place in maps["projections"].items():
-            target = name.split("-")[1].split(".")[0]
-            cell = nodes.get(f"{target}.spikes")
-            node = nodes.get(f"{name}.current")
-            if cell is None or node is None or cell.op != "lif":
-                continue
-            delays = np.unique(np.asarray(node.attrs["delay"]))
-            rule = rules.get(name)
-            if rule is None:
-                kind, rounding = "static", "-"
-            else:
-                rounding = rule.attrs["rounding"]
-                kind = "eligibility" if rule.attrs.get("eligibility") else traces[rule.inputs[3]].attrs["kind"]
-            self.winners += bool(cell.attrs.get("wta"))
-            chosen = {
-                "leak": cell.attrs["leak"],
-                "reset": cell.attrs["reset"],
-                "mode": cell.attrs["reset_mode"],
-                "compare": ">" if cell.attrs["strict"] else ">=",
-                "delay": "many" if len(delays) > 1 else "0" if delays[0] == 0 else "one",
-                "rule": kind,
-                "rounding": rounding,
-                "rows": place["rows"],
-            }
-            words = [f"{k}={v}" for k, v in chosen.items()]
-            self.pairs.update(itertools.combinations(words, 2))
-
-    def report(self, learning: str) -> str:
-        legal = self.legal(learning)
-        seen = sum(pair in self.pairs for pair in legal)
-        return (
-            f"{self.networks} networks, {self.decisions} decide, {self.drives} with currents, {self.rewards} with rewards, "
-            f"{self.winners} projections to winner-take-all, {self.spikes} spikes, {self.learnt} learning changes; {seen} of "
-            f"{len(legal)} pairs of options; refused by the mapper: {dict(self.refused)}"
-        )
-
-
 def one(engine: RtlEngine, config: CoreConfig, seed: int, coverage: Coverage, maker: Any) -> bool:
     """Map and run one random network; False when the mapper refuses it."""
     rng = np.random.default_rng([SEED, seed])
@@ -343,9 +270,10 @@ def running(require_tool: Callable[..., Any]) -> Iterator[Callable[..., RtlEngin
         engine.stop()
 
 
-def many(engine: RtlEngine, name: str, seeds: Iterator[int], count: int) -> Coverage:
+def many(engine: RtlEngine, name: str, seeds: Iterator[int], count: int, shown: Callable[[str], None]) -> Coverage:
     """``count`` networks that fit."""
-    coverage, config, maker = Coverage(), build(name), _maker()
+    config, maker = build(name), _maker()
+    coverage = Coverage(config)
     while coverage.networks < count:
         seed = next(seeds)
         try:
@@ -353,26 +281,34 @@ def many(engine: RtlEngine, name: str, seeds: Iterator[int], count: int) -> Cove
         except Wrong as error:
             engine.stop()  # it may stand anywhere
             pytest.fail(f"network {seed} of seed {SEED} on {name}: {error}")
-    print(f"{name}: {coverage.report(config.learning)}")
+    shown(f"{name}, seed {SEED}: {coverage.report()}")
     return coverage
 
 
-@pytest.mark.parametrize("name", ["16 lanes, reward", "2 lanes, stdp"])
-def test_random_networks_under_verilator(name: str, running: Callable[..., RtlEngine]) -> None:
-    coverage = many(running(name), name, itertools.count(), 30)
-    assert coverage.spikes and coverage.learnt and coverage.decisions and coverage.drives and coverage.winners
+NETWORKS = {"16 lanes, reward": 150, "2 lanes, stdp": 100}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_random_networks_under_verilator(name: str, running: Callable[..., RtlEngine], shown: Any) -> None:
+    """The same networks in every run (unless NEUROLOOM_SEED says otherwise): they meet nearly every pair of options."""
+    coverage = many(running(name), name, itertools.count(), NETWORKS[name], shown)
+    assert coverage.spikes and coverage.learnt and coverage.decisions and coverage.drives
+    assert len(coverage.missing) < 0.03 * len(coverage.legal), sorted(coverage.missing)
 
 
 @pytest.mark.parametrize("name", ["4 lanes, reward", "1 lane, 16-bit weights"])
-def test_random_networks_under_icarus(name: str, running: Callable[..., RtlEngine]) -> None:
-    assert many(running(name, "icarus"), name, itertools.count(100), 1).spikes
+def test_random_networks_under_icarus(name: str, running: Callable[..., RtlEngine], shown: Any) -> None:
+    assert many(running(name, "icarus"), name, itertools.count(100), 1, shown).spikes
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("name", BUILDS)
-def test_campaign(name: str, running: Callable[..., RtlEngine]) -> None:
+def test_campaign(name: str, running: Callable[..., RtlEngine], shown: Any) -> None:
     """Ten thousand networks per build (NEUROLOOM_NETWORKS: another number); every legal pair of options must have been met."""
     count = int(os.environ.get("NEUROLOOM_NETWORKS", "10000"))
-    coverage = many(running(name), name, itertools.count(1000), count)
-    missing = coverage.legal(build(name).learning) - coverage.pairs.keys()
-    assert count < 1000 or not missing, sorted(missing)
+    coverage = many(running(name), name, itertools.count(1000), count, shown)
+    assert count < ENOUGH or not coverage.missing, sorted(coverage.missing)
+
+
+ENOUGH = 1000
+"""Networks that meet every pair (400 did with seed 1)."""
