@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class Flash:
     command: tuple[str, ...]
 
 
+SPIKE_PORTS = ("spike_data", "spike_req", "spike_ack", "event_data", "event_req", "event_ack", "loop_n")
+"""Ports that a board may bring a spiking core's spikes to."""
+
+
 @dataclass(frozen=True)
 class Board:
     """A board file, checked. ``platform`` is ``module:Class`` of amaranth-boards; ``speeds`` always has ``logic``."""
@@ -80,6 +84,17 @@ class Board:
     resources: Resources
     flash: Flash
     notes: tuple[str, ...]
+    spike_pins: Mapping[str, Pins] = field(default_factory=dict)
+    """Pins for spikes, by port, that a build may use; ``wired`` says that this one does."""
+    wired: bool = False
+
+    def with_spike_pins(self) -> Board:
+        """The board with its spike pins in use; raises InputError when it has none."""
+        if not self.spike_pins:
+            raise InputError(
+                f"board must have pins for spikes in its file, and {self.name} has none; leave --spike-pins out"
+            )
+        return replace(self, wired=True)
 
     def speed(self, engine: str = "logic") -> Speed:
         """The clock for an engine kind: its own entry, else the one called ``logic``."""
@@ -227,9 +242,26 @@ def _board(top: _Section) -> Board:
         resources=capacity,
         flash=flash_value,
         notes=top.strings("notes", []),
+        spike_pins=_spike_pins(top.section("spike_pins")) if "spike_pins" in top.value else {},
     )
+    top.get("spike_pins", dict, {})
     top.done()
     return board
+
+
+def _spike_pins(section: _Section) -> Mapping[str, Pins]:
+    """Pins of every port of :data:`SPIKE_PORTS`, lowest bit first; the last one is pulled up, so that open means off."""
+    resource, attributes, pull = section.get("resource", str), _attributes(section), section.get("pull_up", dict)
+    pins = {}
+    for port in SPIKE_PORTS:
+        found = section.strings(port)
+        if len(found) != (4 if port.endswith("data") else 1):
+            raise InputError(
+                f"{section.where}: {port} must name {4 if port.endswith('data') else 1} pins, not {len(found)}"
+            )
+        pins[port] = Pins(resource, found, {**attributes, **(pull if port == "loop_n" else {})})
+    section.done()
+    return pins
 
 
 def _pins(section: _Section, key: str, resource: str) -> Pins:

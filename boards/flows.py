@@ -39,6 +39,9 @@ def _ports(board: Board) -> list[tuple[str, str, Pins]]:
     rows = [(name, pins.pins[0], pins) for name, pins in single]
     for index, pin in enumerate(board.leds.pins):
         rows.append((f"leds[{index}]" if len(board.leds.pins) > 1 else "leds", pin, board.leds))
+    for name, pins in board.spike_pins.items() if board.wired else ():
+        for index, pin in enumerate(pins.pins):
+            rows.append((f"{name}[{index}]" if len(pins.pins) > 1 else name, pin, pins))
     return rows
 
 

@@ -75,9 +75,12 @@ def build_model(
     return build(factory, identity, target, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
 
 
-def build_core(profile: str, board: str, **options: Any) -> BuildResult:
-    """Build the bitstream of a board's spiking core, which any network that fits is loaded into; options as of ``build``."""
-    target = load_board(board)
+def build_core(profile: str, board: str, *, spike_pins: bool = False, **options: Any) -> BuildResult:
+    """Build the bitstream of a board's spiking core, which any network that fits is loaded into; options as of ``build``.
+
+    ``spike_pins`` also brings spikes to the board's pins.
+    """
+    target = load_board(board).with_spike_pins() if spike_pins else load_board(board)
     try:
         return build(*core_design(core_of(profile, target), target), target, **options)
     except DoesNotFitError as error:

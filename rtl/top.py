@@ -39,7 +39,8 @@ class Top(wiring.Component):
         self.engine = engine
         self.plan = plan
         self.leds_active_low = leds_active_low
-        members = {"clk": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(leds)}
+        self.pins = getattr(engine, "pins", {})
+        members = {"clk": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(leds), **self.pins}
         if plan is None:
             members["rst"] = In(1)
         super().__init__(members)
@@ -54,6 +55,9 @@ class Top(wiring.Component):
         m.d.comb += [shell.rx.eq(self.rx), self.tx.eq(shell.tx)]
         if self.plan is None:
             m.d.comb += clock.rst_in.eq(self.rst)
+        for name, member in self.pins.items():
+            inside, outside = getattr(engine, name), getattr(self, name)
+            m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
         wiring.connect(m, shell.engine_i, engine.i)
         wiring.connect(m, engine.o, shell.engine_o)
         m.d.comb += engine.reset.eq(shell.engine_reset)

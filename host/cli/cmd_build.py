@@ -28,7 +28,7 @@ from neuroloom.host.flow import (
     schedule_model,
     write_vendor_project,
 )
-from neuroloom.host.spiking.flow import core_of
+from neuroloom.host.spiking.flow import CORE_MODULE, core_component, core_of
 
 from .common import add_model, open_model
 from .ui import Ui
@@ -39,6 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, optional=True)
     parser.add_argument(
         "--core", metavar="PROFILE", help="build the board's spiking core of this profile, instead of a model's"
+    )
+    parser.add_argument(
+        "--spike-pins", action="store_true", help="with a spiking core: spikes also come and go by the board's pins"
     )
     parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
     parser.add_argument(
@@ -62,10 +65,13 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     if args.core:
         return _core(args, args.core, ui)
     model = open_model(args, ui, **({"board": args.board} if args.board and args.model.endswith(".onnx") else {}))
-    if args.verilog:
+    per_model = engine_of(model.graph).per_model
+    if args.spike_pins and per_model:
+        raise InputError("--spike-pins must go with a spiking core or network")
+    if args.verilog and per_model:
         return _verilog(args, model.graph, ui)
     board = board_of(model.graph, args.board)
-    if not engine_of(model.graph).per_model and board.support == "bitstream":
+    if not per_model and (board.support == "bitstream" or args.verilog):
         return _core(args, choose_core(model.graph, board.name).config.profile, ui, board)
     folder = Path(args.output or f"build/{board.name}")
     if board.support == "vendor-project":
@@ -115,18 +121,29 @@ def _built(result: BuildResult, ui: Ui) -> None:
 
 def _core(args: argparse.Namespace, profile: str, ui: Ui, board: Board | None = None) -> int:
     """Build the core of a board: any network that fits is loaded into it later, with 'load' or 'run'."""
-    for option, given in (("--verilog", args.verilog), ("--register-interval", args.register_interval)):
-        if given is not None:
-            raise InputError(f"{option} must be left out for a spiking core, which is built as it is")
+    if args.register_interval is not None:
+        raise InputError("--register-interval must be left out for a spiking core, which is built as it is")
     if board is None and not args.board:
         raise InputError("--core must come with --board")
     board = board or load_board(args.board)
-    folder = Path(args.output or f"build/{board.name}-{profile}")
-    core_of(profile, board)
+    folder = Path(args.output or f"build/{board.name}-{profile}{'-pins' if args.spike_pins else ''}")
+    config = core_of(profile, board)
+    if args.verilog and args.spike_pins:
+        raise InputError("--spike-pins must be left out with --verilog, whose core has streams instead")
+    if args.verilog:
+        text = core_component(config)
+        write_atomically(Path(args.verilog), text.encode())
+        ui.say(
+            f"{args.verilog}: {text.count(chr(10)):,} lines, module {CORE_MODULE}, spiking core {profile!r} with streams for "
+            "spikes, steps and events; see docs/spiking-core.md"
+        )
+        ui.result({"file": args.verilog, "module": CORE_MODULE, "profile": profile})
+        return 0
     with ui.status(f"building the spiking core {profile!r} for {board.title}") as say:
         result = build_core(
             profile,
             board.name,
+            spike_pins=args.spike_pins,
             seeds=_seeds(args),
             out_dir=folder,
             progress=lambda text: say(f"{board.name}: {text}"),

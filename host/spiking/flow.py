@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from neuroloom.boards import emit
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
@@ -13,7 +14,9 @@ from neuroloom.compiler.spiking.core import CORES, CoreConfig
 from neuroloom.compiler.spiking.mapper import choose_core
 from neuroloom.host.device import Device
 from neuroloom.rtl.link.protocol import Identity
+from neuroloom.rtl.spiking.component import StreamCore, header
 from neuroloom.rtl.spiking.engine import SpikingEngine, model_hash
+from neuroloom.rtl.spiking.pins import PinEngine
 
 from .session import SpikingDevice
 
@@ -29,9 +32,23 @@ def core_of(profile: str, board: Board) -> CoreConfig:
 
 
 def core_design(config: CoreConfig, board: Board) -> tuple[Callable[[], Any], Identity]:
-    """The engine behind the link, made anew by each call, and the identity of a device with it."""
+    """The engine behind the link, made anew by each call, and the identity of a device with it.
+
+    A board whose spike pins are in use gets the engine that has them.
+    """
     clock_hz = board.speed("spiking").plan.logic_hz
-    return lambda: SpikingEngine(config), Identity("spiking", board.name, model_hash(config), 0, 0, clock_hz)
+    kind = PinEngine if board.wired else SpikingEngine
+    return lambda: kind(config), Identity("spiking", board.name, model_hash(config), 0, 0, clock_hz)
+
+
+CORE_MODULE = "neuroloom_core"
+"""Module name of a core written for someone else's design."""
+
+
+def core_component(config: CoreConfig) -> str:
+    """A core as Verilog with documented stream ports, module :data:`CORE_MODULE`, its memories included."""
+    core = StreamCore(config)
+    return header(config) + emit.to_verilog(core, CORE_MODULE) + "".join(core.extra_files.values())
 
 
 def design(graph: Graph, board: Board, register_interval: int | None) -> tuple[Callable[[], Any], Identity]:

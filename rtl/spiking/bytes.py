@@ -34,6 +34,8 @@ LETTERS = {
     "Q": Code.QUERY,
 }
 WHILE_RUNNING = (Code.STATUS, Code.DRAIN)
+GO_ON = 4
+"""The flags of G with bit 2: step numbers go on."""
 STATUS_BYTES = 24
 RECORD_BYTES = 32
 
@@ -41,14 +43,34 @@ RECORD_BYTES = 32
 class ByteEngine(wiring.Component):
     """Takes opcodes, works the core, gives answers. A byte that is no opcode is dropped.
 
+    Parameters
+    ----------
+    ports : whether spikes, steps and events also have streams of their own, see :mod:`.component`
+
     Members
     -------
     i, o : ``In(stream.Signature(8))``, ``Out(stream.Signature(8))``
+    spike : ``In(stream.Signature(16))``, source of a spike for the next step; others than the core's are dropped
+    advance : ``In(stream.Signature(16))``, so many steps; taken when no spike is offered
+    event : ``Out(stream.Signature(32))``, step in the low half, source in the high half, while ``event_enable``
+    event_enable : ``In(1)``, events go to ``event`` and ``D`` finds none
+    step : ``Out(16)``, number of the next step, of its low bits
+    idle : ``Out(1)``, no opcode and no step is under way, and no event waits; the members from ``spike`` on with ``ports`` only
     """
 
-    def __init__(self, config: CoreConfig) -> None:
-        self._config = config
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+    def __init__(self, config: CoreConfig, *, ports: bool = False) -> None:
+        self._config, self._ports = config, ports
+        members = {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
+        if ports:
+            members |= {
+                "spike": In(stream.Signature(16)),
+                "advance": In(stream.Signature(16)),
+                "event": Out(stream.Signature(32)),
+                "event_enable": In(1),
+                "step": Out(16),
+                "idle": Out(1),
+            }
+        super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -94,7 +116,11 @@ class ByteEngine(wiring.Component):
         with m.If(onward != 0):
             m.d.sync += address[: len(moving)].eq(moving)
 
-        with m.FSM(name="bytes"):
+        no_event: Value = core.events == 0
+        if self._ports:
+            no_event = no_event | self.event_enable
+
+        with m.FSM(name="bytes") as fsm:
             with m.State("OPCODE"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += at.eq(0)
@@ -104,6 +130,16 @@ class ByteEngine(wiring.Component):
                             with m.Case(ord(letter)):
                                 m.d.sync += code.eq(value)
                                 m.next = "BEGIN"
+                if self._ports:
+                    with m.Elif(core.idle & self.spike.valid):  # as I with one source
+                        m.d.comb += self.spike.ready.eq(1)
+                        m.d.sync += [data.eq(Cat(Const(0, 16), self.spike.payload)), count.eq(1)]
+                        with m.If(self.spike.payload < config.sources):
+                            m.next = "STAGE"
+                    with m.Elif(core.idle & self.advance.valid):  # as G that goes on
+                        m.d.comb += self.advance.ready.eq(1)
+                        m.d.sync += [address.eq(self.advance.payload), tag.eq(GO_ON), code.eq(Code.GO)]
+                        m.next = "CHECK"
             with m.State("BEGIN"):
                 # What is needed while a run goes on must not be overwritten: `address` and `tag` are the core's then.
                 with m.Switch(code):
@@ -223,7 +259,7 @@ class ByteEngine(wiring.Component):
 
             with m.State("EVENT"):
                 # Whether there is an event is decided before its first byte; it stays the oldest one until its last byte.
-                m.d.sync += empty.eq(core.events == 0)
+                m.d.sync += empty.eq(no_event)
                 m.next = "SEND"
             with m.State("SEND"):
                 with m.If(offer(core.event.word_select(at[:2], 8) | empty.replicate(8))):
@@ -244,4 +280,19 @@ class ByteEngine(wiring.Component):
                 with m.If(address[: core.sweep_bits].all()):
                     m.d.comb += core.reset_run.eq(1)
                     m.next = "OPCODE"
+        if self._ports:
+            self._events(m, core, fsm.ongoing("OPCODE"))
         return m
+
+    def _events(self, m: Module, core: Core, between: Value) -> None:
+        """The stream of events, one in two cycles at most, and ``idle``."""
+        turn, rested = Signal(), Signal()  # the next event comes up; the core was idle a cycle ago
+        m.d.comb += [
+            self.event.valid.eq(self.event_enable & (core.events != 0) & ~turn),
+            self.event.payload.eq(core.event),
+            self.step.eq(core.step),
+            self.idle.eq(between & core.idle & rested & ((core.events == 0) | ~self.event_enable) & ~turn),
+        ]
+        m.d.sync += [turn.eq(self.event.valid & self.event.ready), rested.eq(core.idle)]
+        with m.If(self.event.valid & self.event.ready):
+            m.d.comb += core.event_next.eq(1)

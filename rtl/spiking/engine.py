@@ -21,6 +21,17 @@ def model_hash(config: CoreConfig) -> bytes:
     return hashlib.sha256(b"neuroloom spiking core " + RTL_VERSION.encode() + config.to_bytes()).digest()
 
 
+def frame_bytes(config: CoreConfig) -> int:
+    """Size of the link's frame buffers beside a core: the boards of small cores have little block RAM."""
+    return 512 if config.lanes <= 2 else 1024
+
+
+def memory_files(config: CoreConfig) -> dict[str, str]:
+    """Verilog files by name of the memories that a core instantiates."""
+    pool = {ROWS_FILE: ROWS_VERILOG} if config.fast_learning else {POOL_FILE: POOL_VERILOG}
+    return {**pool, RAM_FILE: RAM_VERILOG}
+
+
 class SpikingEngine(wiring.Component):
     """A spiking core that takes opcodes and gives answers, see "Bytes of the engine" in ``docs/spiking-core.md``.
 
@@ -46,9 +57,8 @@ class SpikingEngine(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
-        pool = {ROWS_FILE: ROWS_VERILOG} if config.fast_learning else {POOL_FILE: POOL_VERILOG}
-        self.frame_bytes = 512 if config.lanes <= 2 else 1024  # the boards of small cores have little block RAM
-        self.extra_files = {**pool, RAM_FILE: RAM_VERILOG}
+        self.frame_bytes = frame_bytes(config)
+        self.extra_files = memory_files(config)
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
 
     def elaborate(self, platform: object) -> Module:
