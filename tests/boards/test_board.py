@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from neuroloom.boards import emit
 from neuroloom.boards.board import Board, load_board_file
+from neuroloom.boards.build import make_top
+from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.registry import all_boards, load_board
 from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.host.spiking.flow import core_design
+from neuroloom.rtl.spiking.pins import SPIKE_PINS
 
 GOOD = Path(importlib.import_module("neuroloom.boards").__file__).parent / "icebreaker.yaml"
 
@@ -57,6 +63,8 @@ CASES = [
     ({"clock__speeds__logic__pll__settings__DIVF": 10}, r"must run at 533 to 1066 MHz, not 132\.000 MHz"),
     ({"clock__speeds__logic__pll__settings__EXTRA": 1}, r"must be DIVF, DIVQ, DIVR, FILTER_RANGE, not"),
     ({"clock__speeds__logic__pll": ...}, r"Logic clock must be the oscillator's 12000000 Hz without a PLL"),
+    ({"spike_pins__event_req": []}, r"spike_pins: event_req must name 1 pins, not 0"),
+    ({"spike_pins__loop": ["4"]}, r"spike_pins: key must be one of .*, not 'loop'; correct it"),
     ({"uart__attributes": {"PULLUP": [1]}}, r"uart: attributes must map names to texts or numbers"),
     ({"uart": "none"}, r"uart must be a mapping, not 'none'"),
 ]
@@ -156,6 +164,37 @@ def test_pins_agree_with_amaranth_boards(board: Board) -> None:
         assert led.ios[0].names == [pin] and led.ios[0].invert == board.leds.active_low
         assert wanted(attributes_of(led)) == dict(board.leds.attributes)
     assert ("led", len(board.leds.pins)) not in resources
+
+
+@pytest.mark.parametrize("board", [b for b in all_boards() if b.spike_pins], ids=lambda board: board.name)
+def test_spike_pins_are_on_connectors_and_in_the_design(board: Board) -> None:
+    """Every bit has a pin of its own on a connector of the kind named; the constraints name the ports of the design."""
+    platform = platform_of(board)
+    kind = next(iter(board.spike_pins.values())).resource
+    on_connectors = {pin for (name, _), c in platform.connectors.items() if name == kind for pin in c.mapping.values()}
+    used = [pin for pins in board.spike_pins.values() for pin in pins.pins]
+    taken = {*board.clock.pins, *board.uart_rx.pins, *board.uart_tx.pins, *board.leds.pins}
+    assert len(set(used)) == len(used) == 13 and set(used) <= on_connectors and not set(used) & taken
+    assert tuple(board.spike_pins) == tuple(SPIKE_PINS)
+
+    wired = board.with_spike_pins()
+    config = CoreConfig("custom", pool_words=256, neurons=64, inputs=32, slots=2, program_words=128, event_depth=8)
+    factory, identity = core_design(config, wired)
+    top, _ = make_top(factory(), identity, wired)
+    text = FLOWS[board.family].constraints(wired, "spiking")
+    for port, member in SPIKE_PINS.items():
+        assert top.signature.members[port] == member
+        for index, pin in enumerate(wired.spike_pins[port].pins):
+            bit = f"{port}[{index}]" if member.shape > 1 else port
+            assert re.search(rf'^(set_io|LOCATE COMP) .*{re.escape(bit)}"? .*"?{pin}"?;?$', text, re.MULTILINE), bit
+    assert re.search(r"-pullup yes loop_n|\"loop_n\" .*PULLMODE=UP", text)
+    assert "loop_n" not in FLOWS[board.family].constraints(board, "spiking")
+    emit.to_rtlil(top)
+
+
+def test_a_board_without_spike_pins_is_refused() -> None:
+    with pytest.raises(InputError, match="tang_nano_9k has none; leave --spike-pins out"):
+        load_board("tang_nano_9k").with_spike_pins()
 
 
 @pytest.mark.parametrize("board", all_boards(), ids=lambda board: board.name)
