@@ -178,7 +178,7 @@ class CoreProgram:
     """What a core is loaded with.
 
     ``program``: uint32 words from address 0; ``pool``: uint32 [words, lanes], lane 0 holds bits 31..0, as many words as are used;
-    ``maps``: how to read the core back, filled by the mapper (see ``compiler/spiking/mapper.py``).
+    ``maps``: how to read the core back, filled by the mapper (see ``compiler/spiking/maps.py``).
     """
 
     config: CoreConfig
