@@ -11,6 +11,7 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph, Input
 from neuroloom.compiler.spiking.events import check_events, read_events, to_raster
+from neuroloom.compiler.spiking.input_encoding import encodings, given_names
 
 from .arrays import read_inputs
 
@@ -31,13 +32,18 @@ def read_clocked(
     if where.suffix == ".csv" or (where.suffix == ".npz" and _names(where) in EVENT_ARRAYS):
         item = _only(graph, where)
         return {item.name: _raster(read_events(where, _channels(item, where), steps=steps), item, steps)[None]}
-    data = read_inputs(where, [i.name for i in graph.inputs])
+    names = given_names(graph)
+    analog = {e.source: int(np.prod(e.shape, dtype=np.int64)) for e in encodings(graph)}
+    data = read_inputs(where, names)
     if isinstance(data, np.ndarray):
-        return (
-            _events(data, _only(graph, where), steps, str(where))[None] if data.ndim == 2 and _spikes(graph) else data
-        )
+        events = data.ndim == 2 and _spikes(graph) and data.shape[1] != analog.get(names[0])
+        return _events(data, _only(graph, where), steps, str(where))[None] if events else data
     by_name = {i.name: i for i in graph.inputs} | {i.source: i for i in graph.inputs if i.source}
-    lists = {k for k, a in data.items() if a.ndim == 2 and k in by_name and _is_spikes(by_name[k])}
+    lists = {
+        k
+        for k, a in data.items()
+        if a.ndim == 2 and k in by_name and _is_spikes(by_name[k]) and a.shape[1] != analog.get(k)
+    }
     length = steps if steps is not None else _length(data, lists)
     return {k: _events(a, by_name[k], length, f"{where}: {k}")[None] if k in lists else a for k, a in data.items()}
 

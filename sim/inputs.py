@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph, Input
+from neuroloom.compiler.spiking.input_encoding import encode
 
 
 def prepare(graph: Graph, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
@@ -17,10 +18,11 @@ def prepare(graph: Graph, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict
 def check(graph: Graph, inputs: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
     """Return the inputs as integer arrays, samples first, in the graph's order; integers keep their type and memory.
 
-    A single array serves a graph with one input. Integers are taken as they are and must lie in the input's range; real
+    A single array serves a graph with one input. Analog values become steps by the encoders that the graph declares (see
+    ``compiler/spiking/input_encoding.py``). Integers are taken as they are and must lie in the input's range; real
     numbers are quantised by the input's affine rule (round half to even, saturate). Raises InputError naming the input.
     """
-    given = _named(graph, inputs)
+    given = _named(graph, encode(graph, inputs))
     out = {item.name: _integers(item, np.asarray(given[item.name]), graph.clocked) for item in graph.inputs}
     counts = {name: a.shape[: 1 + graph.clocked] for name, a in out.items()}
     if len(set(counts.values())) > 1:

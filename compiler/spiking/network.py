@@ -17,6 +17,7 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 
 from .fields import Fields, need_choice, need_finite
+from .input_encoding import RECORD, Encoding
 from .lists import delay_list, index_list, lists_of_matrix, need_size, number_list, unknown, with_enable
 from .models import Model, Neuron, RealNeuron
 from .parts import (
@@ -107,6 +108,25 @@ class Network(Fields):
         item = Input(self._new(name), population.size, "current", population.name, (low, high), source=source)
         self.inputs[name] = item
         return item
+
+    def encode(self, name: str | Input, kind: str, *, shape: Sequence[int] | None = None, **options: Any) -> None:
+        """Declare how input ``name`` is made of analog values wherever samples come in: simulator, board, command line.
+
+        ``kind`` and ``options`` are of :data:`neuroloom.compiler.spiking.input_encoding.KINDS`: constant (``steps``; of a current
+        input), rate (``steps``, ``low``, ``high``, ``seed``), latency (``steps``, ``low``, ``high``, ``silent_below``), delta
+        (``threshold``). ``shape``: that of one sample's values (default: one per channel; for delta one per two channels).
+        """
+        item = self.inputs.get(name.name if isinstance(name, Input) else name)
+        if item is None:
+            raise InputError(f"input must be one of {', '.join(self.inputs) or '(none)'}, not {name!r}")
+        channels = item.size // 2 if kind == "delta" else item.size
+        made = Encoding(item.name, item.name, tuple(shape or (channels,)), kind, options)
+        if (kind == "constant") != (item.kind == "current"):
+            raise InputError(f"encoder {kind!r} must go with a {'current' if kind == 'constant' else 'spike'} input")
+        if int(np.prod(made.shape)) != channels or (kind == "delta" and item.size % 2):
+            raise InputError(f"shape of encoder {kind!r} must hold {channels} values, not {list(made.shape)}")
+        others = [r for r in self.records.get(RECORD, []) if r["input"] != item.name]
+        self.records[RECORD] = [*others, made.to_record()]
 
     def population(
         self, name: str, size: int, model: Model, *, record: Sequence[str] = (), source: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.spiking.input_encoding import encode, given_names
 from neuroloom.host.address_events import read_clocked
 from neuroloom.host.arrays import read_calibration, read_inputs
 from neuroloom.sim.inputs import check
@@ -157,12 +158,14 @@ def add_inputs(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
         help=".npy, .npz (arrays by input name, or x), image folder; of spiking networks also event lists, .csv too",
     )
     parser.add_argument("-n", "--limit", metavar="N", type=int, help="use only the first N samples")
-    parser.add_argument("--steps", metavar="T", type=int, help="length of a run from an event list")
+    parser.add_argument(
+        "--steps", metavar="T", type=int, help="length of a run from an event list, or of a sample of analog values"
+    )
 
 
 def load_inputs(args: argparse.Namespace, model: Model) -> dict[str, np.ndarray]:
     """The samples by input name, cut to ``--limit``; raises InputError when they do not fit the model."""
-    names = [i.name for i in model.graph.inputs]
+    names = given_names(model.graph)
     if args.steps is not None and args.steps < 1:
         raise InputError(f"--steps must be at least 1, not {args.steps}")
     if model.graph.clocked and not Path(args.inputs).is_dir():
@@ -176,6 +179,7 @@ def load_inputs(args: argparse.Namespace, model: Model) -> dict[str, np.ndarray]
         if args.limit < 1:
             raise InputError(f"--limit must be at least 1, not {args.limit}")
         arrays = {k: v[: args.limit] for k, v in arrays.items()}
+    arrays = dict(encode(model.graph, arrays, steps=args.steps))  # type: ignore[arg-type]
     check(model.graph, arrays)
     return arrays
 

@@ -43,6 +43,7 @@ class Encoder:
 
     source: str
     matrix: np.ndarray
+    shape: tuple[int, ...] = ()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Currents [..., n] of inputs [..., *shape]; the shape's elements must agree."""
@@ -219,7 +220,7 @@ class _Builder:
         tops = np.stack([np.maximum(matrix * b, matrix * item.bounds[0]).sum(1) for b in item.bounds[1:]])
         drive = self.free(f"{target}_current")
         self.net.drive(target, bounds=(float(ends.min()), float(tops.max())), name=drive, source=name)
-        self.encoders[drive] = Encoder(name, matrix)
+        self.encoders[drive] = Encoder(name, matrix, item.shape)
 
 
 def _groups(layer: Layer) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.frontends.snntorch import import_snntorch
 
 import neuroloom as nl
@@ -174,6 +174,15 @@ def test_a_constant_current_goes_through_the_host(dyadic: Fixture, stepped: Fixt
     imported = import_snntorch(module, sample=image.astype(np.float32), inputs="current", input_range=(0, 1))
     assert list(imported.encoders) == ["leaky1_current"] and 0 < expected.sum() < expected.size
     np.testing.assert_array_equal(network_spikes(imported, "leaky1", x), expected)
+    options = {"sample": image.astype(np.float32), "inputs": "current", "input_range": (0, 1)}
+    exact = {"weight_bits": 16, "state_bits": 32, "shift": 8}
+    model = nl.compile(module, steps=20, **exact, **options)
+    for given in (image, x):  # the file knows the first layer
+        np.testing.assert_array_equal(model.outputs(given)["leaky1.spikes"], expected)
+    with pytest.raises(InputError, match="must come with a number of steps"):
+        nl.compile(module, **options).simulate(image)
+    with pytest.raises(InputError, match="steps must go with inputs='current'"):
+        nl.compile(module, sample=np.ones((1, 8), np.float32), steps=3)
 
 
 def test_fewer_bits_differ_and_by_how_much(stepped: Fixture, network_spikes: Fixture) -> None:
