@@ -42,6 +42,8 @@ MASK = (1 << 32) - 1
 """The core counts cycles and steps in 32 bits."""
 DRAIN_LEAST = 8
 """Events asked for with every look at a running core."""
+FRESH = Status(False, False, False, False, 0, 0, 0, 0, 0, 0, 0)
+"""The registers behind ``Z``."""
 DECISIONS = ("winner", "done", "at", "now", "counts")
 
 
@@ -87,6 +89,12 @@ class SampleRun:
             for call in write_words(self.config, first, words, self.limit)
         ]
         self.eligible = self._eligible()
+        self.now = self.before = FRESH
+        self.base = 0
+        self.counts: int | np.ndarray = 0
+        self.events: list[np.ndarray] = []
+        self.seen: list[np.ndarray] = []
+        self.marks: list[int] = []
 
     # ------------------------------------------------------------------ what is read behind every step
 
@@ -156,12 +164,9 @@ class SampleRun:
     def start(self) -> None:
         """Begin a sample; its steps come with :meth:`proceed`."""
         self.begin()
-        self.now = self.before = Status(False, False, False, False, 0, 0, 0, 0, 0, 0, 0)
-        self.base = 0
-        self.counts: int | np.ndarray = 0
-        self.events: list[np.ndarray] = []
-        self.seen: list[np.ndarray] = []
-        self.marks: list[int] = []
+        self.now = self.before = FRESH
+        self.base, self.counts = 0, 0
+        self.events, self.seen, self.marks = [], [], []
 
     def begin(self) -> None:
         """What a new sample starts from: no history, initial states; weights stay as they are."""
