@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,42 +18,36 @@ from neuroloom.compiler.frontends.export.spiking_functions import (
     OPERATORS,
     PREFIX,
     RECORDS_KEY,
-    SOURCE,
     STANDARD,
-    Operator,
 )
 from neuroloom.compiler.ir import Affine, Graph, Input, Node, Output, Type, Value, verify
 from neuroloom.compiler.ir.builder import clean_name
 from neuroloom.compiler.ir.ops.registry import infer, spec
 from neuroloom.compiler.ir.types import Range
 from neuroloom.compiler.ir.verify import result_type
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from .inputs import declared
+from .spiking_nodes import (
+    BY_NAME,
+    DOMAIN,
+    affine,
+    attributes,
+    check_casts,
+    check_form,
+    frozen,
+    producers,
+    source_name,
+    where,
+)
 
-DOMAIN = "neuroloom"
 VERSION = 1
-BY_NAME: dict[str, Operator] = {o.name: o for o in OPERATORS.values()}
-"""Operators of the domain that stand for operations of clocked graphs."""
-
 MOST_NEURONS = 1 << 24
 """Largest population that is read."""
 
 _STANDARD = {name: op for op, name in STANDARD.items()}
 _KINDS: dict[str, type] = {"int": int, "bool": int, "str": str, "tuple": list, "tensor": np.ndarray}
 """How an attribute of the graph stands in a file."""
-
-_PLAIN: dict[str, type] = {
-    "axis": int,
-    "low": int,
-    "high": int,
-    "type": str,
-    "scale": str,
-    "offset": str,
-    "perm": list,
-    "to": int,
-}
-"""Types of attributes that do not go through the graph's own check."""
 
 
 def is_clocked(model: ModelProto) -> bool:
@@ -94,23 +87,23 @@ class _Reader:
                 f"a clocked model must have one Scan, not {len(scans)}; write it as one loop over time"
             )
         self.scan = scans[0]
-        self.makers = _producers(self.main.node)
+        self.makers = producers(self.main.node)
         attributes = {a.name: a for a in self.scan.attribute}
         for key, attribute in attributes.items():
             if key not in ("body", "num_scan_inputs") and any(attribute.ints):
                 raise UnsupportedError(
-                    f"{_where(self.scan)}: {key} must be 0 everywhere, not {list(attribute.ints)}; put time in front with Transpose"
+                    f"{where(self.scan)}: {key} must be 0 everywhere, not {list(attribute.ints)}; put time in front with Transpose"
                 )
         if "body" not in attributes or "num_scan_inputs" not in attributes:
-            raise InputError(f"{_where(self.scan)}: body and num_scan_inputs must be given; the model is incomplete")
+            raise InputError(f"{where(self.scan)}: body and num_scan_inputs must be given; the model is incomplete")
         self.body: GraphProto = attributes["body"].g
         self.states = len(self.scan.input) - attributes["num_scan_inputs"].i
         wrong_in = self.states < 0 or len(self.body.input) != len(self.scan.input)
         if wrong_in or len(self.body.output) != len(self.scan.output):
-            raise InputError(f"{_where(self.scan)}: inputs and outputs must be those of its body; the model is broken")
+            raise InputError(f"{where(self.scan)}: inputs and outputs must be those of its body; the model is broken")
 
         for node in [*self.main.node, *self.body.node]:
-            _check_form(node)
+            check_form(node)
 
     def graph(self) -> Graph:
         """Inputs, the body's nodes in the file's order, outputs."""
@@ -126,9 +119,11 @@ class _Reader:
                 number = written.get(node.output[0], -1)
                 if number not in names:
                     raise UnsupportedError(
-                        f"{_where(node)}: Update must write a state that a State in front of it reads"
+                        f"{where(node)}: Update must write a state that a State in front of it reads"
                     )
-                self.append(Node("update", (names[number], self.value(node, 0)), (), {}, (), _source(node)), node, [])
+                self.append(
+                    Node("update", (names[number], self.value(node, 0)), (), {}, (), source_name(node)), node, []
+                )
             else:
                 self.node(node)
         self.outputs()
@@ -136,7 +131,7 @@ class _Reader:
         try:
             verify(self.out)
         except GraphError as e:
-            raise UnsupportedError(f"{_where(self.scan)}: {e}") from e
+            raise UnsupportedError(f"{where(self.scan)}: {e}") from e
         return self.out
 
     # ---- around the Scan
@@ -149,7 +144,7 @@ class _Reader:
         for number in range(self.states, len(self.scan.input)):
             source, note, casts = self.back(self.scan.input[number], {i.name for i in self.main.input})
             if source in rasters:
-                raise UnsupportedError(f"{_where(self.scan)}: input {source!r} must be scanned once")
+                raise UnsupportedError(f"{where(self.scan)}: input {source!r} must be scanned once")
             rasters[source], behind[source] = self.body.input[number].name, casts
             if note is not None:
                 notes[source] = note
@@ -157,11 +152,11 @@ class _Reader:
             if info.name not in rasters:
                 raise UnsupportedError(f"input {info.name!r} must be scanned over time; drop it, or scan it")
             self.input(info, rasters[info.name], notes.get(info.name))
-            _check_casts(behind[info.name], self.out.inputs[-1].value.type)
+            check_casts(behind[info.name], self.out.inputs[-1].value.type)
 
     def input(self, info: ValueInfoProto, inner: str, note: NodeProto | None) -> None:
         dtype, dims = declared(info, "input")
-        given = _attributes(note) if note is not None else {}
+        given = attributes(note) if note is not None else {}
         if dims is None or len(dims) < 2 or not all(isinstance(d, int) for d in dims[2:]):
             raise UnsupportedError(
                 f"input {info.name!r} must have the shape [N, T, ...] with fixed sizes behind N and T"
@@ -172,8 +167,8 @@ class _Reader:
         type_ = Type.parse(given["type"]) if "type" in given else Type(min(width, 63), dtype.kind == "i")
         bounds = (given["low"], given["high"]) if "low" in given and "high" in given else None
         value = Value(clean_name(info.name), type_, tuple(int(d) for d in dims[2:]))  # type: ignore[arg-type]
-        source = (_source(note) if note is not None else "") or info.name
-        item = Input(value, _affine(given), bounds, source)
+        source = (source_name(note) if note is not None else "") or info.name
+        item = Input(value, affine(given), bounds, source)
         self.out.inputs.append(item)
         self.define(value, item.range, f"input {info.name!r}")
         self.env[inner] = value.name
@@ -188,9 +183,9 @@ class _Reader:
             if node is None:
                 raise InputError(f"{name!r} must be computed by a node, but none does; the model is incomplete")
             if node.op_type == "Transpose" and not node.domain:
-                perm = list(_attributes(node).get("perm", ()))
+                perm = list(attributes(node).get("perm", ()))
                 if perm != [1, 0, *range(2, len(perm))]:
-                    raise UnsupportedError(f"{_where(node)}: perm must exchange samples and time, not be {perm}")
+                    raise UnsupportedError(f"{where(node)}: perm must exchange samples and time, not be {perm}")
                 turned += 1
             elif node.domain == DOMAIN and node.op_type == "Quantity":
                 note = node
@@ -198,12 +193,12 @@ class _Reader:
                 casts.append(node)
             elif node.domain or node.op_type != "Identity":
                 raise UnsupportedError(
-                    f"{_where(node)}: only Transpose, Cast and Quantity may stand between the Scan and the model's border"
+                    f"{where(node)}: only Transpose, Cast and Quantity may stand between the Scan and the model's border"
                 )
             name = node.input[0]
         if turned % 2 == 0:
             raise UnsupportedError(
-                f"{_where(self.scan)}: {name!r} must have samples in front, with a Transpose before or behind the Scan"
+                f"{where(self.scan)}: {name!r} must have samples in front, with a Transpose before or behind the Scan"
             )
         return name, note, casts
 
@@ -218,8 +213,8 @@ class _Reader:
             inner = self.body.output[number].name
             if inner not in self.env:
                 raise InputError(f"output {info.name!r} must be computed in the Scan's body; the model is incomplete")
-            _check_casts(casts, self.values[self.env[inner]].type)
-            meaning = _affine(_attributes(note)) if note is not None else Affine()
+            check_casts(casts, self.values[self.env[inner]].type)
+            meaning = affine(attributes(note)) if note is not None else Affine()
             self.out.outputs.append(Output(info.name, self.env[inner], meaning))
 
     def records(self) -> None:
@@ -239,16 +234,16 @@ class _Reader:
         """The graph's value that is input ``number`` of a node in the body."""
         if number >= len(node.input) or node.input[number] not in self.env:
             given = repr(node.input[number]) if number < len(node.input) else "missing"
-            raise InputError(f"{_where(node)}: input {number} must be computed before it in the body, but is {given}")
+            raise InputError(f"{where(node)}: input {number} must be computed before it in the body, but is {given}")
         return self.env[node.input[number]]
 
     def state(self, node: NodeProto, number: int) -> str:
         """A state; its first value is the tensor with which the Scan starts."""
         fill = self.makers.get(self.scan.input[number])
         if fill is None or (fill.domain, fill.op_type) != (DOMAIN, "Fill"):
-            raise UnsupportedError(f"{_where(node)}: the state must start with a Fill in front of the Scan")
-        attrs = {**self.attrs("state", node), "init": _frozen(self.attrs("const", fill).get("data"))}
-        return self.append(Node("state", (), (), attrs, (), _source(node)), node, node.output)[0]
+            raise UnsupportedError(f"{where(node)}: the state must start with a Fill in front of the Scan")
+        attrs = {**self.attrs("state", node), "init": frozen(self.attrs("const", fill).get("data"))}
+        return self.append(Node("state", (), (), attrs, (), source_name(node)), node, node.output)[0]
 
     def node(self, node: NodeProto) -> None:
         """Any other node of the body."""
@@ -258,23 +253,23 @@ class _Reader:
         if node.op_type in _STANDARD and not node.domain:
             attrs = {}
             if node.op_type == "Concat":
-                attrs["axis"] = _attributes(node).get("axis", 0) - 1
+                attrs["axis"] = attributes(node).get("axis", 0) - 1
             inputs = tuple(self.value(node, k) for k in range(len(node.input)))
             if len({len(self.values[i].shape) for i in inputs}) > 1:
                 raise UnsupportedError(
-                    f"{_where(node)}: its inputs must have the same number of axes; put a Reshape in front"
+                    f"{where(node)}: its inputs must have the same number of axes; put a Reshape in front"
                 )
-            self.append(Node(_STANDARD[node.op_type], inputs, (), attrs, (), _source(node)), node, node.output)
+            self.append(Node(_STANDARD[node.op_type], inputs, (), attrs, (), source_name(node)), node, node.output)
             return
         operator = BY_NAME.get(node.op_type) if node.domain == DOMAIN else None
         if operator is None or operator.op in ("quantity", "state", "update"):
             known = ", ".join(sorted({*BY_NAME, *_STANDARD} - {"Quantity"}))
             raise UnsupportedError(
-                f"{_where(node)}: this operator has no meaning in a spiking network's step; the ones that have are {known}"
+                f"{where(node)}: this operator has no meaning in a spiking network's step; the ones that have are {known}"
             )
         attrs = self.attrs(operator.op, node)
         if attrs.get("n_post", 0) > MOST_NEURONS:
-            raise UnsupportedError(f"{_where(node)}: n_post must be at most {MOST_NEURONS}, not {attrs['n_post']}")
+            raise UnsupportedError(f"{where(node)}: n_post must be at most {MOST_NEURONS}, not {attrs['n_post']}")
         absent = [k for k, slot in enumerate(operator.inputs) if not operator.has(slot, attrs)]
         inputs = (
             ()
@@ -282,33 +277,33 @@ class _Reader:
             else tuple(self.value(node, k) for k in range(len(operator.inputs)) if k not in absent)
         )
         outputs = [o for k, o in enumerate(node.output) if k not in absent]
-        made = self.append(Node(operator.op, inputs, (), attrs, (), _source(node)), node, outputs)
-        given = _attributes(node)
+        made = self.append(Node(operator.op, inputs, (), attrs, (), source_name(node)), node, outputs)
+        given = attributes(node)
         for key, number in operator.widths.items():
             width = self.values[made[number]].type.width
             if given.get(key) != width:
                 raise UnsupportedError(
-                    f"{_where(node)}: {key} must be {width}, the width of its state, not {given.get(key)}"
+                    f"{where(node)}: {key} must be {width}, the width of its state, not {given.get(key)}"
                 )
 
     def attrs(self, op: str, node: NodeProto) -> dict[str, Any]:
         """The graph's attributes out of a node's."""
         kinds = {k: v.rstrip("?") for k, v in spec(op).attrs.items()}
         out: dict[str, Any] = {}
-        for key, value in _attributes(node).items():
+        for key, value in attributes(node).items():
             if key in OPERATORS[op].widths:
                 continue
             if key not in kinds:
                 raise UnsupportedError(
-                    f"{_where(node)}: {node.op_type} has no attribute {key!r}; known are {', '.join(kinds)}"
+                    f"{where(node)}: {node.op_type} has no attribute {key!r}; known are {', '.join(kinds)}"
                 )
             choices = CHOICES.get((op, key))
             if choices is not None:
                 if not isinstance(value, int) or not 0 <= value < len(choices):
-                    raise InputError(f"{_where(node)}: {key} must be in 0..{len(choices) - 1}, not {value!r}")
+                    raise InputError(f"{where(node)}: {key} must be in 0..{len(choices) - 1}, not {value!r}")
                 value = choices[value]
             elif not isinstance(value, _KINDS[kinds[key]]):
-                raise InputError(f"{_where(node)}: attribute {key} must be {kinds[key]}, not {type(value).__name__}")
+                raise InputError(f"{where(node)}: attribute {key} must be {kinds[key]}, not {type(value).__name__}")
             elif kinds[key] == "bool":
                 value = bool(value)
             elif kinds[key] == "tuple":
@@ -325,12 +320,12 @@ class _Reader:
             types = [result_type(r) for r in results]
         except GraphError as e:
             reason = re.sub(r"^node %\S+ = \w+( \(from .*?\))?: ", "", str(e))
-            raise UnsupportedError(f"{_where(source)}: {reason}") from e
+            raise UnsupportedError(f"{where(source)}: {reason}") from e
         if len(results) != len(label):
-            raise InputError(f"{_where(source)}: {source.op_type} must have {len(results)} outputs, not {len(label)}")
+            raise InputError(f"{where(source)}: {source.op_type} must have {len(results)} outputs, not {len(label)}")
         node.outputs = tuple(Value(n, t, r.shape) for n, t, r in zip(label, types, results, strict=True))
         for given, value, result in zip(names, node.outputs, results, strict=True):
-            self.define(value, result.range, _where(source))
+            self.define(value, result.range, where(source))
             self.env[given] = value.name
         self.out.nodes.append(node)
         return label
@@ -339,77 +334,3 @@ class _Reader:
         if value.name in self.values:
             raise InputError(f"{where}: name {value.name!r} must be given once in the model")
         self.values[value.name], self.ranges[value.name] = value, bounds
-
-
-def _producers(nodes: Iterable[NodeProto]) -> dict[str, NodeProto]:
-    return {name: node for node in nodes for name in node.output if name}
-
-
-def _check_form(node: NodeProto) -> None:
-    """Refuse a node without inputs or outputs, or with more of them than its operator has."""
-    if not node.input or not all(node.input) or not node.output or not all(node.output):
-        raise InputError(f"{_where(node)}: every node must have inputs and outputs, with names; the model is broken")
-    operator = BY_NAME.get(node.op_type) if node.domain == DOMAIN else None
-    one = not node.domain and node.op_type in ("Identity", "Cast", "Transpose")
-    if operator is None and not one:
-        return
-    most = (len(operator.inputs), len(operator.outputs)) if operator else (1, 1)
-    if len(node.input) > most[0] or len(node.output) > most[1]:
-        raise InputError(
-            f"{_where(node)}: it must have at most {most[0]} inputs and {most[1]} outputs; the model is broken"
-        )
-
-
-def _check_casts(casts: list[NodeProto], type_: Type) -> None:
-    """Refuse a Cast to an element type that does not hold every integer of ``type_``."""
-    for node in casts:
-        try:
-            to = helper.tensor_dtype_to_np_dtype(_attributes(node).get("to", 0))
-        except KeyError:
-            to = np.dtype(object)
-        least, most = (0, 1) if to.kind == "b" else (np.iinfo(to).min, np.iinfo(to).max) if to.kind in "iu" else (0, 0)
-        if least > type_.lo or most < type_.hi:
-            raise UnsupportedError(f"{_where(node)}: the type must hold the integers of {type_}; cast to int64")
-
-
-def _where(node: NodeProto) -> str:
-    op = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    return f"node {node.name or next(iter(node.output), '')!r} ({op})"
-
-
-def _source(node: NodeProto) -> str:
-    return next((p.value for p in node.metadata_props if p.key == SOURCE), "")
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes as integers, texts, lists and arrays; those of :data:`_PLAIN` are checked."""
-    out: dict[str, Any] = {}
-    for a in node.attribute:
-        if a.type == AttributeProto.TENSOR:
-            out[a.name] = _frozen(numpy_helper.to_array(a.t))
-            continue
-        value = helper.get_attribute_value(a)
-        out[a.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    for key, kind in _PLAIN.items():
-        if not isinstance(out.get(key, kind()), kind):
-            raise InputError(f"{_where(node)}: attribute {key} must be {kind.__name__}, not {type(out[key]).__name__}")
-    return out
-
-
-def _frozen(array: Any) -> Any:
-    if isinstance(array, np.ndarray):
-        array = np.asarray(array, order="C")
-        array.flags.writeable = False
-    return array
-
-
-def _affine(given: dict[str, Any]) -> Affine:
-    """What Quantity's attributes say that integers mean."""
-    try:
-        scale = [Fraction(text) for text in given.get("scale", "1").split(",")]
-        offset = [Fraction(text) for text in given.get("offset", "0").split(",")]
-    except (ValueError, ZeroDivisionError, AttributeError):
-        raise InputError(
-            f"scale and offset of Quantity must be rational texts, not {given.get('scale')!r} and {given.get('offset')!r}"
-        ) from None
-    return Affine.of(scale, offset, given.get("axis"))
