@@ -7,7 +7,8 @@ than there are; the router then rips up for ever. Measured with nextpnr 0.11:
   iterations, router2 stayed at 66 conflicts with one of 3,851; with two cells of each tile left free, one of 3,476 is routed
   by either.
 - ECP5 (85F, 8 tables a tile): 48,000 gates in 12,934 tables, 15 % of the chip, filled most of their tiles to the last table;
-  router2 stayed at 11,000 overused wires, router1 at two thirds of the arcs. With half of each tile free: routed.
+  router2 stayed at 11,000 overused wires, router1 at two thirds of the arcs. With half of each tile free: routed. 2,200
+  four-input gates (4,749 tables in all) stayed at 2,000 overused wires even so, and are routed with three quarters free.
 
 So placeholders without connections are fixed to some cells of the tiles. Carry chains, and on ECP5 distributed memories, fill
 whole tiles, so some columns or rows stay free of placeholders for them.
@@ -26,7 +27,9 @@ from typing import Any
 class Fabric:
     """The logic tiles of a device: columns and rows (those of block RAM and multipliers left out), and their cells.
 
-    ``shares`` are the cells of a tile that can be left free together, first choice first. Chains run along columns, or along
+    ``shares`` are the cells of a tile that can be left free together, first choice first; with so many of them left free, a
+    design may take the part ``fullest`` of the remaining cells: the placer needs some room of its own, and wires grow with
+    the area, so the emptiest tiles are for small designs. Chains run along columns, or along
     rows where ``chains_in_rows`` is set. The lanes kept for them are neighbours in the middle; with ``lane_every`` n they
     are instead one in n, evenly spaced, or more where the chains need it. ``kind``, ``ports`` (input, output) and ``table``
     describe the placeholder: its cell type, its pins, and the parameter of its content. ``whole_tiles`` are the cells that
@@ -36,6 +39,7 @@ class Fabric:
     columns: tuple[int, ...]
     rows: tuple[int, ...]
     shares: tuple[tuple[str, ...], ...]
+    fullest: tuple[float, ...]
     kind: str
     ports: tuple[tuple[str, ...], str]
     table: str
@@ -60,8 +64,8 @@ CELLS_PER_TILE = 8
 def _ice40(columns: tuple[int, ...], rows: tuple[int, ...]) -> Fabric:
     ports = (("I0", "I1", "I2", "I3"), "O")
     return Fabric(
-        columns, rows, (("lc7",), ("lc6",)), "SB_LUT4", ports, "LUT_INIT", whole_tiles={"SB_CARRY": 1}
-    )  # fmt: skip
+        columns, rows, (("lc7",), ("lc6",)), (0.92, 0.92), "SB_LUT4", ports, "LUT_INIT", whole_tiles={"SB_CARRY": 1}
+    )
 
 
 FABRICS: Mapping[str, Fabric] = {
@@ -71,7 +75,8 @@ FABRICS: Mapping[str, Fabric] = {
         tuple(range(2, 125)),
         tuple(y for y in range(2, 94) if y not in (10, 22, 34, 46, 58, 70, 82)),
         # whole slices: a wide multiplexer takes both tables of one
-        (("SLICED.K0", "SLICED.K1"), ("SLICEC.K0", "SLICEC.K1")),
+        (("SLICED.K0", "SLICED.K1"), ("SLICEC.K0", "SLICEC.K1"), ("SLICEB.K0", "SLICEB.K1")),
+        (0.92, 0.92, 0.3),
         "LUT4",
         (("A", "B", "C", "D"), "Z"),
         "INIT",
@@ -81,9 +86,6 @@ FABRICS: Mapping[str, Fabric] = {
     ),
 }
 """Logic tiles by device."""
-
-FULLEST = 0.92
-"""Largest share of the remaining cells that a design may take: the placer needs some room of its own."""
 
 _CHAIN_ROOM = 1.7
 """Tiles kept for carry chains, in tiles that the chains would fill without gaps."""
@@ -103,7 +105,7 @@ def reserved_sites(device: str, cells: int, counts: Mapping[str, int]) -> list[s
     total = len(fabric.columns) * len(fabric.rows) * CELLS_PER_TILE
     for shares in range(len(fabric.shares), 0, -1):
         free = [name for share in fabric.shares[:shares] for name in share]
-        if cells <= FULLEST * (total - len(free) * len(columns) * len(rows)):
+        if cells <= fabric.fullest[shares - 1] * (total - len(free) * len(columns) * len(rows)):
             return [f"X{x}/Y{y}/{name}" for x in columns for y in rows for name in free]
     return []
 

@@ -42,8 +42,9 @@ def check_equivalence(
     """Prove that two framed graphs (or one step of clocked ones) give the same outputs for every input; None when they do.
 
     Thresholds, tables and all other logic become one and-inverter graph, which ABC sweeps (``&fraig``) and whose sweep it
-    certifies (their miter falls to zeros); sums become linear forms over the swept bits, and the operations behind them (arg-max and the like)
-    must be the same on the same forms. ``timeout`` is in seconds per run of ABC. Returns a Counterexample when the graphs
+    certifies (their miter falls to zeros); sums become linear forms over the swept bits, and the operations behind them
+    (arg-max and the like) must be the same on the same forms. ``timeout`` is in seconds per run of ABC. Returns a Counterexample
+    when the graphs
     differ; raises UndecidedError when neither is found, UnsupportedError on control regions, GraphError-free otherwise, and
     MissingToolError without Yosys.
     """

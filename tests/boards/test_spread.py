@@ -47,6 +47,7 @@ def test_half_of_each_ecp5_tile_outside_every_fifth_row() -> None:
 
 def test_ecp5_rows_for_chains_and_distributed_memories() -> None:
     """A distributed memory takes the three lower slices of a tile, so it counts as a whole one."""
+    assert len({site.split("/")[2] for site in reserved_sites("85k", 4749, {})}) == 6
     plain = reserved_sites("85k", 20_000, {})
     memories = reserved_sites("85k", 20_000, {"TRELLIS_DPR16X4": 3000, "CCU2C": 1000})
     kept = 85 - len({site.split("/")[1] for site in memories})
