@@ -43,9 +43,9 @@ def capacity(config: CoreConfig, board: str = "") -> Capacity:
     def dense(words: int) -> int:
         return (config.pool_words - words * blocks) * config.fields
 
-    def records(words: int) -> int:
+    def records(words: int, eligible: bool = False) -> int:
         area = config.pool_words - words * blocks - layout.header_words(config, config.neurons)
-        return min(area, layout.TABLE_WORDS_MAX) * config.records
+        return min(area, layout.TABLE_WORDS_MAX) * config.records(eligible)
 
     blocks = -(-config.neurons // config.lanes)
     return Capacity(
@@ -58,7 +58,7 @@ def capacity(config: CoreConfig, board: str = "") -> Capacity:
         dense(PLAIN_WORDS),
         None if config.learning == "none" else dense(LEARNING_WORDS),
         records(PLAIN_WORDS),
-        records(LEARNING_WORDS) if config.learning == "reward" else None,
+        records(LEARNING_WORDS, True) if config.learning == "reward" else None,
     )
 
 

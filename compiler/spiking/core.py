@@ -15,6 +15,10 @@ from neuroloom.compiler.errors import InputError
 SPIKE_WORD = 16
 """Neighbouring sources in one spike word; populations start at multiples of it."""
 
+HEADER_START_BITS = 20
+HEADER_BITS = HEADER_START_BITS + 64
+"""Bits of a packed row header: where the row starts, and its mask of delays."""
+
 LEARNING = ("none", "stdp", "reward")
 _RECORD = struct.Struct("<HBBIHHBBBBHHB11x")
 NO_DECISION = 1
@@ -71,15 +75,23 @@ class CoreConfig:
         """Bits of a target neuron's number."""
         return (self.neurons - 1).bit_length()
 
-    @property
-    def record_bits(self) -> int:
-        """Bits of a record of a compressed row."""
-        return self.weight_bits + self.target_bits + 1 + (8 if self.learning == "reward" else 0)
+    def record_bits(self, eligible: bool = False) -> int:
+        """Bits of a record of a compressed row, in a table with eligibilities or without."""
+        return self.weight_bits + self.target_bits + 1 + (8 if eligible and self.learning == "reward" else 0)
+
+    def records(self, eligible: bool = False) -> int:
+        """R, records in a pool word of a table with eligibilities or without."""
+        return self.word_bits // self.record_bits(eligible)
 
     @property
-    def records(self) -> int:
-        """R, records in a pool word."""
-        return self.word_bits // self.record_bits
+    def large(self) -> bool:
+        """Whether compressed rows have packed headers, and registers behind the pool that smaller cores do without."""
+        return self.lanes >= 4
+
+    @property
+    def headers(self) -> int:
+        """Packed row headers in a pool word; 0 where they are not packed."""
+        return self.word_bits // HEADER_BITS if self.large else 0
 
     @property
     def fast_learning(self) -> bool:

@@ -85,12 +85,12 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
     return total
 
 
-def _row_cycles(config: CoreConfig, start: int, records: Sequence[int]) -> int:
+def _row_cycles(per: int, start: int, records: Sequence[int]) -> int:
     """Cycles of a row's records; ``records``: cycles that the rule takes on each, 0 where it is passed over."""
     total = 0
     fetch = True
     for place, rule in enumerate(records, start):
-        fetch = fetch or place % config.records == 0
+        fetch = fetch or place % per == 0
         total += fetch + 3 + (rule + 1 if rule else 0)
         fetch = rule != 0
     return total
@@ -113,6 +113,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
         total += 1
         start, targets = look.rows[j]
         if not targets:
+            total += config.large
             continue
         records = []
         for i in targets:
@@ -121,7 +122,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             records.append(
                 LOCATE * dep + multiply + _rule_cycles(beats, eligible, dep, pot, look.reward) if busy else 0
             )
-        total += _row_cycles(config, start, records)
+        total += _row_cycles(config.records(eligible), start, records)
     return total
 
 

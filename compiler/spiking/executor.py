@@ -148,12 +148,12 @@ class CoreModel:
                 continue
             rows = []
             for j in self.sources(f, delay):
-                start, count, mask = self.header(f["header_base"], int(j))
+                start, mask = self.header(f, int(j))
                 if not mask >> delay & 1:
                     rows.append((0, 0, start, 0))
                     continue
                 skip = bin(mask & (1 << delay) - 1).count("1")
-                target, weight, last = self.records(f["record_base"], start, count)
+                target, weight, last = self.records(f["record_base"], start, mask, bool(f["eligible"]))
                 ends = np.flatnonzero(last)
                 first = int(ends[skip - 1]) + 1 if skip else 0
                 end = int(ends[skip]) + 1
@@ -162,20 +162,26 @@ class CoreModel:
                 rows.append((first, end, start, repeats))
             activity.delays.append((delay, rows))
 
-    def header(self, base: int, j: int) -> tuple[int, int, int]:
-        """First record, number of records and delay mask of a row."""
-        flat = self.pool.reshape(-1)
-        where, low, high = (int(v) for v in flat[base * self.config.lanes + 4 * j :][:3])
-        start = (where >> 6 & 0x3FFF) * self.config.records + (where & 63)
-        return start, where >> 20, low | high << 32
+    def header(self, f: Mapping[str, int], j: int) -> tuple[int, int]:
+        """First record and delay mask of row j of a command's table."""
+        per = self.config.records(bool(f["eligible"]))
+        return layout.read_header(self.config, self.pool, f["header_base"], j, per)
 
-    def records(self, base: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Targets, weights and last bits of the records of a row."""
-        config = self.config
-        at = layout.record_at(config, base, start + np.arange(count))
-        weight = layout.read_fields(self.pool, at, config.weight_bits)
-        head = layout.read_fields(self.pool, at + config.weight_bits, config.target_bits + 1, signed=False)
-        return head & (1 << config.target_bits) - 1, weight, head >> config.target_bits
+    def records(self, base: int, start: int, mask: int, eligible: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Targets, weights and last bits of the records of a row, which ends with the last one of its last delay group."""
+        config, groups = self.config, mask.bit_count()
+        head, count = np.zeros(0, np.int64), 2 * groups
+        room = (config.pool_words - base) * config.records(eligible) - start
+        while groups:
+            at = layout.record_at(config, base, start + np.arange(min(count, room)), eligible)
+            head = layout.read_fields(self.pool, at + config.weight_bits, config.target_bits + 1, signed=False)
+            ends = np.flatnonzero(head >> config.target_bits)
+            if len(ends) >= groups or count >= room:
+                at, head = at[: ends[groups - 1] + 1], head[: ends[groups - 1] + 1]
+                weight = layout.read_fields(self.pool, at, config.weight_bits)
+                return head & (1 << config.target_bits) - 1, weight, head >> config.target_bits
+            count *= 2
+        return head, head, head
 
     def learn(self, f: Mapping[str, int], activity: Activity, spikes: np.ndarray | None) -> None:
         """LEARN_DENSE, LEARN_SPARSE."""

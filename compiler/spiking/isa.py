@@ -169,6 +169,7 @@ FIELDS: Mapping[Step, Mapping[str, Place]] = {
     },
     Step.SPARSE: {
         **_SOURCES,
+        "eligible": Place(0, 24, 1),  # the records carry eligibilities
         "header_base": Place(1, 0, 16),
         "record_base": Place(1, 16, 16),
         "delays_low": Place(2, 0, 32),

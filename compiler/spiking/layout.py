@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from neuroloom.compiler.errors import DoesNotFitError
 
-from .core import CoreConfig
+from .core import HEADER_BITS, HEADER_START_BITS, SPIKE_WORD, CoreConfig
 
 HEADER_POSITION_BITS, HEADER_WORD_BITS, HEADER_COUNT_BITS = 6, 14, 12
 ROW_RECORDS_MAX = (1 << HEADER_COUNT_BITS) - 1
@@ -90,24 +90,67 @@ def dense_at(config: CoreConfig, base: int, row_words: int, pre: np.ndarray, pos
     return (base + pre * row_words) * config.word_bits + post * config.weight_bits
 
 
-def record_at(config: CoreConfig, base: int, number: np.ndarray) -> np.ndarray:
-    """Bit addresses of records of a table."""
-    return (base + number // config.records) * config.word_bits + number % config.records * config.record_bits
+def record_at(config: CoreConfig, base: int, number: np.ndarray, eligible: bool = False) -> np.ndarray:
+    """Bit addresses of records of a table, ``eligible``: one with eligibilities."""
+    per = config.records(eligible)
+    return (base + number // per) * config.word_bits + number % per * config.record_bits(eligible)
 
 
 def header_words(config: CoreConfig, sources: int) -> int:
     """Pool words of the headers of ``sources`` rows."""
-    return -(-4 * sources // config.lanes)
+    if not config.large:
+        return -(-4 * sources // config.lanes)
+    return int(header_at(config, 0, np.array([max(sources - 1, 0)]))[0]) // config.word_bits + 1 if sources else 0
+
+
+def header_stride(config: CoreConfig) -> int:
+    """Pool words of the packed headers of a spike word's sources."""
+    return -(-SPIKE_WORD // config.headers)
+
+
+def header_place(config: CoreConfig, number: int) -> tuple[int, int]:
+    """Word and place in it of the packed header of source ``number`` of a spike word: shared out evenly over the words."""
+    stride = header_stride(config)
+    word = number * stride // SPIKE_WORD
+    return word, number - -(-word * SPIKE_WORD // stride)
 
 
 def header_at(config: CoreConfig, base: int, source: np.ndarray) -> np.ndarray:
-    """Bit addresses of row headers: three units of 32 bits each."""
-    return base * config.word_bits + source * 128
+    """Bit addresses of row headers: packed ones, or three units of 32 bits each."""
+    if not config.large:
+        return base * config.word_bits + source * 128
+    places = np.array([header_place(config, number) for number in range(SPIKE_WORD)])
+    word, place = places[source % SPIKE_WORD].T
+    return (base + source // SPIKE_WORD * header_stride(config) + word) * config.word_bits + place * HEADER_BITS
 
 
-def record_words(config: CoreConfig, records: int) -> int:
+def write_headers(
+    config: CoreConfig, words: np.ndarray, base: int, start: np.ndarray, counts: np.ndarray, masks: np.ndarray, per: int
+) -> None:
+    """Headers of all rows from pool word ``base`` on: first record, records and mask (uint64) of each; ``per`` records in a word."""
+    at = header_at(config, base, np.arange(len(start)))
+    where = np.where(counts == 0, 0, start % per | start // per << HEADER_POSITION_BITS)
+    if config.large:
+        write_fields(words, at, where, HEADER_START_BITS)
+    else:
+        write_fields(words, at, where | counts << HEADER_START_BITS, 32)
+    at = at + (HEADER_START_BITS if config.large else 32)
+    write_fields(words, at, (masks & np.uint64(0xFFFFFFFF)).astype(np.int64), 32)
+    write_fields(words, at + 32, (masks >> np.uint64(32)).astype(np.int64), 32)
+
+
+def read_header(config: CoreConfig, words: np.ndarray, base: int, source: int, per: int) -> tuple[int, int]:
+    """First record and mask of a row; ``per`` records stand in a word."""
+    at = header_at(config, base, np.array([source]))
+    where = int(read_fields(words, at, HEADER_START_BITS, signed=False)[0])
+    at = at + (HEADER_START_BITS if config.large else 32)
+    low, high = (int(read_fields(words, at + shift, 32, signed=False)[0]) for shift in (0, 32))
+    return (where >> HEADER_POSITION_BITS) * per + (where & 63), low | high << 32
+
+
+def record_words(config: CoreConfig, records: int, eligible: bool = False) -> int:
     """Pool words of a table of records."""
-    return -(-records // config.records)
+    return -(-records // config.records(eligible))
 
 
 def row_words(config: CoreConfig, targets: int) -> int:

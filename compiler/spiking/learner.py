@@ -117,16 +117,16 @@ def learn_sparse(
     config = core.config
     number, j, i = [], [], []
     for source in range(f["sources"]):
-        start, count, _ = core.header(f["header_base"], source)
-        target, _, _ = core.records(f["base"], start, count)
-        number.append(start + np.arange(count))
-        j.append(np.full(count, source))
+        start, mask = core.header(f, source)
+        target, _, _ = core.records(f["base"], start, mask, bool(f["eligible"]))
+        number.append(start + np.arange(len(target)))
+        j.append(np.full(len(target), source))
         i.append(target - f["target"])
         activity.rows.append((start, [int(t) for t in i[-1]]))
     js, is_ = np.concatenate(j), np.concatenate(i)
-    at = layout.record_at(config, f["base"], np.concatenate(number))
+    at = layout.record_at(config, f["base"], np.concatenate(number), bool(f["eligible"]))
     w = layout.read_fields(core.pool, at, config.weight_bits)
-    e_at = at + config.record_bits - 8
+    e_at = at + config.record_bits(True) - 8
     e = layout.read_fields(core.pool, e_at, 8) if f["eligible"] else np.zeros(len(w), np.int64)
     activity.look(x, y, pre, post, core.reward, js, is_, e)
     new_w, new_e, cut = rule(f, core.lfsr, core.reward, w, e, js, is_, x, y, pre, post)

@@ -70,13 +70,13 @@ def _dense(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: b
 
 def _sparse(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: bool) -> np.ndarray:
     config, delays = core.config, f["delays_low"] | f["delays_high"] << 32
-    used = [d for d in range(64) if delays >> d & 1]
+    used, per = [d for d in range(64) if delays >> d & 1], config.records(bool(f["eligible"]))
     total = np.full(len(history), cycles.sparse_cycles(config, f["words"], {d: [] for d in used}), np.int64)
     spiking = {d: _sources(f, history, d) for d in used}
     active = np.flatnonzero(sum(s.any(0).astype(int) for s in spiking.values()))
     for j in active.tolist():
-        start, count, mask = core.header(f["header_base"], j)
-        target, _, lasts = core.records(f["record_base"], start, count)
+        start, mask = core.header(f, j)
+        target, _, lasts = core.records(f["record_base"], start, mask, bool(f["eligible"]))
         last = np.flatnonzero(lasts)
         for d in used:
             if not spiking[d][:, j].any():
@@ -84,7 +84,7 @@ def _sparse(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: 
             if mask >> d & 1:
                 group = bin(mask & (1 << d) - 1).count("1")
                 first = int(last[group - 1]) + 1 if group else 0
-                seeks = (start + first - 1) // config.records - start // config.records + 1 if group else 0
+                seeks = (start + first - 1) // per - start // per + 1 if group else 0
                 end = int(last[group]) + 1
                 repeats = int((target[first + 1 : end] == target[first : end - 1]).sum())
                 cost = cycles.sparse_row_cycles(config, d, records=end - first, seeks=seeks, repeats=repeats)

@@ -101,7 +101,8 @@ def sparse_words(config: CoreConfig, projection: Projection, sources: int) -> in
     total = 0
     for rows in _split(config, projection):
         if len(rows[0]):
-            total += layout.header_words(config, sources) + layout.record_words(config, len(rows[0]))
+            eligible = _eligible(projection, rows[2])
+            total += layout.header_words(config, sources) + layout.record_words(config, len(rows[0]), eligible)
     return total
 
 
@@ -113,6 +114,11 @@ def dense_is_faster(config: CoreConfig, projection: Projection, sources: int, ta
     rows = len(np.unique(projection.pre * 64 + projection.delay))
     dense = layout.row_words(config, targets) * (config.fields // acc_banks(config)) * planes(config, projection)
     return dense <= 4 + len(_split(config, projection)[0][0]) / rows
+
+
+def _eligible(projection: Projection, learns: bool) -> bool:
+    """Whether a table's records carry eligibilities: it learns by them."""
+    return learns and projection.learn is not None and bool(projection.learn.node.attrs.get("eligibility"))
 
 
 def _split(config: CoreConfig, projection: Projection) -> list[tuple[np.ndarray, np.ndarray, bool]]:
@@ -184,14 +190,15 @@ def write_sparse(pool: Pool, projection: Projection, sources: int, first: int, p
         order = np.lexsort((synapse, post, delay, pre))
         synapse, weight, pre, post, delay = (v[order] for v in (synapse, weight, pre, post, delay))
         counts = np.bincount(pre, minlength=sources)
-        if counts.max() > layout.ROW_RECORDS_MAX:
+        if counts.max() > layout.ROW_RECORDS_MAX and not config.large:
             raise DoesNotFitError(
                 f"{projection.node.where()} must have at most {layout.ROW_RECORDS_MAX} synapses per source in "
                 f"compressed rows, "
                 f"not {counts.max()}; share them out over two populations, or use a core whose pool holds it dense"
             )
         headers = pool.take(layout.header_words(config, sources))
-        words = layout.record_words(config, len(synapse))
+        eligible = _eligible(projection, learns)
+        words = layout.record_words(config, len(synapse), eligible)
         if words > layout.TABLE_WORDS_MAX:
             raise DoesNotFitError(
                 f"{projection.node.where()} must take at most {layout.TABLE_WORDS_MAX} pool words of records, "
@@ -202,19 +209,14 @@ def write_sparse(pool: Pool, projection: Projection, sources: int, first: int, p
         number = np.arange(len(synapse))
         last = np.ones(len(synapse), bool)
         last[:-1] = (pre[1:] != pre[:-1]) | (delay[1:] != delay[:-1])
-        at = layout.record_at(config, base, number)
+        at = layout.record_at(config, base, number, eligible)
         head = (first + post) | last.astype(np.int64) << config.target_bits
         layout.write_fields(pool.words, at, weight, config.weight_bits)
         layout.write_fields(pool.words, at + config.weight_bits, head, config.target_bits + 1)
         start = np.cumsum(counts) - counts
-        where = start % config.records | start // config.records << 6 | counts << 20
-        where[counts == 0] = 0
         masks = np.zeros(sources, np.uint64)
         np.bitwise_or.at(masks, pre, np.uint64(1) << delay.astype(np.uint64))
-        top = layout.header_at(config, headers, np.arange(sources))
-        layout.write_fields(pool.words, top, where, 32)
-        layout.write_fields(pool.words, top + 32, (masks & np.uint64(0xFFFFFFFF)).astype(np.int64), 32)
-        layout.write_fields(pool.words, top + 64, (masks >> np.uint64(32)).astype(np.int64), 32)
+        layout.write_headers(config, pool.words, headers, start, counts, masks, config.records(eligible))
         pieces.add(at, synapse)
         delays = int(np.bitwise_or.reduce(masks))
         part = Part(
@@ -224,13 +226,13 @@ def write_sparse(pool: Pool, projection: Projection, sources: int, first: int, p
                 "record_base": base,
                 "delays_low": delays & 0xFFFFFFFF,
                 "delays_high": delays >> 32,
+                "eligible": int(eligible),
             },
         )
         if learns:
             part.learns = {"base": base, "header_base": headers}
-            assert projection.learn is not None
-            if projection.learn.node.attrs.get("eligibility"):
-                pieces.eligibility_at.append(at + config.record_bits - 8)
+            if eligible:
+                pieces.eligibility_at.append(at + config.record_bits(True) - 8)
                 pieces.eligibility_synapse.append(synapse)
         parts.append(part)
     return parts

@@ -73,8 +73,10 @@ def _dense(config: CoreConfig, f: Mapping[str, int], activity: Activity, microco
 def _sparse(
     config: CoreConfig, f: Mapping[str, int], activity: Activity, microcode: Sequence[int], raster: bool
 ) -> int:
+    per = config.records(bool(f["eligible"]))
+
     def row(delay: int, first: int, end: int, start: int, repeats: int) -> int:
-        seeks = (start + first - 1) // config.records - start // config.records + 1 if first else 0
+        seeks = (start + first - 1) // per - start // per + 1 if first else 0
         return cycles.sparse_row_cycles(config, delay, records=end - first, seeks=seeks, repeats=repeats)
 
     rows = {delay: [row(delay, *item) for item in items] for delay, items in activity.delays}

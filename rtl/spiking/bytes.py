@@ -204,6 +204,8 @@ class ByteEngine(wiring.Component):
 
             with m.State("COLLECT"):
                 m.d.comb += self.i.ready.eq(1)
+                if config.fast_learning:  # what stands beside the 32 bits is written again
+                    m.d.comb += core.access.eq(1)
                 with m.If(taken):
                     m.d.sync += [data.eq(Cat(data[8:], byte)), at.eq(at + 1), count.eq(count - 1)]
                     with m.If((at[:2] == 3) | (units_of_2 & at[0])):

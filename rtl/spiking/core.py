@@ -38,7 +38,7 @@ class Core(wiring.Component):
     sweep : In(1), write 0 to the history, the staged spikes and the accumulators at index ``address``
     reset_run : In(1), strobe: step 0, no events, no decision, counters and saturation flags 0
     access, space, address, write, data_w : In, the memories while idle: byte ``address`` of a space; a write takes 32 bits (the
-        upper half of ``data_w`` alone for HIST)
+        upper half of ``data_w`` alone for HIST). With fast learning the address must have stood with ``access`` in the cycle before
     byte_r : Out(8), the byte of ``address`` in the cycle before
     stage, stage_word, stage_write, stage_data_w, stage_data_r : the staged spikes, used while ``stage``
     event_next : In(1), drop the oldest event; ``event``, ``events`` : Out, it and how many wait
@@ -344,11 +344,16 @@ class Core(wiring.Component):
                 ]
         m.d.comb += [
             pool.addr.eq(addr),
-            pool.write.eq(write.replicate(config.lanes)),
+            pool.write.eq(write.replicate(len(pool.write))),
             pool.data_w.eq(data),
         ]
         with m.If(self._uses(Space.POOL) & self.write):
-            m.d.comb += [pool.write.eq(host_lane), pool.data_w.eq(self.data_w.replicate(config.lanes))]
+            if config.fast_learning:  # the word goes back as it came, but for the lane
+                kept = (pool.data_r.word_select(lane, 32) for lane in range(config.lanes))
+                merged = Cat(Mux(host_lane[lane], self.data_w, old) for lane, old in enumerate(kept))
+                m.d.comb += [pool.write.eq(1), pool.data_w.eq(merged)]
+            else:
+                m.d.comb += [pool.write.eq(host_lane), pool.data_w.eq(self.data_w.replicate(config.lanes))]
 
         index = Mux(self.sweep, self.address, Mux(self._uses(Space.HIST), self.address[1:], 0))
         slot: Value = index[:slot_bits]

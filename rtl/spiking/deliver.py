@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
 from neuroloom.compiler.spiking.isa import Step
+from neuroloom.compiler.spiking.layout import header_place
+from neuroloom.compiler.spiking.layout import header_stride as header_stride_of
 
 from .ports import HIST_SLOT_BITS, HIST_WORD_BITS, POOL_ADDR_BITS, HistPort, PoolPort, command_members
 from .rows import Rows
+from .rows_large import LargeRows
 
 _FIELDS = {
     name: member
@@ -87,16 +90,21 @@ class Deliver(wiring.Component):
             load.eq(scanning & free & none & (words_left != 0)),
             exhausted.eq(scanning & free & none & (words_left == 0)),
         ]
-        header_shift = max((config.lanes // 4).bit_length() - 1, 0)  # log2 of the headers in a pool word
         header_words = max(4 // config.lanes, 1)
+        header_stride = header_words * SPIKE_WORD
+        header_step, header_lane = index, Const(0, 1)
+        if config.large:  # packed headers
+            header_stride = header_stride_of(config)
+            places = Array(Cat(*(Const(v, 4) for v in header_place(config, n))) for n in range(SPIKE_WORD))[index]
+            header_step, header_lane = places[:4], places[4:]
         row_words = Signal(12)
         steps = Signal(4)
         m.d.comb += [
             row_words.eq(Mux(self.sparse, header_words, self.row_words)),
-            steps.eq(Mux(self.sparse, index >> header_shift, index)),
+            steps.eq(Mux(self.sparse, header_step, index)),
         ]
         next_base = Signal(POOL_ADDR_BITS)
-        stride = Mux(self.sparse, header_words * SPIKE_WORD >> header_shift, self.row_words << 4)
+        stride = Mux(self.sparse, header_stride, self.row_words << 4)
         m.d.comb += next_base.eq(Mux(first, Mux(self.sparse, self.header_base, self.base), word_base + stride))
         with m.If(load):
             m.d.sync += [
@@ -132,14 +140,15 @@ class Deliver(wiring.Component):
         m.d.sync += [came.eq(dense_read), came_row.eq(row)]
 
         # A sparse row.
-        m.submodules.rows = rows = Rows(config)
+        m.submodules.rows = rows = LargeRows(config) if config.large else Rows(config)
         lane = Signal.like(rows.lane)  # of the header in its pool word
         with m.If(take):
-            m.d.sync += lane.eq(index[:header_shift])
+            m.d.sync += lane.eq(header_lane)
         m.d.comb += [
             rows.lane.eq(lane),
             rows.delay.eq(delay),
             rows.record_base.eq(self.record_base),
+            rows.eligible.eq(self.eligible),
             rows.data.eq(self.pool.data_r),
             rows.header.eq(address),
         ]
@@ -196,7 +205,8 @@ class Deliver(wiring.Component):
                     looks.eq(1),
                     scanning.eq(1),
                     rows.active.eq(active),
-                    free.eq(~active),  # not in a row's last cycle: that hangs on the word just read
+                    # in a row's last cycle only where that does not hang on the word just read
+                    free.eq(~active | rows.done if config.large else ~active),
                     self.pool.addr.eq(rows.addr),
                 ]
                 with m.If(free | rows.done):

@@ -12,7 +12,7 @@ from neuroloom.compiler.spiking.core import CoreConfig
 from .bytes import ByteEngine
 from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG, ROWS_FILE, ROWS_VERILOG
 
-RTL_VERSION = "1"
+RTL_VERSION = "2"
 """Raise it when programs written for the core before would not do the same on it."""
 
 

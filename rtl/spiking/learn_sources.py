@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from neuroloom.compiler.spiking.core import CoreConfig
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
+from neuroloom.compiler.spiking.layout import header_place, header_stride
 
 from .learn_rule import TRACE_BITS, Rule
 from .ports import HIST_WORD_BITS
@@ -38,7 +40,7 @@ class Sources:
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        self.lanes = config.lanes
+        self.config, self.lanes = config, config.lanes
         self.x = Signal(TRACE_BITS * config.lanes, reset_less=True)
         self.spikes = Signal(16, reset_less=True)
         self.number = Signal(4, reset_less=True)
@@ -62,9 +64,17 @@ class Sources:
                 self.spikes.eq(self.spikes.rotate_right(1)),
                 self.number.eq(self.number + 1),
                 self.left.eq(self.left - 1),
-                self.offset.eq(self.offset + Mux(unit.sparse, 1, unit.row_words)),
+                self.offset.eq(self.offset + Mux(unit.sparse, self.header_step(), unit.row_words)),
                 rule.source_product.eq(rule.source_product + SOURCE_STEP),
             ]
+
+    def header_step(self) -> Value:
+        """How far the next source's header is: one header, or whether it stands in the next pool word."""
+        config = self.config
+        if not config.large:
+            return Const(1)
+        words = [header_place(config, number)[0] for number in range(SPIKE_WORD)] + [header_stride(config)]
+        return Array(Const(after - before, 1) for before, after in itertools.pairwise(words))[self.number]
 
     def rewind(self, m: Module, unit: Learn, rule: Rule) -> None:
         """Go back to the first source."""

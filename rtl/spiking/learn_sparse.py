@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
-from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.compiler.spiking.core import HEADER_BITS, HEADER_START_BITS, SPIKE_WORD, CoreConfig
+from neuroloom.compiler.spiking.layout import header_place
 
 from .learn_rule import Rule
 from .learn_sources import Access, Sources, due
 from .learn_targets import Targets
 from .random import TARGET_STEP
+from .rows_large import count, place_last, record_place
 
 if TYPE_CHECKING:
     from .learn import Learn
 
-PLACE_BITS, START_BITS, COUNT_BITS = 6, 20, 12
-"""A row header's first unit: position of the first record in its word, that word up to bit 19, number of records."""
+PLACE_BITS, COUNT_BITS = 6, 12
+"""A row header begins with the position of the first record in its word; with that word; and, if it is not packed, with the
+number of records."""
 
 HEADER_UNITS = 4
 
@@ -32,31 +35,34 @@ class SparseWalk:
     ) -> None:
         self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
         self.targets, self.access = targets, access
-        self.bits = config.record_bits
-        self.record = Signal(config.record_bits, reset_less=True)
-        self.left = Signal(COUNT_BITS, reset_less=True)
-        self.place = Signal(range(max(2, config.records)), reset_less=True)  # of the current record in its word
+        self.wide = config.record_bits(True)
+        self.record = Signal(self.wide, reset_less=True)
+        self.left = Signal(COUNT_BITS, reset_less=True)  # records of the row; with packed headers its delay groups
+        self.place = Signal(range(max(2, config.records(False))), reset_less=True)  # of the current record in its word
         self.at = Signal(range(config.pool_words), reset_less=True)  # word, counted from the first of the records
+        self.mask, self.fresh = (
+            Signal(config.slots, reset_less=True),
+            Signal(),
+        )  # of a packed header, which has just come
         self.target = Signal(config.target_bits, reset_less=True)
         width, end = rule.width, rule.width + config.target_bits
         self.weight, self.neuron, self.marks = self.record[:width], self.record[width:end], self.record[end : end + 1]
         self.eligibility = self.record[end + 1 :]
 
     def header_address(self) -> Value:
-        """Pool word of the current source's header, whose first unit is 4·j, from ``header_base``."""
-        lanes = self.config.lanes
+        """Pool word of the current source's header, from ``header_base``."""
         offset = self.sources.offset
-        if lanes > HEADER_UNITS:
-            return offset[(lanes // HEADER_UNITS).bit_length() - 1 :]
-        return Cat(Const(0, (HEADER_UNITS // lanes).bit_length() - 1), offset)
+        return (
+            offset if self.config.large else Cat(Const(0, (HEADER_UNITS // self.config.lanes).bit_length() - 1), offset)
+        )
 
-    def header_unit(self) -> Value:
-        """First unit of the header, in the pool word that has come."""
-        lanes = self.config.lanes
-        if lanes <= HEADER_UNITS:
-            return self.unit.pool.data_r[:32]
-        bits = (lanes // HEADER_UNITS).bit_length() - 1
-        return self.unit.pool.data_r.word_select(self.sources.offset[:bits], 32 * HEADER_UNITS)[:32]
+    def header(self) -> Value:
+        """The header, in the pool word that has come: its first unit, or all of a packed one."""
+        config, data = self.config, self.unit.pool.data_r
+        if not config.large:
+            return data[:32]
+        places = Array(header_place(config, n)[1] for n in range(SPIKE_WORD))
+        return data.word_select(places[self.sources.number], HEADER_BITS) if config.headers > 1 else data[:HEADER_BITS]
 
     def next_source(self, m: Module) -> None:
         """Go to the next source."""
@@ -69,13 +75,13 @@ class SparseWalk:
 
     def next_record(self, m: Module, state: str) -> None:
         """Go to the next record: by ``state`` when it is in the same word."""
-        end = self.config.records - 1
-        m.d.sync += [self.place.eq(self.place + 1), self.left.eq(self.left - 1)]
+        counts = self.marks if self.config.large else Const(1)
+        m.d.sync += [self.place.eq(self.place + 1), self.left.eq(self.left - counts)]
         m.next = state
-        with m.If(self.place == end):
+        with m.If(self.place == place_last(self.config, self.unit.eligible)):
             m.d.sync += [self.place.eq(0), self.at.eq(self.at + 1)]
             m.next = "FETCH"
-        with m.If(self.left == 1):
+        with m.If((self.left == 1) & counts):
             self.next_source(m)
 
     def states(self, m: Module) -> None:
@@ -85,7 +91,7 @@ class SparseWalk:
 
     def _header_states(self, m: Module) -> None:
         unit, sources = self.unit, self.sources
-        unit_word = self.header_unit()
+        header = self.header()
         with m.State("HEADER"):
             with m.If(sources.spikes[0] | self.rule.x.any() | (unit.eligible if self.rule.rewarded else 0)):
                 self.access.read(m, unit.header_base, self.header_address())
@@ -93,19 +99,18 @@ class SparseWalk:
             with m.Else():
                 self.next_source(m)
         with m.State("ROW_START"):
-            m.d.sync += [
-                self.place.eq(unit_word[:PLACE_BITS]),
-                self.at.eq(unit_word[PLACE_BITS:START_BITS]),
-                self.left.eq(unit_word[START_BITS:]),
-            ]
+            m.d.sync += [self.place.eq(header[:PLACE_BITS]), self.at.eq(header[PLACE_BITS:HEADER_START_BITS])]
             m.next = "FETCH"
-            with m.If(unit_word[START_BITS:] == 0):
-                self.next_source(m)
+            if self.config.large:
+                m.d.sync += [self.mask.eq(header[HEADER_START_BITS:]), self.fresh.eq(1)]
+            else:
+                m.d.sync += self.left.eq(header[HEADER_START_BITS:])
+                with m.If(header[HEADER_START_BITS:] == 0):
+                    self.next_source(m)
 
     def _record_states(self, m: Module) -> None:
         unit, rule, config, sources, targets = self.unit, self.rule, self.config, self.sources, self.targets
         group_bits = (config.lanes - 1).bit_length()
-        slots = [unit.pool.data_r.word_select(place, self.bits) for place in range(config.records)]
         spiked, fired = sources.spikes[0], rule.fired[0]
         rest = Signal(config.target_bits, reset_less=True)
         group = Signal(range(config.pool_words), reset_less=True)
@@ -122,9 +127,15 @@ class SparseWalk:
         with m.State("FETCH"):
             read()
             m.next = "RECORD"
+            if config.large:
+                m.d.sync += self.fresh.eq(0)
+                with m.If(self.fresh):
+                    m.d.sync += self.left.eq(count(list(self.mask)))
+                    with m.If(~self.mask.any()):
+                        self.next_source(m)
         with m.State("RECORD"):
             read()
-            m.d.sync += self.record.eq(Array(slots)[self.place])
+            m.d.sync += self.record.eq(record_place(config, unit.pool.data_r, self.place, unit.eligible))
             m.next = "TARGET"
         with m.State("TARGET"):
             read()
@@ -185,18 +196,18 @@ class SparseWalk:
                 m.next = "PUT"
         with m.State("PUT"):
             # The word has come once more; all but the record's own fields goes back as it was.
-            new = [rule.result()[: rule.width], self.neuron, self.marks]
-            if rule.rewarded:
-                new.append(rule.result_eligibility()[: len(self.eligibility)])
             read()
-            used = config.records * self.bits
-            m.d.comb += [
-                unit.pool.write.eq(1),
-                unit.pool.data_w.eq(
-                    Cat(
-                        *(Mux(self.place == k, Cat(*new), slot) for k, slot in enumerate(slots)),
-                        unit.pool.data_r[used:],
-                    )
-                ),
-            ]
+            m.d.comb += unit.pool.write.eq(1)
+            plain = [rule.result()[: rule.width], self.neuron, self.marks]
+            data = self._with_record(Cat(*plain), False)
+            if rule.rewarded:
+                wide = [*plain, rule.result_eligibility()[: len(self.eligibility)]]
+                data = Mux(unit.eligible, self._with_record(Cat(*wide), True), data)
+            m.d.comb += unit.pool.data_w.eq(data)
             self.next_record(m, "FETCH")
+
+    def _with_record(self, record: Value, eligible: bool) -> Value:
+        """The pool word that has come with this record in its place."""
+        data, bits, records = self.unit.pool.data_r, len(record), self.config.records(eligible)
+        kept = [data.word_select(place, bits) for place in range(records)]
+        return Cat(*(Mux(self.place == place, record, old) for place, old in enumerate(kept)), data[records * bits :])

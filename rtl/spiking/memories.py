@@ -44,39 +44,38 @@ starts with numbers that mean nothing, as on a board, so that whoever forgets to
 
 ROWS_FILE = "neuroloom_pool_rows.v"
 ROWS_VERILOG = """\
-// A pool that one word is read from while another one is written. Who reads the word that is written gets anything.
+// A pool that one word is read from while another one is written, as a whole. Who reads the word that is written gets anything.
 module neuroloom_pool_rows #(parameter LANES = 16, parameter DEPTH = 6144, parameter ADDR = 13) (
   input clk,
   input [ADDR-1:0] r_addr,
   input [ADDR-1:0] w_addr,
-  input [LANES-1:0] write,
+  input write,
   input [32*LANES-1:0] data_w,
   output [32*LANES-1:0] data_r
 );
-  genvar lane;
-  generate for (lane = 0; lane < LANES; lane = lane + 1) begin : lanes
-    (* no_rw_check *) reg [31:0] mem [0:DEPTH-1];
-    reg [31:0] q;
-    assign data_r[32*lane +: 32] = q;
-    always @(posedge clk) begin
-      if (write[lane]) mem[w_addr] <= data_w[32*lane +: 32];
+  (* no_rw_check *) reg [32*LANES-1:0] mem [0:DEPTH-1];
+  reg [32*LANES-1:0] q;
+  assign data_r = q;
+  always @(posedge clk) begin
+    if (write) mem[w_addr] <= data_w;
 `ifdef SYNTHESIS
-      q <= mem[r_addr];
+    q <= mem[r_addr];
 `else
-      q <= write[lane] && r_addr == w_addr ? ~mem[r_addr] : mem[r_addr];
+    q <= write && r_addr == w_addr ? ~mem[r_addr] : mem[r_addr];
 `endif
-    end
+  end
 `ifndef SYNTHESIS
-    integer i;
-    initial begin
-      q = 32'h5EED5EED;
-      for (i = 0; i < DEPTH; i = i + 1) mem[i] = 32'h9E3779B9 * (DEPTH * lane + i + 1);
-    end
+  integer i, lane;
+  initial begin
+    q = {LANES{32'h5EED5EED}};
+    for (i = 0; i < DEPTH; i = i + 1)
+      for (lane = 0; lane < LANES; lane = lane + 1) mem[i][32*lane +: 32] = 32'h9E3779B9 * (DEPTH * lane + i + 1);
+  end
 `endif
-  end endgenerate
 endmodule
 """
-"""The pool of a core with fast learning."""
+"""The pool of a core with fast learning. Its words are written as a whole, so that block RAM 9 bits wide carries them without a gap: 171
+blocks of an ECP5 for 6,144 words of 512 bits, not 192."""
 
 
 RAM_FILE = "neuroloom_ram.v"
@@ -151,15 +150,15 @@ class Pool(wiring.Component):
     """The pool: ``pool_words`` words of ``32 * lanes`` bits, one port, written by lanes.
 
     Members: ``addr``, ``write`` (one bit per lane), ``data_w``; ``data_r`` has the word of ``addr`` in the cycle after and is
-    undefined after a write. With fast learning also ``row_addr``, ``row_write``, ``row_data``: a whole word is written while
-    ``addr`` reads another one; never in a cycle with ``write``.
+    undefined after a write. With fast learning ``write`` is one bit for the whole word, and there are ``row_addr``, ``row_write``,
+    ``row_data``: a whole word is written while ``addr`` reads another one; never in a cycle with ``write``.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
         members = {
             "addr": In(POOL_ADDR_BITS),
-            "write": In(config.lanes),
+            "write": In(1 if config.fast_learning else config.lanes),
             "data_w": In(config.word_bits),
             "data_r": Out(config.word_bits),
         }
@@ -179,7 +178,7 @@ class Pool(wiring.Component):
                 {
                     "i_r_addr": self.addr[:bits],
                     "i_w_addr": Mux(rows, self.row_addr, self.addr)[:bits],
-                    "i_write": self.write | rows.replicate(config.lanes),
+                    "i_write": self.write | rows,
                     "i_data_w": Mux(rows, self.row_data, self.data_w),
                 },
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -12,11 +12,11 @@ from .ports import POOL_ADDR_BITS
 
 def header_reads(config: CoreConfig, high: bool) -> int:
     """Pool words of a header that are read when its upper 32 delays (``high``) are asked for, or the lower ones."""
-    return {1: 2 + high, 2: 1 + high}.get(config.lanes, 1)
+    return {1: 2, 2: 1}[config.lanes] + high
 
 
 class Rows(wiring.Component):
-    """Walks the row of one source for one delay, while ``active``.
+    """Walks the row of one source for one delay, while ``active``; for one lane or two, :class:`~.rows_large.LargeRows` for more.
 
     The header is read (one cycle, and one in which the mask is looked at; one more for each further word of it), then the
     first record's word. Two cycles pass a word that the group does not begin in, and lead to its place in the one that it
@@ -27,8 +27,9 @@ class Rows(wiring.Component):
     -------
     restart : In(1), go back to delay 0; ``next_delay`` : In(1), strobe before each delay, the first one too
     active, done : In(1), Out(1), the row is worked on; its last cycle
-    header, lane : In, pool word of the header, its place among several in a word
+    header, lane : In, pool word of the header; not looked at
     delay, record_base : In
+    eligible : In(1), the records carry eligibilities; looked at in builds that have them only
     addr, data : the pool's address, 0 while not active; its data one cycle later
     deliver, target, weight : Out, a record stands here in this cycle
     """
@@ -42,9 +43,10 @@ class Rows(wiring.Component):
                 "active": In(1),
                 "done": Out(1),
                 "header": In(POOL_ADDR_BITS),
-                "lane": In(max((config.lanes // 4).bit_length() - 1, 1)),
+                "lane": In(1),
                 "delay": In(6),
                 "record_base": In(16),
+                "eligible": In(1),
                 "addr": Out(POOL_ADDR_BITS),
                 "data": In(config.word_bits),
                 "deliver": Out(1),
@@ -56,10 +58,9 @@ class Rows(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self._config
-        lanes, slots, records = config.lanes, config.slots, config.records
-        units = min(lanes, 4)  # 32-bit units of a header in one pool word
-        lane_bits = max((lanes // 4).bit_length() - 1, 0)
-        headers = self.data.word_select(self.lane[:lane_bits], 32 * units)
+        lanes, slots, records = config.lanes, config.slots, config.records(False)
+        units = lanes  # 32-bit units of a header in one pool word
+        headers = self.data
 
         below = Signal(slots)  # ones at the delays below this one
         m.d.sync += below.eq(Mux(self.restart, 0, below))
@@ -91,24 +92,31 @@ class Rows(wiring.Component):
         words = 4 // units
         hit = Signal()
 
-        record_bits, target_bits, weight_bits = config.record_bits, config.target_bits, config.weight_bits
-        entry = Signal(record_bits)
+        target_bits, weight_bits = config.target_bits, config.weight_bits
+        mark = weight_bits + target_bits
+        final: Value = Const(records - 1)  # the last place of a word
+
+        def marks(eligible: bool) -> Value:
+            bits = config.record_bits(eligible)
+            return Cat(self.data[n * bits + mark] & (place <= n) for n in range(config.records(eligible)))
+
+        entry = Signal(mark + 1)
         lasts = Signal(records)
         with m.Switch(place):
             for number in range(records):
                 with m.Case(number):
-                    m.d.comb += entry.eq(self.data[number * record_bits :][:record_bits])
-        last = entry[weight_bits + target_bits]
-        m.d.comb += [
-            lasts.eq(
-                Cat(
-                    self.data[number * record_bits + weight_bits + target_bits] & (place <= number)
-                    for number in range(records)
-                )
-            ),
-            self.weight.eq(entry),
-            self.target.eq(entry[weight_bits:]),
-        ]
+                    m.d.comb += entry.eq(self.data[number * config.record_bits(False) :][: mark + 1])
+        m.d.comb += lasts.eq(marks(False))
+        if config.learning == "reward":
+            final = Mux(self.eligible, config.records(True) - 1, records - 1)
+            with m.If(self.eligible):
+                with m.Switch(place):
+                    for number in range(config.records(True)):
+                        with m.Case(number):
+                            m.d.comb += entry.eq(self.data[number * config.record_bits(True) :][: mark + 1])
+                m.d.comb += lasts.eq(marks(True))
+        last = entry[mark]
+        m.d.comb += [self.weight.eq(entry), self.target.eq(entry[weight_bits:])]
         # Where the group begins, when the last of the groups before it ends in this word.
         found, after = Signal(), Signal(range(records + 1))
         total: object = Const(0, 1)
@@ -180,7 +188,7 @@ class Rows(wiring.Component):
                 m.d.sync += [ends_here.eq(found), begins.eq(after), ended.eq(total)]
                 m.next = "PASS"
             with m.State("PASS"):
-                m.d.comb += [onward.eq(~ends_here | (begins == records)), self.addr.eq(next_at)]
+                m.d.comb += [onward.eq(~ends_here | (begins > final)), self.addr.eq(next_at)]
                 m.d.sync += [
                     at.eq(next_at),
                     ahead.eq(next_at + 1),
@@ -191,7 +199,7 @@ class Rows(wiring.Component):
                 with m.If(ends_here):
                     m.next = "RECORDS"
             with m.State("RECORDS"):
-                m.d.comb += [onward.eq(place == records - 1), self.addr.eq(next_at), self.deliver.eq(1)]
+                m.d.comb += [onward.eq(place == final), self.addr.eq(next_at), self.deliver.eq(1)]
                 m.d.sync += [at.eq(next_at), ahead.eq(next_at + 1), place.eq(Mux(onward, 0, place + 1))]
                 with m.If(last):
                     m.d.comb += self.done.eq(1)

@@ -202,20 +202,29 @@ class Model:
 
     def row(self, f: dict[str, int], j: int, delay: int) -> int:
         c = self.config
-        header = [self.pool[f["header_base"] + (4 * j + n) // c.lanes][(4 * j + n) % c.lanes] for n in range(3)]
-        mask = header[1] | header[2] << 32
+        eligible = bool(f["eligible"]) and c.learning == "reward"
+        records, bits = c.records(eligible), c.record_bits(eligible)
+        if c.lanes >= 4:
+            shared = {4: 16, 8: 6, 16: 3}[c.lanes]  # pool words of 16 headers
+            number = j % 16 * shared // 16
+            place = j % 16 - next(n for n in range(16) if n * shared // 16 == number)
+            header = self.word(f["header_base"] + j // 16 * shared + number) >> 84 * place
+            mask = header >> 20 & (1 << 64) - 1
+        else:
+            units = [self.pool[f["header_base"] + (4 * j + n) // c.lanes][(4 * j + n) % c.lanes] for n in range(3)]
+            header, mask = units[0], units[1] | units[2] << 32
         if not mask >> delay & 1:
             return cycles.sparse_row_cycles(c, delay)
-        record = (header[0] >> 6 & 0x3FFF) * c.records + (header[0] & 63)
+        record = (header >> 6 & 0x3FFF) * records + (header & 63)
         skip = (mask & (1 << delay) - 1).bit_count()
-        first_word, last_word, delivered = record // c.records, record // c.records, 0
+        first_word, last_word, delivered = record // records, record // records, 0
         seeks = 0
         while True:
-            word = self.word(f["record_base"] + record // c.records)
-            entry = word >> record % c.records * c.record_bits
+            word = self.word(f["record_base"] + record // records)
+            entry = word >> record % records * bits
             last = entry >> c.weight_bits + c.target_bits & 1
             if skip:
-                last_word = record // c.records
+                last_word = record // records
                 skip -= last
                 seeks = last_word - first_word + 1
             else:

@@ -35,9 +35,12 @@ def random_microcode(rng: random.Random, length: int, stride: int) -> list[int]:
     return assemble(out)
 
 
-def random_table(rng: random.Random, config: CoreConfig, sources: int, share: float) -> tuple[list[int], list[int]]:
-    """Row headers (32-bit units) and pool words of records, rows behind each other."""
-    units, entries = [], []
+def random_table(
+    rng: random.Random, config: CoreConfig, sources: int, share: float, eligible: bool
+) -> tuple[list[list[int]], list[int]]:
+    """Pool words of row headers and of records, rows behind each other."""
+    headers, entries = [], []
+    per, bits = config.records(eligible), config.record_bits(eligible)
     for _ in range(sources):
         delays = [d for d in range(config.slots) if rng.random() < share]
         mask = sum(1 << d for d in delays)
@@ -51,16 +54,35 @@ def random_table(rng: random.Random, config: CoreConfig, sources: int, share: fl
                     weight
                     | target << config.weight_bits
                     | (n == count - 1) << config.weight_bits + config.target_bits
-                    | (rng.getrandbits(8) << config.weight_bits + config.target_bits + 1)
-                    * (config.learning == "reward")
+                    | (rng.getrandbits(8) << config.weight_bits + config.target_bits + 1) * eligible
                 )
-        where = start % config.records | start // config.records << 6 | len(entries) - start << 20
-        units += [where, mask & 0xFFFFFFFF, mask >> 32, rng.getrandbits(32)]
+        where = start % per | start // per << 6
+        headers.append((where, len(entries) - start, mask))
     words = []
-    for at in range(0, len(entries), config.records):
-        word = sum(e << config.record_bits * n for n, e in enumerate(entries[at : at + config.records]))
-        words.append(word)
-    return units, words
+    for at in range(0, len(entries), per):
+        words.append(sum(e << bits * n for n, e in enumerate(entries[at : at + per])))
+    return header_words(rng, config, headers), words
+
+
+def header_words(rng: random.Random, config: CoreConfig, headers: list[tuple[int, int, int]]) -> list[list[int]]:
+    """Pool words of headers: of 84 bits, packed evenly, or in four units."""
+    lanes = config.lanes
+    if lanes < 4:
+        units = [
+            v
+            for where, n, mask in headers
+            for v in (where | n << 20, mask & 0xFFFFFFFF, mask >> 32, rng.getrandbits(32))
+        ]
+        units += [0] * (-len(units) % lanes)
+        return [units[n : n + lanes] for n in range(0, len(units), lanes)]
+    stride = {4: 16, 8: 6, 16: 3}[lanes]
+    words = [0] * (len(headers) // 16 * stride)
+    filled = [0] * len(words)
+    for j, (where, _, mask) in enumerate(headers):
+        at = j // 16 * stride + j % 16 * stride // 16
+        words[at] |= (where | mask << 20) << 84 * filled[at]
+        filled[at] += 1
+    return [split(word, lanes) for word in words]
 
 
 def split(word: int, lanes: int) -> list[int]:
@@ -110,13 +132,13 @@ def random_session(session: Callable[..., Any], config: CoreConfig, seed: int, *
         first_word = rng.randrange(config.sources // 16)
         count = rng.randint(1, min(3, config.sources // 16 - first_word))
         if sparse and rng.random() < 0.6:
-            units, records = random_table(rng, config, 16 * count, min(0.7, 4 / config.slots))
-            units += [0] * (-len(units) % lanes)
-            base = place([units[n : n + lanes] for n in range(0, len(units), lanes)])
+            eligible = config.learning == "reward" and rng.random() < 0.5
+            headers, records = random_table(rng, config, 16 * count, min(0.7, 4 / config.slots), eligible)
+            base = place(headers)
             table = place([split(w, lanes) for w in records])
             delays = rng.getrandbits(config.slots) & rng.getrandbits(config.slots)
             fields = {"delays_low": delays & 0xFFFFFFFF, "delays_high": delays >> 32}
-            fields |= {"header_base": base, "record_base": table}
+            fields |= {"header_base": base, "record_base": table, "eligible": int(eligible)}
             commands.append((Step.SPARSE, {"first_word": first_word, "words": count, **fields}))
         else:
             target = rng.randrange(config.neurons // config.fields) * config.fields

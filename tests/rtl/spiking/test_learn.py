@@ -134,20 +134,28 @@ class Case:
     def store_sparse(self) -> None:
         """Records and headers into the pool."""
         a, c = self.fields, self.config
-        width, bits, per = c.weight_bits, c.record_bits, c.records
+        width, bits, per = c.weight_bits, c.record_bits(bool(a["eligible"])), c.records(bool(a["eligible"]))
         words: dict[int, int] = {}
         for j, (start, targets) in enumerate(self.rows):
             for place, i in enumerate(targets):
                 record = self.weights[j, i] % (1 << width) | (a["target"] + i) << width
                 record |= (place == len(targets) - 1) << width + c.target_bits
-                if c.learning == "reward":
+                if c.learning == "reward" and a["eligible"]:
                     record |= self.eligibility.get((j, i), 0) % 256 << bits - 8
                 r = start[0] + place
                 words[r // per] = words.get(r // per, 0) | record << r % per * bits
-            unit = 4 * j
-            word = a["header_base"] + unit // c.lanes
-            value = start[0] % per | start[0] // per << 6 | len(targets) << 20
-            self.pool[word] = self.pool.get(word, 0) | value << 32 * (unit % c.lanes)
+            value = start[0] % per | start[0] // per << 6
+            if c.lanes >= 4:  # 84 bits, 16 headers in as few words as hold them
+                shared = {4: 16, 8: 6, 16: 3}[c.lanes]
+                word = j % 16 * shared // 16
+                place = j % 16 - next(n for n in range(16) if n * shared // 16 == word)
+                word += a["header_base"] + j // 16 * shared
+                at = 84 * place
+                value |= bool(targets) << 20 + 1
+            else:
+                word, at = a["header_base"] + 4 * j // c.lanes, 32 * (4 * j % c.lanes)
+                value |= len(targets) << 20
+            self.pool[word] = self.pool.get(word, 0) | value << at
         for word, value in words.items():
             self.pool[a["base"] + word] = value
 
