@@ -16,6 +16,9 @@ DRAIN = 5
 """Cycles from the last field that goes under the rule's lanes to its result."""
 
 FAST_STAGES = 4
+FAST_FIRST = 2
+"""Cycles until the first group's traces of a block have come; a group without rows lets the next one's be waited for, one cycle."""
+
 LOCATE = 4
 """Cycles that find the trace of a record's target, when the source spiked."""
 
@@ -63,7 +66,13 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
     beats = rule_beats(config)
     blocks = -(-targets // per)
     if fast and fast_rule(fields):
-        return START + blocks * (per // lanes + groups + sources) + FAST_STAGES + DONE
+        total = START + FAST_STAGES + DONE
+        for block in range(blocks):
+            fired = any(look.post[block * per : min(targets, (block + 1) * per)])
+            due = [bool(look.pre[j]) or (bool(look.x[j]) and fired) for j in range(sources)]
+            rows = [sum(due[first : first + lanes]) for first in range(0, sources, lanes)]
+            total += per // lanes + FAST_FIRST + groups + sum(rows) + rows[:-1].count(0)
+        return total
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
     enables = fields.get("enables", 0)
     excited: set[tuple[int, int]] = {(j, i // per) for (j, i), e in look.eligibility.items() if e}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -41,9 +41,10 @@ def check_fast(config: CoreConfig) -> None:
 class FastWalk:
     """The part of :class:`Learn` that takes over a LEARN_DENSE with ``chosen``.
 
-    Everything read from the pool passes the same stages, one word per cycle: traces of targets, traces of sources, rows.
-    A trace becomes the amount Δ that it stands for in the cycle in which a row word takes its depression, so that the
-    sources' traces are there just in time for the row behind them.
+    Everything read from the pool passes the same stages, one word per cycle: traces of targets, traces of sources, rows. A trace
+    becomes the amount Δ that it stands for in the cycles behind. Rows that nothing changes are left out: those whose source did
+    not spike and has no trace, or has one while no target of the block spiked. So a group of sources must be known before its first
+    row is read; the traces of the next group are asked for when the rows of a group begin.
     """
 
     def __init__(
@@ -54,18 +55,20 @@ class FastWalk:
         self.width = config.weight_bits
         self.delta_bits = config.weight_bits + 1
         self.chosen = Signal()
+        lanes = config.lanes
+        lane_bits = (lanes - 1).bit_length()
         self.row, self.source_group = Signal(), Signal()
         self.target_group, self.target_spikes = Signal(), Signal()
-
-    def _amount(self, trace: Value, of_source: Value) -> Value:
-        """Δ of a trace, cut to what can matter."""
-        unit = self.unit
-        amount = Mux(unit.window, Mux(trace.any(), Mux(of_source, unit.pot, unit.dep), 0), trace)
-        half = Mux(unit.rounding == 1, Cat(unit.f == bit + 1 for bit in range(TRACE_BITS + 1)), 0)
-        delta = (amount + half)[: TRACE_BITS + 2] >> unit.f
-        return Mux(
-            delta[self.delta_bits :].any(), Const((1 << self.delta_bits) - 1, self.delta_bits), delta[: self.delta_bits]
-        )
+        self.due, self.spiked = Signal(lanes), Signal(lanes)  # rows of the group that is coming; its spikes
+        self.next_due, self.next_spiked = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)
+        self.rest, self.spikes = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)  # of the current group
+        self.index, self.offset = Signal(lane_bits, reset_less=True), Signal(range(config.pool_words), reset_less=True)
+        self.dep, self.odd = Signal(reset_less=True), Signal(reset_less=True)  # of the current row
+        self.first = Signal(range(config.pool_words), reset_less=True)  # row of the group's first source
+        self.begins = Signal()  # a group's rows begin
+        self.asked = Signal()  # another group was asked for
+        self.ask_odd = Signal()
+        self.any_fired = Signal()
 
     def build(self, m: Module) -> None:
         """Add the pipeline."""
@@ -76,13 +79,11 @@ class FastWalk:
             ~unit.soft & ~unit.enables & ~(unit.eligible if rewarded else 0) & ((unit.rounding != 2) | (unit.f == 0))
         )
         # What was asked for in this cycle, and in the cycles before.
-        kinds = {"row": self.row, "source": self.source_group, "target": self.target_group}
-        first_of_word = Signal()
-        m.d.comb += first_of_word.eq(self.source_group & (self.sources.number == 0))
-        kinds |= {"spikes": first_of_word, "fired": self.target_spikes}
-        at: list[dict[str, Signal]] = [kinds]
+        kinds = {"row": self.row, "source": self.source_group, "target": self.target_group, "fired": self.target_spikes}
+        kinds |= {"odd": Mux(self.row, self.odd, self.ask_odd), "dep": self.dep, "index": self.index}
+        at: list[dict[str, Any]] = [kinds]
         for stage in range(1, STAGES + 1):
-            late = {name: Signal(name=f"{name}_{stage}") for name in kinds}
+            late = {name: Signal(len(kind), name=f"{name}_{stage}") for name, kind in kinds.items()}
             m.d.sync += [late[name].eq(at[-1][name]) for name in kinds]
             at.append(late)
         address = unit.pool.addr
@@ -93,43 +94,41 @@ class FastWalk:
 
         word = Signal(config.word_bits, reset_less=True)
         seen = Signal(SPIKE_WORD, reset_less=True)
-        spikes = Signal(SPIKE_WORD, reset_less=True)
         m.d.sync += [word.eq(unit.pool.data_r), seen.eq(unit.hist.data_r)]
+        self._choose(m, at[1]["source"], at[1]["fired"])
 
-        # Stage 2: depression of rows, amounts of traces.
+        # Stages 2 and 3: amounts of traces.
         depressions = Signal(fields * bits, reset_less=True)
-        potentiations = Signal(lanes * bits, reset_less=True)
+        potentiations = [Signal(lanes * bits, name=f"potentiations{n}", reset_less=True) for n in range(2)]
         fired = Signal(fields, reset_less=True)
         valid = Signal(fields, reset_less=True)
-        middle = Signal(config.word_bits, reset_less=True)
-        low, high = unit.w_min[:width].as_signed(), unit.w_max[:width].as_signed()
-        amounts = []
-        for lane in range(lanes):
-            trace = word.word_select(lane, 32)[:TRACE_BITS]
-            amounts.append(self._amount(trace, at[2]["source"]))
-        with m.If(at[1]["spikes"]):
-            m.d.sync += spikes.eq(unit.hist.data_r)
-        with m.Elif(at[2]["row"]):
-            m.d.sync += spikes.eq(spikes.rotate_right(1))
-        with m.If(at[2]["target"]):
-            m.d.sync += [depressions.eq(Cat(depressions[lanes * bits :], *amounts)), valid.eq(self.targets.valid)]
+        amounts = Cat(*self._amounts(m, word, at[2]["source"]))
+        with m.If(at[3]["target"]):
+            m.d.sync += [depressions.eq(Cat(depressions[lanes * bits :], amounts)), valid.eq(self.targets.valid)]
+        for number, group in enumerate(potentiations):
+            with m.If(at[3]["source"] & (at[3]["odd"] == number)):
+                m.d.sync += group.eq(amounts)
         with m.If(at[2]["fired"]):
             m.d.sync += fired.eq(Cat(fired[SPIKE_WORD:], seen))
+
+        # Stage 2: depression of rows.
+        middle = Signal(config.word_bits, reset_less=True)
+        low, high = unit.w_min[:width].as_signed(), unit.w_max[:width].as_signed()
         for field in range(fields):
             weight = word.word_select(field, width).as_signed()
             less = weight - depressions.word_select(field, bits)
             less = Mux(less < low, low, less)
-            m.d.sync += middle.word_select(field, width).eq(Mux(spikes[0] & valid[field], less, weight))
+            m.d.sync += middle.word_select(field, width).eq(Mux(at[2]["dep"] & valid[field], less, weight))
+        amount = Signal(bits, reset_less=True)
+        m.d.sync += amount.eq(
+            Mux(at[2]["odd"], *(p.word_select(at[2]["index"], bits) for p in reversed(potentiations)))
+        )
 
         # Stage 3: potentiation.
         out = Signal(config.word_bits, reset_less=True)
-        with m.If(at[2]["source"]):
-            m.d.sync += potentiations.eq(Cat(*amounts))
-        with m.Elif(at[3]["row"]):
-            m.d.sync += potentiations.eq(potentiations.rotate_right(bits))
         for field in range(fields):
             weight = middle.word_select(field, width).as_signed()
-            more = weight + potentiations[:bits]
+            more = weight + amount
             more = Mux(more > high, high, more)
             m.d.sync += out.word_select(field, width).eq(Mux(fired[field] & valid[field], more, weight))
 
@@ -137,11 +136,85 @@ class FastWalk:
         with m.If(at[4]["row"]):
             m.d.comb += [unit.rows.addr.eq(address), unit.rows.write.eq(1), unit.rows.data.eq(out)]
 
+    def _amounts(self, m: Module, word: Value, of_source: Value) -> list[Value]:
+        """Δ of every trace of the word of the cycle before, cut to what can matter."""
+        unit = self.unit
+        half = Signal(TRACE_BITS + 1, reset_less=True)
+        m.d.sync += half.eq(Mux(unit.rounding == 1, Cat(unit.f == bit + 1 for bit in range(TRACE_BITS + 1)), 0))
+        amounts = []
+        for lane in range(self.config.lanes):
+            trace = word.word_select(lane, 32)[:TRACE_BITS]
+            amount = Mux(unit.window, Mux(trace.any(), Mux(of_source, unit.pot, unit.dep), 0), trace)
+            total = Signal(TRACE_BITS + 2, name=f"amount{lane}", reset_less=True)
+            m.d.sync += total.eq(amount + half)
+            delta = total >> unit.f
+            most = Const((1 << self.delta_bits) - 1, self.delta_bits)
+            amounts.append(Mux(delta[self.delta_bits :].any(), most, delta[: self.delta_bits]))
+        return amounts
+
+    def _choose(self, m: Module, source_comes: Value, fired_comes: Value) -> None:
+        """Say which rows of a group are due, when its traces and spikes come; which row is the next one."""
+        unit, sources, targets = self.unit, self.sources, self.targets
+        lanes = self.config.lanes
+        part = Signal(range(max(2, targets.words)))
+        with m.If(fired_comes):
+            m.d.sync += part.eq(part + 1 if targets.words > 1 else 0)
+            with m.If(
+                (
+                    unit.hist.data_r & targets.valid.word_select(part[: (targets.words - 1).bit_length()], SPIKE_WORD)
+                ).any()
+            ):
+                m.d.sync += self.any_fired.eq(1)
+        exist, group = Signal(lanes, reset_less=True), Signal(4, reset_less=True)  # sources of the group asked for
+        with m.If(self.source_group):
+            m.d.sync += [exist.eq(Cat(sources.left > lane for lane in range(lanes))), group.eq(sources.number)]
+        traced = Cat(unit.pool.data_r.word_select(lane, 32)[:TRACE_BITS].any() for lane in range(lanes))
+        m.d.comb += [
+            self.spiked.eq(unit.hist.data_r.word_select(group[(lanes - 1).bit_length() :], lanes)),
+            self.due.eq(exist & (self.spiked | (traced & self.any_fired.replicate(lanes)))),
+        ]
+        with m.If(source_comes):
+            m.d.sync += [self.next_due.eq(self.due), self.next_spiked.eq(self.spiked)]
+
+        due, spikes = Mux(self.begins, self.next_due, self.rest), Mux(self.begins, self.next_spiked, self.spikes)
+        index = Signal.like(self.index)
+        for lane in reversed(range(lanes)):
+            with m.If(due[lane]):
+                m.d.comb += index.eq(lane)
+        m.d.sync += [
+            self.rest.eq(due & (due - 1)),
+            self.spikes.eq(spikes),
+            self.index.eq(index),
+            self.dep.eq(spikes.bit_select(index, 1)),
+            self.offset.eq(Mux(self.begins, sources.offset, self.first) + index * unit.row_words),
+        ]
+
     def states(self, m: Module) -> None:
         """The states of the command, inside :class:`Learn`'s state machine."""
-        unit, sources, targets = self.unit, self.sources, self.targets
+        unit, sources, targets, lanes = self.unit, self.sources, self.targets, self.config.lanes
         drain = Signal(range(STAGES))
         group = Signal(range(targets.groups))
+
+        def ask() -> None:
+            self.access.read(m, unit.x_base, sources.x_offset)
+            m.d.comb += [self.source_group.eq(1), unit.hist.word.eq(sources.word), unit.hist.slot.eq(unit.slot)]
+            m.d.sync += [
+                sources.x_offset.eq(sources.x_offset + unit.x_stride),
+                sources.number.eq(sources.number + lanes),
+                sources.left.eq(Mux(sources.left > lanes, sources.left - lanes, 0)),
+                self.ask_odd.eq(~self.ask_odd),
+            ]
+            with m.If(sources.number >= SPIKE_WORD - lanes):
+                m.d.sync += sources.word.eq(sources.word + 1)
+
+        def end_of_group(state: str) -> None:
+            m.next = state
+            with m.If(~self.asked):
+                targets.next_block(m)
+                m.next = "FAST_TARGETS"
+                with m.If(targets.last):
+                    m.next = "FAST_DRAIN"
+
         with m.State("FAST_TARGETS"):
             sources.rewind(m, unit, self.rule)
             self.access.read(m, unit.y_base, targets.y_offset)
@@ -151,23 +224,38 @@ class FastWalk:
                 targets.ask_spikes(m)
                 m.d.comb += self.target_spikes.eq(1)
             m.d.sync += [sources.offset.eq(targets.column), group.eq(group + 1)]
+            with m.If(group == 0):
+                m.d.sync += self.any_fired.eq(0)
             with m.If(group == targets.groups - 1):
                 m.next = "FAST_ASK"
         with m.State("FAST_ASK"):
-            sources.ask(m, unit, self.access)
-            m.d.comb += self.source_group.eq(1)
+            ask()
+            m.next = "FAST_WAIT"
+        with m.State("FAST_WAIT"):
+            m.next = "FAST_BEGIN"
+        with m.State("FAST_BEGIN"):
+            m.d.comb += self.begins.eq(1)
+            m.d.sync += [
+                self.first.eq(sources.offset),
+                sources.offset.eq(sources.offset + (unit.row_words << (lanes - 1).bit_length())),
+                self.odd.eq(~self.ask_odd),
+                self.asked.eq(sources.left != 0),
+            ]
+            with m.If(sources.left != 0):
+                ask()
             m.next = "FAST_ROW"
+            with m.If(self.next_due == 0):
+                m.next = "FAST_WAIT"
+                with m.If(sources.left == 0):
+                    targets.next_block(m)
+                    m.next = "FAST_TARGETS"
+                    with m.If(targets.last):
+                        m.next = "FAST_DRAIN"
         with m.State("FAST_ROW"):
-            self.access.read(m, unit.base, sources.offset)
+            self.access.read(m, unit.base, self.offset)
             m.d.comb += self.row.eq(1)
-            sources.advance(m)
-            with m.If(sources.last_of_group):
-                m.next = "FAST_ASK"
-            with m.If(sources.last):
-                targets.next_block(m)
-                m.next = "FAST_TARGETS"
-                with m.If(targets.last):
-                    m.next = "FAST_DRAIN"
+            with m.If(self.rest == 0):
+                end_of_group("FAST_BEGIN")
         with m.State("FAST_DRAIN"):
             m.d.sync += drain.eq(drain + 1)
             with m.If(drain == STAGES - 1):
