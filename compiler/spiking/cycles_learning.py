@@ -94,13 +94,15 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
     return total
 
 
-def _row_cycles(per: int, start: int, records: Sequence[int]) -> int:
-    """Cycles of a row's records; ``records``: cycles that the rule takes on each, 0 where it is passed over."""
+def _row_cycles(per: int, look: int, start: int, records: Sequence[int]) -> int:
+    """Cycles of a row's records; ``records``: cycles that the rule takes on each, 0 where it is passed over; ``look``: cycles until
+    that is known.
+    """
     total = 0
     fetch = True
     for place, rule in enumerate(records, start):
         fetch = fetch or place % per == 0
-        total += fetch + 3 + (rule + 1 if rule else 0)
+        total += fetch + look + (rule + 1 if rule else 0)
         fetch = rule != 0
     return total
 
@@ -131,7 +133,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             records.append(
                 LOCATE * dep + multiply + _rule_cycles(beats, eligible, dep, pot, look.reward) if busy else 0
             )
-        total += _row_cycles(config.records(eligible), start, records)
+        total += _row_cycles(config.records(eligible), 3 + config.large, start, records)
     return total
 
 

@@ -218,10 +218,17 @@ class ByteEngine(wiring.Component):
 
             with m.State("READ"):
                 m.d.comb += core.access.eq(1)
-                m.next = "SHOW"
+                m.next = "KEEP" if config.large else "SHOW"
+            shown = core.byte_r
+            if config.large:  # a byte of a long word comes late
+                shown = Signal(8, reset_less=True)
+                with m.State("KEEP"):
+                    m.d.comb += core.access.eq(1)
+                    m.d.sync += shown.eq(core.byte_r)
+                    m.next = "SHOW"
             with m.State("SHOW"):
                 m.d.comb += core.access.eq(1)
-                with m.If(offer(core.byte_r)):
+                with m.If(offer(shown)):
                     m.d.comb += onward.eq(1)
                     m.d.sync += count.eq(count - 1)
                     m.next = "READ"

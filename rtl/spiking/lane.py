@@ -14,6 +14,13 @@ PIECE = 16
 class Lane(wiring.Component):
     """One lane of the microcode engine; executes one instruction in every cycle of ``go``.
 
+    Parameters
+    ----------
+    state_bits : :class:`int`
+        Width of A and B.
+    wide_multipliers : :class:`bool`
+        Multipliers take 18 signed bits (ECP5), not 16 (iCE40).
+
     Members
     -------
     fresh : In(1), F and K become 0
@@ -27,8 +34,8 @@ class Lane(wiring.Component):
     saturated : Out(2), ADD or SUB, RND does not fit in this cycle
     """
 
-    def __init__(self, state_bits: int) -> None:
-        self._bits = state_bits
+    def __init__(self, state_bits: int, *, wide_multipliers: bool = False) -> None:
+        self._bits, self._wide = state_bits, wide_multipliers
         super().__init__(
             {
                 "fresh": In(1),
@@ -97,31 +104,16 @@ class Lane(wiring.Component):
             self.state_w.eq(Mux(op == Op.STB, b, a)),
         ]
 
-        # The product of A and an operand of 18 bits from pieces of 16, the lower ones signed: the upper one of the operand is
-        # then a digit from -2 to 2.
-        operand = Signal(signed(SQR_BITS))
+        operand, product = Signal(signed(SQR_BITS)), Signal(signed(bits + SQR_BITS))
         m.d.comb += operand.eq(Mux(op == Op.SQR, b[:SQR_BITS].as_signed(), imm[: SQR_BITS - 1]))
-        low_b, low_a = operand[:PIECE].as_signed(), a[:PIECE].as_signed()
-        high_a = Signal(signed(max(bits - PIECE, 0) + 1))
-        m.d.comb += high_a.eq((a >> PIECE) + a[PIECE - 1] if bits > PIECE else a[PIECE - 1] & 0)
-        top = operand[PIECE - 1 :]
-        digit_a = Signal(signed(bits + 2))
-        with m.Switch(top):
-            with m.Case(0b001, 0b010):
-                m.d.comb += digit_a.eq(a)
-            with m.Case(0b011):
-                m.d.comb += digit_a.eq(a << 1)
-            with m.Case(0b100):
-                m.d.comb += digit_a.eq(~(a << 1))
-            with m.Case(0b101, 0b110):
-                m.d.comb += digit_a.eq(~a)
-        minus = top[2] & ~(top[0] & top[1])
-        upper, low, product = Signal(signed(bits + 3)), Signal(signed(2 * PIECE)), Signal(signed(bits + SQR_BITS))
-        m.d.comb += [
-            low.eq(low_a * low_b),
-            upper.eq((Cat(Const(1, 1), high_a * low_b).as_signed() + Cat(minus, digit_a).as_signed()) >> 1),
-            product.eq(Cat(low[:PIECE], ((low >> PIECE) + upper)[: bits + SQR_BITS - PIECE]).as_signed()),
-        ]
+        if self._wide:
+            upper = (a >> SQR_BITS - 1) * operand if bits >= SQR_BITS else Const(0)
+            m.d.comb += product.eq(
+                Cat(a[: SQR_BITS - 1], a[-1] if bits < SQR_BITS else Const(0, 1)).as_signed() * operand
+                + (upper << SQR_BITS - 1)
+            )
+        else:
+            self._multiply_pieces(m, operand, product)
 
         with m.If(self.go):
             with m.Switch(op):
@@ -184,3 +176,30 @@ class Lane(wiring.Component):
         with m.If(self.fresh):
             m.d.sync += [f.eq(0), k.eq(0)]
         return m
+
+    def _multiply_pieces(self, m: Module, operand: Signal, product: Signal) -> None:
+        """The product of A and an operand of 18 bits from pieces of 16, the lower ones signed: the upper one of the operand is then a
+        digit from -2 to 2.
+        """
+        bits, a = self._bits, self.a
+        low_b, low_a = operand[:PIECE].as_signed(), a[:PIECE].as_signed()
+        high_a = Signal(signed(max(bits - PIECE, 0) + 1))
+        m.d.comb += high_a.eq((a >> PIECE) + a[PIECE - 1] if bits > PIECE else a[PIECE - 1] & 0)
+        top = operand[PIECE - 1 :]
+        digit_a = Signal(signed(bits + 2))
+        with m.Switch(top):
+            with m.Case(0b001, 0b010):
+                m.d.comb += digit_a.eq(a)
+            with m.Case(0b011):
+                m.d.comb += digit_a.eq(a << 1)
+            with m.Case(0b100):
+                m.d.comb += digit_a.eq(~(a << 1))
+            with m.Case(0b101, 0b110):
+                m.d.comb += digit_a.eq(~a)
+        minus = top[2] & ~(top[0] & top[1])
+        upper, low = Signal(signed(bits + 3)), Signal(signed(2 * PIECE))
+        m.d.comb += [
+            low.eq(low_a * low_b),
+            upper.eq((Cat(Const(1, 1), high_a * low_b).as_signed() + Cat(minus, digit_a).as_signed()) >> 1),
+            product.eq(Cat(low[:PIECE], ((low >> PIECE) + upper)[: bits + SQR_BITS - PIECE]).as_signed()),
+        ]

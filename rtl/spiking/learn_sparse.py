@@ -141,10 +141,17 @@ class SparseWalk:
             read()
             m.d.comb += [unit.hist.slot.eq(unit.slot), unit.hist.word.eq(self.neuron[4:])]
             m.d.sync += self.target.eq(self.neuron - unit.target)
-            m.next = "LOOK"
+            m.next = "KEEP" if config.large else "LOOK"
+        fires = unit.hist.data_r.bit_select(self.neuron[:4], 1)
+        if config.large:  # a spike comes late; nothing but a register hangs on it
+            kept = Signal(reset_less=True)
+            with m.State("KEEP"):
+                read()
+                m.d.sync += kept.eq(fires)
+                m.next = "LOOK"
+            fires = kept
         with m.State("LOOK"):
             read()
-            fires = unit.hist.data_r.bit_select(self.neuron[:4], 1)
             pot = fires & rule.x.any()
             m.d.sync += [
                 rule.word[: rule.width].eq(self.weight),

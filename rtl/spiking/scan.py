@@ -103,7 +103,7 @@ class Scan(wiring.Component):
         select_bits = (banks // lanes - 1).bit_length()
         select = group[:select_bits]
         for number in range(lanes):
-            m.submodules[f"lane{number}"] = lane = Lane(bits)
+            m.submodules[f"lane{number}"] = lane = Lane(bits, wide_multipliers=config.large)
             values = Cat(self.acc_values.word_select(part * lanes + number, bits) for part in range(banks // lanes))
             m.d.comb += [
                 lane.fresh.eq(fresh),
@@ -155,12 +155,22 @@ class Scan(wiring.Component):
             else:
                 m.d.comb += self.acc_clear.eq(Const(-1, banks))
 
-        decoded = self.program.data_r
+        # Large cores keep an instruction in a register before it is decoded; so that this costs no cycle, a group's first
+        # instruction is asked for one cycle earlier than without it.
+        large = config.large
+        fetched = Signal(32, reset_less=True)
+        decoded = fetched if large else self.program.data_r
         coming = decoded[26:31]
         state_word = Signal(16)
         m.d.comb += state_word.eq(state + decoded[:4])
 
+        def ask_first() -> None:
+            if large:
+                m.d.comb += self.program.addr.eq(self.pc)
+                m.d.sync += pc.eq(self.pc + 1)
+
         def take_instruction() -> None:
+            m.d.sync += fetched.eq(self.program.data_r)
             m.d.sync += [
                 now.eq(decoded),
                 pc.eq(pc + 1),
@@ -198,17 +208,18 @@ class Scan(wiring.Component):
                     fired.eq(0),
                 ]
                 with m.If(self.start):
+                    ask_first()
                     with m.If(self.reset_best):
                         m.d.sync += has_best.eq(0)
                     m.next = "FIRST"
             with m.State("FIRST"):
                 m.d.comb += [
                     busy.eq(1),
-                    self.program.addr.eq(self.pc),
+                    self.program.addr.eq(pc if large else self.pc),
                     self.hist.slot.eq(self.slot - 1),
                     self.hist.word.eq(word),
                 ]
-                m.d.sync += pc.eq(self.pc + 1)
+                m.d.sync += [pc.eq((pc if large else self.pc) + 1), fetched.eq(self.program.data_r)]
                 m.next = "SECOND"
             with m.State("SECOND"):
                 m.d.comb += [
@@ -238,6 +249,7 @@ class Scan(wiring.Component):
                     with m.If(now[31]):
                         m.next = "SPIKES"
             with m.State("SPIKES"):
+                ask_first()
                 m.d.sync += [pending.eq(k), fired.eq(Mux(word_ends, 0, next_fired))]
                 with m.If(word_ends):
                     m.d.comb += [
@@ -251,6 +263,7 @@ class Scan(wiring.Component):
                 with m.Else():
                     go_on()
             with m.State("EVENTS"):
+                ask_first()
                 source = Cat(index[:lane_bits], group)
                 m.d.comb += [
                     self.event_valid.eq(1),
