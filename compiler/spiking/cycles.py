@@ -67,8 +67,8 @@ def sparse_row_cycles(config: CoreConfig, delay: int, *, records: int = 0, seeks
     """One spike of SPARSE: ``records`` of this delay in its row, 0 when it has none.
 
     ``seeks``: 0 when the delay is the row's first one; else 1 for the pool word in which the group before it ends and 1 for
-    every word of the row in front of that one; each takes two cycles, three on large cores. ``repeats``, records with the target of the record before them, cost nothing:
-    what is being written is added to at once.
+    every word of the row in front of that one; each takes two cycles, three on large cores. ``repeats``, records with the
+    target of the record before them, cost nothing: what is being written is added to at once.
     """
     header = {1: 4, 2: 3}.get(config.lanes, 3) + (config.lanes <= 2 and delay >= 32)
     return header + (1 + (3 if config.large else 2) * seeks + records if records else 0)

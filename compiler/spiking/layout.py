@@ -127,7 +127,7 @@ def header_at(config: CoreConfig, base: int, source: np.ndarray) -> np.ndarray:
 def write_headers(
     config: CoreConfig, words: np.ndarray, base: int, start: np.ndarray, counts: np.ndarray, masks: np.ndarray, per: int
 ) -> None:
-    """Headers of all rows from pool word ``base`` on: first record, records and mask (uint64) of each; ``per`` records in a word."""
+    """Headers of all rows from word ``base`` on: first record, records and mask (uint64) of each; ``per`` records in a word."""
     at = header_at(config, base, np.arange(len(start)))
     where = np.where(counts == 0, 0, start % per | start // per << HEADER_POSITION_BITS)
     if config.large:

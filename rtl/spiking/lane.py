@@ -178,8 +178,8 @@ class Lane(wiring.Component):
         return m
 
     def _multiply_pieces(self, m: Module, operand: Signal, product: Signal) -> None:
-        """The product of A and an operand of 18 bits from pieces of 16, the lower ones signed: the upper one of the operand is then a
-        digit from -2 to 2.
+        """The product of A and an operand of 18 bits from pieces of 16, the lower ones signed: the upper one of the operand is
+        then a digit from -2 to 2.
         """
         bits, a = self._bits, self.a
         low_b, low_a = operand[:PIECE].as_signed(), a[:PIECE].as_signed()

@@ -74,8 +74,8 @@ module neuroloom_pool_rows #(parameter LANES = 16, parameter DEPTH = 6144, param
 `endif
 endmodule
 """
-"""The pool of a core with fast learning. Its words are written as a whole, so that block RAM 9 bits wide carries them without a gap: 171
-blocks of an ECP5 for 6,144 words of 512 bits, not 192."""
+"""The pool of a core with fast learning. Its words are written as a whole, so that block RAM 9 bits wide carries them without a
+gap: 171 blocks of an ECP5 for 6,144 words of 512 bits, not 192."""
 
 
 RAM_FILE = "neuroloom_ram.v"

@@ -40,14 +40,15 @@ def place_last(config: CoreConfig, eligible: Value) -> Value:
 class LargeRows(wiring.Component):
     """Walks the row of one source for one delay, while ``active``.
 
-    The header is read, kept, and looked at in the third cycle, which asks for the first record's word. Three cycles pass a word that
-    the group does not begin in, and lead to its place in the one that it begins in, unless it is the row's first group; each
-    record takes one, and one more cycle ends the row. A row without synapses of this delay ends in the third cycle. No output
-    but ``addr`` hangs on the word just read, and ``addr`` not either.
+    The header is read, kept, and looked at in the third cycle, which asks for the first record's word. Three cycles pass a word
+    that the group does not begin in, and lead to its place in the one that it begins in, unless it is the row's first group;
+    each record takes one, and one more cycle ends the row. A row without synapses of this delay ends in the third cycle. No
+    output hangs on the word just read.
 
     Members
     -------
-    As of :class:`~.rows.Rows`; ``lane`` is the header's place in its pool word; ``eligible`` : In(1), the records carry eligibilities.
+    As of :class:`~.rows.Rows`; ``lane`` is the header's place in its pool word; ``eligible`` : In(1), the records carry
+    eligibilities.
     """
 
     def __init__(self, config: CoreConfig) -> None:

@@ -398,7 +398,9 @@ def test_capacity_of_the_boards() -> None:
     rows = {(r.board, r.profile): r for r in capacity_table()}
     assert rows["icebreaker", "infer"].dense >= 100_000
     assert rows["icebreaker", "delay"].compressed >= 40_000
+    assert rows["ulx3s_85f", "reward"].neurons == 4096
     assert rows["ulx3s_85f", "reward"].dense >= 256_000
+    assert rows["ulx3s_85f", "reward"].compressed >= 120_000
 
 
 def test_a_full_icebreaker_maps() -> None:
@@ -409,6 +411,36 @@ def test_a_full_icebreaker_maps() -> None:
     program = map_graph(graph, ICE[0])
     assert program.maps["projections"]["w"]["rows"] == "dense"
     assert len(program.pool) <= 16384
+
+
+def full_ulx3s(synapses: int) -> Graph:
+    """4,096 neurons with so many synapses of delays from 1 to 59 between them."""
+    rng, k = np.random.default_rng(1), np.arange(synapses)
+    net = Network("full")
+    net.input("in", 1)
+    cells = net.population("cells", 4096, Neuron(threshold=50, leak="none", reset="zero", bias=7))
+    pre, round_ = k % 4096, k // 4096
+    post = (pre * 31 + round_ * 137) % 4096
+    net.connect(cells, cells, pre=pre, post=post, weights=rng.integers(1, 9, synapses), delay=1 + 2 * round_)
+    net.record(cells, "spikes")
+    return lower_network(net)
+
+
+def test_a_full_ulx3s_maps_and_runs_and_one_synapse_more_is_refused() -> None:
+    """Records of a table that does not learn carry no eligibility, though the core has it."""
+    config = CORES["ulx3s_85f"][0]
+    most = next(r.compressed for r in capacity_table() if r.board == "ulx3s_85f")
+    program = map_graph(full_ulx3s(most), config)
+    assert config.learning == "reward" and len(program.pool) == config.pool_words
+    assert [place["rows"] for place in program.maps["projections"].values()] == ["records"]
+    steps = 9  # all spike in step 7, and the shortest delays' synapses are heard in step 8
+    silence = np.zeros((steps, 1), np.int64)
+    found = run_program(program, {"in": silence})
+    expected = reference.run(full_ulx3s(most), {"in": silence[None]})
+    for name, value in found.outputs.items():
+        np.testing.assert_array_equal(value, expected[name][0])
+    with pytest.raises(DoesNotFitError, match="must fit the 6144 pool words of profile 'reward', not need 6145"):
+        map_graph(full_ulx3s(most + 1), config)
 
 
 def test_a_decision_needs_a_core_with_decide() -> None:

@@ -66,24 +66,48 @@ def learner(rng: np.random.Generator) -> Network:
     return net
 
 
-@pytest.mark.parametrize(("make", "lanes"), [(layers, 4), (learner, 2)], ids=["layers", "learner"])
+def two_kinds(rng: np.random.Generator) -> Network:
+    """Compressed rows with eligibilities beside ones without, which learn or not."""
+    net = Network("two_kinds")
+    cells = net.input("in", 20)
+    a = net.population("a", 40, Neuron(threshold=30, leak="multiplicative", beta=60000))
+    rule = {"pre_decay": 60000, "post_decay": 55000, "pre_step": 20000, "post_step": 15000, "w_min": -60, "w_max": 60}
+    kinds = [Learning(f=12, eligibility=True, e_decay=250, g=5, **rule), Learning(f=12, **rule), None]
+    for number, learning in enumerate(kinds):
+        pre, post = np.unique(rng.integers(0, (20, 40), (70, 2)), axis=0).T
+        weights = rng.integers(5, 40, len(pre))
+        delay = 1 + number if learning else rng.integers(1, 7, len(pre))
+        net.connect(cells, a, pre=pre, post=post, weights=weights, delay=delay, plasticity=learning)
+    net.record(a, "spikes")
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "lanes", "learning"),
+    [(layers, 4, "stdp"), (learner, 2, "stdp"), (two_kinds, 8, "reward"), (two_kinds, 2, "reward")],
+    ids=["layers", "learner", "two kinds of records", "two kinds on two lanes"],
+)
 def test_mapped_networks(
     make: Callable[..., Network],
     lanes: int,
+    learning: str,
     session: Any,
     simulate: Callable[..., None],
     require_tool: Callable[..., Any],
 ) -> None:
     require_tool("iverilog")
     config = CoreConfig(
-        "custom", lanes=lanes, slots=8, pool_words=2048, neurons=128, inputs=32, learning="stdp", event_depth=1024
+        "custom", lanes=lanes, slots=8, pool_words=2048, neurons=128, inputs=32, learning=learning, event_depth=1024
     )
     rng = np.random.default_rng(lanes)
     graph = lower_network(make(rng))
     program = map_graph(graph, config)
     inputs = {"in": (rng.random((STEPS, 20)) < 0.4).astype(np.int64)}
+    reward = 30 if program.maps["reward"] else 0
+    if reward:
+        inputs["reward"] = np.full(STEPS, reward)
     result = run_program(program, inputs, raster=True)
-    expected = reference.run(graph, {"in": inputs["in"][None]})
+    expected = reference.run(graph, {name: value[None] for name, value in inputs.items()})
     for name, value in result.outputs.items():
         np.testing.assert_array_equal(value, expected[name][0], err_msg=name)
     core = result.core
@@ -96,7 +120,7 @@ def test_mapped_networks(
     s.zero()
     s.load_program([int(w) for w in program.program])
     s.load_pool(0, pool.tolist())
-    s.write(3, 0, struct.pack("<iII", 0, program.maps["seed"] or 1, 0))
+    s.write(3, 0, struct.pack("<iII", reward, program.maps["seed"] or 1, 0))
     s.sent += b"G" + struct.pack("<IB", STEPS, 1)
     s.wait()
     s.sent += b"S"
