@@ -7,12 +7,13 @@ counter, its weights and its membranes must be those of the core's model.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from neuroloom.compiler.spiking import layout
-from neuroloom.compiler.spiking.core import CORES, CoreProgram
+from neuroloom.compiler.spiking.core import CORES, CoreConfig, CoreProgram
 from neuroloom.compiler.spiking.executor import CoreModel
 from neuroloom.compiler.spiking.image import write_raster
 from neuroloom.compiler.spiking.lower import lower_network
@@ -24,6 +25,7 @@ from neuroloom.host.spiking import protocol
 from neuroloom.host.spiking.rtl_engine import RtlEngine
 
 from bench.benchmark import Benchmark, Say, register
+from bench.place_cores import core_sha256
 from bench.results import table
 
 NEURONS, INPUTS, STEPS = 90, 96, 100
@@ -73,6 +75,19 @@ def network(case: Case, seed: int) -> Network:
     return net
 
 
+def programs(config: CoreConfig, seed: int) -> list[CoreProgram]:
+    """What the core is loaded with, case by case."""
+    return [map_graph(lower_network(network(case, seed)), config) for case in CASES]
+
+
+def design_sha256(config: CoreConfig, seed: int) -> str:
+    """SHA-256 of the core's RTL and of what it is loaded with: a record with another one is stale."""
+    found = hashlib.sha256(core_sha256(config).encode())
+    for program in programs(config, seed):
+        found.update(program.program.astype("<u4").tobytes() + layout.pool_bytes(program.pool))
+    return found.hexdigest()
+
+
 def measure(program: CoreProgram, engine: RtlEngine, inputs: np.ndarray) -> tuple[CoreModel, float]:
     """The model after the run, and the core's cycles per step, after both have been found equal."""
     model = CoreModel(program)
@@ -110,10 +125,10 @@ def run(say: Say, seed: int) -> dict[str, Any]:
     """Every case on the core of the ULX3S."""
     config = CORES["ulx3s_85f"][0]
     found: dict[str, Any] = {"lanes": config.lanes, "steps": STEPS, "cases": []}
+    found["design_sha256"] = design_sha256(config, seed)
     rng = np.random.default_rng(seed)
     with RtlEngine(config) as engine:
-        for case in CASES:
-            program = map_graph(lower_network(network(case, seed)), config)
+        for case, program in zip(CASES, programs(config, seed), strict=True):
             inputs = (rng.random((STEPS, INPUTS)) < case.share).astype(np.int64)
             model, active = measure(program, engine, inputs)
             sent = 2 + 2 * inputs.sum() / STEPS + 6  # I with its sources, G

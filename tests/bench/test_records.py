@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # behind everything else: the benchmarks import each other as bench.<module>
 
 RECORDS = ("place_digits", "place_small", "place_48k")
+CORE_RECORDS = ("place_cores_icebreaker", "place_cores_ulx3s")
 
 
 def entries() -> list[dict]:
@@ -32,6 +34,51 @@ def test_record_is_of_the_design_as_it_is(name: str, entry: dict) -> None:
     _, core = place.design(entry["network"], entry["board"])
     assert entry["core_sha256"] == core, (
         f"bench/records/{name}.json is of another design of {entry['network']}: run python bench/run.py --only {name}"
+    )
+
+
+def cores() -> list:
+    from bench import record
+
+    found = []
+    for name in CORE_RECORDS:
+        body = record.read(name)
+        if body is not None:
+            found += [pytest.param(name, e, id=f"{e['core']['profile']}-{e['board']}") for e in body["results"]]
+    return found
+
+
+@pytest.mark.parametrize(("name", "entry"), cores())
+def test_record_is_of_the_spiking_core_as_it_is(name: str, entry: dict) -> None:
+    from neuroloom.compiler.spiking.capacity import capacity
+    from neuroloom.compiler.spiking.core import CORES
+
+    from bench import place_cores
+
+    config = next(c for c in CORES[entry["board"]] if c.profile == entry["core"]["profile"])
+    again = f"run python bench/run.py --only {name}"
+    assert entry["core"] == asdict(config), f"bench/records/{name}.json is of another configuration: {again}"
+    assert entry["core_sha256"] == place_cores.core_sha256(config), (
+        f"bench/records/{name}.json is of another design of {config.profile} on {entry['board']}: {again}"
+    )
+    assert entry["capacity"] == asdict(capacity(config, entry["board"]))
+
+
+@pytest.mark.parametrize(("name", "entry"), cores())
+def test_recorded_cores_meet_their_clock_and_fit(name: str, entry: dict) -> None:
+    test_recorded_builds_meet_their_clock_and_fit(name, entry)
+
+
+def test_steps_per_second_are_of_the_spiking_core_as_it_is() -> None:
+    from neuroloom.compiler.spiking.core import CORES
+
+    from bench import record, spiking_core
+
+    body = record.read("spiking_core")
+    assert body is not None
+    now = spiking_core.design_sha256(CORES["ulx3s_85f"][0], body["seed"])
+    assert body["results"].get("design_sha256") == now, (
+        "bench/records/spiking_core.json is of another core or other programs: run python bench/run.py --only spiking_core"
     )
 
 
