@@ -11,7 +11,7 @@ from neuroloom.compiler.spiking.isa import Step
 from neuroloom.compiler.spiking.layout import header_place
 from neuroloom.compiler.spiking.layout import header_stride as header_stride_of
 
-from .ports import HIST_SLOT_BITS, HIST_WORD_BITS, POOL_ADDR_BITS, HistPort, PoolPort, command_members
+from .ports import HIST_SLOT_BITS, HIST_WORD_BITS, POOL_ADDR_BITS, HistPort, PoolPort, command_members, times
 from .rows import Rows
 from .rows_large import LargeRows
 
@@ -117,7 +117,7 @@ class Deliver(wiring.Component):
         with m.If(take):
             m.d.sync += [
                 spikes.eq(spikes & (spikes - 1)),
-                address.eq(word_base + steps * row_words),
+                address.eq(word_base + (times(steps, row_words) if config.large else steps * row_words)),
                 row_left.eq(self.row_words),
                 row.eq(self.target[bank_bits:]),
             ]

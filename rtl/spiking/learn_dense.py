@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .learn_rule import Rule
@@ -81,12 +81,11 @@ class DenseWalk:
                 m.next = "ASK"
 
         with m.State("ROW"):
+            read(Mux(unit.eligible, unit.e_base, unit.base) if rewarded else unit.base)  # needed or not
             with m.If(self.dep | self.pot | (unit.eligible if rewarded else 0)):
-                read(unit.base)
                 m.next = "WORD"
                 if rewarded:
                     with m.If(unit.eligible):
-                        read(unit.e_base)
                         m.next = "ELIGIBILITY"
             with m.Else():
                 self.next_row(m)

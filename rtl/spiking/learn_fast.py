@@ -13,7 +13,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from .learn_rule import TRACE_BITS, Rule
 from .learn_sources import Access, Sources
 from .learn_targets import Targets
-from .ports import POOL_ADDR_BITS
+from .ports import POOL_ADDR_BITS, times
 
 if TYPE_CHECKING:
     from .learn import Learn
@@ -157,14 +157,12 @@ class FastWalk:
         unit, sources, targets = self.unit, self.sources, self.targets
         lanes = self.config.lanes
         part = Signal(range(max(2, targets.words)))
-        with m.If(fired_comes):
+        real = Signal(SPIKE_WORD, reset_less=True)  # targets in the spike word that comes next
+        m.d.sync += real.eq(targets.valid.word_select(part[: (targets.words - 1).bit_length()], SPIKE_WORD))
+        with m.If(self.target_spikes):
             m.d.sync += part.eq(part + 1 if targets.words > 1 else 0)
-            with m.If(
-                (
-                    unit.hist.data_r & targets.valid.word_select(part[: (targets.words - 1).bit_length()], SPIKE_WORD)
-                ).any()
-            ):
-                m.d.sync += self.any_fired.eq(1)
+        with m.If(fired_comes & (unit.hist.data_r & real).any()):
+            m.d.sync += self.any_fired.eq(1)
         exist, group = Signal(lanes, reset_less=True), Signal(4, reset_less=True)  # sources of the group asked for
         with m.If(self.source_group):
             m.d.sync += [exist.eq(Cat(sources.left > lane for lane in range(lanes))), group.eq(sources.number)]
@@ -186,7 +184,7 @@ class FastWalk:
             self.spikes.eq(spikes),
             self.index.eq(index),
             self.dep.eq(spikes.bit_select(index, 1)),
-            self.offset.eq(Mux(self.begins, sources.offset, self.first) + index * unit.row_words),
+            self.offset.eq(Mux(self.begins, sources.offset, self.first) + times(index, unit.row_words)),
         ]
 
     def states(self, m: Module) -> None:
@@ -196,7 +194,6 @@ class FastWalk:
         group = Signal(range(targets.groups))
 
         def ask() -> None:
-            self.access.read(m, unit.x_base, sources.x_offset)
             m.d.comb += [self.source_group.eq(1), unit.hist.word.eq(sources.word), unit.hist.slot.eq(unit.slot)]
             m.d.sync += [
                 sources.x_offset.eq(sources.x_offset + unit.x_stride),
@@ -229,6 +226,7 @@ class FastWalk:
             with m.If(group == targets.groups - 1):
                 m.next = "FAST_ASK"
         with m.State("FAST_ASK"):
+            self.access.read(m, unit.x_base, sources.x_offset)
             ask()
             m.next = "FAST_WAIT"
         with m.State("FAST_WAIT"):
@@ -241,6 +239,7 @@ class FastWalk:
                 self.odd.eq(~self.ask_odd),
                 self.asked.eq(sources.left != 0),
             ]
+            self.access.read(m, unit.x_base, sources.x_offset)
             with m.If(sources.left != 0):
                 ask()
             m.next = "FAST_ROW"

@@ -129,7 +129,7 @@ class Rule:
             with m.If(beats[0] == self.beats - 1):
                 m.d.sync += self.todo.eq(self.todo & ~asked)
         self._traces(m, unit, beats[1])
-        self._shared(m, unit, now, beats[2])
+        self._shared(m, unit, come, now, beats[2])
         with m.If(now.any()):
             m.d.sync += [ring.eq(ring.rotate_right(self.lanes)) for ring in (self.fired, self.enabled)]
         news = [self._lane(m, unit, lane, now, phase_s, phase_c) for lane in range(self.lanes)]
@@ -145,7 +145,7 @@ class Rule:
                 place = Mux(self.alone, self.alone_lane, place)
             m.d.sync += y.eq(unit.pool.data_r.word_select(place, 32)[:TRACE_BITS])
 
-    def _shared(self, m: Module, unit: Any, now: Signal, beat: Signal) -> None:
+    def _shared(self, m: Module, unit: Any, come: Signal, now: Signal, beat: Signal) -> None:
         """What all lanes have in common: the amount of the shift, the rounding, the random number's first half."""
         _decay, dep, _pot, reward = now
         most = TRACE_BITS + self.width + 1  # a longer shift gives what this one gives
@@ -155,19 +155,20 @@ class Rule:
             wanted.eq(Mux(reward, unit.g, unit.f) if self.rewarded else unit.f),
             amount.eq(Mux(wanted > most, most, wanted)),
         ]
-        self._half = half = Signal(TRACE_BITS + self.width)
-        self._mask = mask = Signal(16)
-        plain = Signal()  # the decay of the eligibility rounds by itself
         if self.rewarded:
-            m.d.comb += plain.eq(now[0])
             with m.If(now[0]):
                 m.d.comb += amount.eq(8)
+        # What a phase rounds by is said one cycle earlier; the decay of the eligibility rounds by itself.
+        self._half = half = Signal(TRACE_BITS + self.width, reset_less=True)
+        self._mask = mask = Signal(16, reset_less=True)
+        coming = Mux(come[3], unit.g, unit.f) if self.rewarded else unit.f
+        plain = come[0] if self.rewarded else Const(0)
         below = Signal(TRACE_BITS + self.width)  # the bits that the shift drops
-        m.d.comb += below.eq(Cat(wanted > bit for bit in range(len(below))))
-        with m.If((unit.rounding == 1) & ~plain):
-            m.d.comb += half.eq(below & ~Cat(below[1:], Const(0, 1)))
-        with m.If((unit.rounding == 2) & ~plain):
-            m.d.comb += mask.eq(below)
+        m.d.comb += below.eq(Cat(coming > bit for bit in range(len(below))))
+        m.d.sync += [
+            half.eq(Mux((unit.rounding == 1) & ~plain, below & ~Cat(below[1:], Const(0, 1)), 0)),
+            mask.eq(Mux((unit.rounding == 2) & ~plain, below, 0)),
+        ]
         self._source = Signal(16)
         m.d.comb += self._source.eq(source_part(Mux(dep, unit.lfsr[:16], unit.lfsr[16:]), self.source_product))
         self._target = Signal(16, reset_less=True)

@@ -93,8 +93,8 @@ class SparseWalk:
         unit, sources = self.unit, self.sources
         header = self.header()
         with m.State("HEADER"):
+            self.access.read(m, unit.header_base, self.header_address())  # needed or not: no address hangs on traces
             with m.If(sources.spikes[0] | self.rule.x.any() | (unit.eligible if self.rule.rewarded else 0)):
-                self.access.read(m, unit.header_base, self.header_address())
                 m.next = "ROW_START"
             with m.Else():
                 self.next_source(m)
@@ -198,8 +198,9 @@ class SparseWalk:
                 m.d.sync += left.eq(0)
                 go(fired & rule.x.any())
         with m.State("RUN_RECORD"):
-            with m.If(rule.last):
+            with m.If(rule.todo == 0):
                 read()
+            with m.If(rule.last):
                 m.next = "PUT"
         with m.State("PUT"):
             # The word has come once more; all but the record's own fields goes back as it was.

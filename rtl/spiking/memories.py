@@ -255,7 +255,7 @@ class Accumulators(wiring.Component):
     (saturating), those of ``clear`` become 0. A row may be given again at once and shows what was just written.
 
     Members: ``row``; ``add``, ``clear`` (one bit per bank); ``weights`` (state_bits per bank, lowest first); ``values``;
-    ``saturated`` (an addition of this cycle does not fit).
+    ``saturated`` (an addition of this cycle, or with 8 lanes and more of the cycle before, does not fit).
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -316,7 +316,10 @@ class Accumulators(wiring.Component):
             limit = Cat((~total[-1]).replicate(bits - 1), total[-1])
             with m.If(~self.clear[bank]):
                 m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
-        m.d.comb += self.saturated.eq(over.any())
+        if self._large:  # said one cycle late
+            m.d.sync += self.saturated.eq(over.any())
+        else:
+            m.d.comb += self.saturated.eq(over.any())
         return m
 
 

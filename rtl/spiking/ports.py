@@ -8,7 +8,7 @@ itself and in the cycle of ``done``.
 
 from __future__ import annotations
 
-from amaranth.hdl import signed
+from amaranth.hdl import Mux, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -112,3 +112,11 @@ def decide_members(config: CoreConfig) -> dict[str, wiring.Member]:
         "pool": Out(PoolPort(config)),
         "program": Out(ProgramPort()),
     }
+
+
+def times(number: Value, value: Value) -> Value:
+    """``number * value`` from adders, for a number of few bits: so that it stays one path for the tool that shortens paths."""
+    terms = [Mux(bit, value, 0) << place for place, bit in enumerate(number)]
+    while len(terms) > 1:
+        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)] + terms[len(terms) & ~1 :]
+    return terms[0]
