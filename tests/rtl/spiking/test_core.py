@@ -284,7 +284,7 @@ def test_broken_opcodes_and_empty_fields(session, simulate, require_tool):
 
 
 def test_speed_of_a_large_core(session):
-    """A reservoir of 90 neurons, all to all, with 96 inputs, at 10 % activity: at most 200 cycles, 300,000 steps/s at 60 MHz."""
+    """A reservoir of 90 neurons, all to all, with 96 inputs, at 10 % activity: at most 200 cycles: 300,000 steps/s at 60 MHz."""
     config = CORES["ulx3s_85f"][0]
     lif = [Op.ACC, Op.LDB, Op.ADD, Op.MUL, Op.RND, Op.STA, Op.IMM, Op.CGE, Op.KF, Op.IMM, Op.SEL, Op.STA]
     total = cycles.inputs_cycles(config, 6, raster=True) + cycles.END_CYCLES
