@@ -74,7 +74,7 @@ def two_kinds(rng: np.random.Generator) -> Network:
     rule = {"pre_decay": 60000, "post_decay": 55000, "pre_step": 20000, "post_step": 15000, "w_min": -60, "w_max": 60}
     kinds = [Learning(f=12, eligibility=True, e_decay=250, g=5, **rule), Learning(f=12, **rule), None]
     for number, learning in enumerate(kinds):
-        pre, post = np.unique(rng.integers(0, (20, 40), (70, 2)), axis=0).T
+        pre, post = np.unique(rng.integers(0, (20, 40), (35, 2)), axis=0).T
         weights = rng.integers(5, 40, len(pre))
         delay = 1 + number if learning else rng.integers(1, 7, len(pre))
         net.connect(cells, a, pre=pre, post=post, weights=weights, delay=delay, plasticity=learning)
@@ -102,6 +102,8 @@ def test_mapped_networks(
     rng = np.random.default_rng(lanes)
     graph = lower_network(make(rng))
     program = map_graph(graph, config)
+    if make is two_kinds:
+        assert {place["rows"] for place in program.maps["projections"].values()} == {"records"}
     inputs = {"in": (rng.random((STEPS, 20)) < 0.4).astype(np.int64)}
     reward = 30 if program.maps["reward"] else 0
     if reward:
