@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import HEADER_BITS, HEADER_START_BITS, CoreConfig
@@ -182,9 +182,10 @@ class LargeRows(wiring.Component):
         found, after = Signal(), Signal(range(len(lasts) + 1))
         hits: list[Value] = []
         passed: Value = Const(0, 1)
+        deep = max(len(skip), len(lasts).bit_length()) + 1
         for first in range(0, len(lasts), SPAN):
             span = list(lasts[first : first + SPAN])
-            wanted = Signal(len(skip) + 1, name=f"wanted{first}")
+            wanted = Signal(signed(deep), name=f"wanted{first}")  # negative behind the mark
             m.d.comb += wanted.eq(skip - passed)
             hits += [last & (count(span[: number + 1]) == wanted) for number, last in enumerate(span)]
             before = Signal(range(first + len(span) + 1), name=f"ended{first}")
