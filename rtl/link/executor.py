@@ -145,6 +145,11 @@ class Executor(wiring.Component):
         at = Signal(self._offset_bits, reset_less=True)
         fresh = Signal(reset_less=True)
         advance = Signal()
+        # Whether the byte at the offset belongs to the body, one cycle late: like the byte itself, which is why this is a
+        # register and no long path from the frame's end to the offset.
+        belongs, more = Signal(), Signal(reset_less=True)
+        m.d.comb += belongs.eq(at != self.frame_end)
+        m.d.sync += more.eq(belongs)
         m.d.sync += fresh.eq(1)
         with m.If(advance):
             m.d.sync += [at.eq(at + 1), fresh.eq(0)]
@@ -268,8 +273,6 @@ class Executor(wiring.Component):
                     m.next = "BODY"
 
             with m.State("BODY"):
-                more = Signal()
-                m.d.comb += more.eq(at != self.frame_end)
                 with m.Switch(source):
                     with m.Case(Source.ENGINE):
                         # The engine's bytes are counted down in the request's argument.
@@ -303,11 +306,11 @@ class Executor(wiring.Component):
                         m.d.comb += [self.w.valid.eq(fresh & more), advance.eq(self.w.valid & self.w.ready)]
                         with m.Switch(source):
                             with m.Case(Source.IDENTITY):
-                                m.d.comb += [self.w.payload.eq(rom_read.data), more.eq(~_reached(at, len(rom_init)))]
+                                m.d.comb += [self.w.payload.eq(rom_read.data), belongs.eq(~_reached(at, len(rom_init)))]
                             with m.Case(Source.STATUS):
                                 m.d.comb += [
                                     self.w.payload.eq(self.record.word_select((at - BODY_AT)[:3], 8)),
-                                    more.eq(~_reached(at, BODY_AT + size_of(STATUS_FIELDS))),
+                                    belongs.eq(~_reached(at, BODY_AT + size_of(STATUS_FIELDS))),
                                 ]
                             with m.Default():
                                 m.d.comb += self.w.payload.eq(self.read_data)
