@@ -99,6 +99,11 @@ class CoreConfig:
         return self.learning != "none" and self.lanes >= 4 and self.weight_bits == 8
 
     @property
+    def multiply_cycles(self) -> int:
+        """Cycles of MUL and SQR: small cores give their multipliers two, because placers take those of an iCE40 for registers."""
+        return 2 if self.lanes <= 2 else 1
+
+    @property
     def sources(self) -> int:
         """Neurons and inputs."""
         return self.neurons + self.inputs

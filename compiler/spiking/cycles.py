@@ -40,13 +40,14 @@ def inputs_cycles(config: CoreConfig, words: int, *, raster: bool) -> int:
 
 
 def microcode_cycles(config: CoreConfig, microcode: Sequence[int]) -> int:
-    """Cycles in which a microprogram executes for one group: one per instruction, BST one per lane.
+    """Cycles in which a microprogram executes for one group: one per instruction, BST one per lane, MUL and SQR as the core says.
 
     ``microcode``: its words; those behind the END bit are not looked at.
     """
+    more: dict[int, int] = {Op.BST: config.lanes, Op.MUL: config.multiply_cycles, Op.SQR: config.multiply_cycles}
     total = 0
     for word in microcode:
-        total += config.lanes if word >> 26 & 31 == Op.BST else 1
+        total += more.get(word >> 26 & 31, 1)
         if word & END_BIT:
             break
     return total

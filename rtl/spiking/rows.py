@@ -15,6 +15,16 @@ def header_reads(config: CoreConfig, high: bool) -> int:
     return {1: 2, 2: 1}[config.lanes] + high
 
 
+def _below(delay: Value, every: Value) -> Value:
+    """Ones at the numbers below ``delay``, one per value of it; ``every``: ones everywhere."""
+    fine = min(len(delay), 3)
+    steps = Cat(delay[:fine] > bit for bit in range(1 << fine))
+    blocks = 1 << len(delay) - fine
+    full = Cat(every | (delay[fine:] > block) for block in range(blocks))
+    begun = Cat(delay[fine:] == block for block in range(blocks))
+    return Cat(full[block] | (begun[block] & step) for block in range(blocks) for step in steps)
+
+
 class Rows(wiring.Component):
     """Walks the row of one source for one delay, while ``active``; for one lane or two, :class:`~.rows_large.LargeRows` for more.
 
@@ -62,13 +72,15 @@ class Rows(wiring.Component):
         units = lanes  # 32-bit units of a header in one pool word
         headers = self.data
 
+        shared = units < 4  # the masks come one after the other, and pass one counter of groups
         below = Signal(slots)  # ones at the delays below this one
-        m.d.sync += below.eq(Mux(self.restart, 0, below))
-        started = Signal()
-        with m.If(self.next_delay):
-            m.d.sync += [below.eq(Cat(started, below)), started.eq(1)]
-        with m.If(self.restart):
-            m.d.sync += started.eq(0)
+        if not shared:
+            m.d.sync += below.eq(Mux(self.restart, 0, below))
+            started = Signal()
+            with m.If(self.next_delay):
+                m.d.sync += [below.eq(Cat(started, below)), started.eq(1)]
+            with m.If(self.restart):
+                m.d.sync += started.eq(0)
 
         part = Signal(2)  # pool word of the header whose data have come
         at = Signal(POOL_ADDR_BITS, reset_less=True)  # of the records
@@ -91,6 +103,14 @@ class Rows(wiring.Component):
         high = self.delay[5] if slots > 32 else Const(0)
         words = 4 // units
         hit = Signal()
+        if shared:
+            bits = min(slots, 32)
+            mask, groups, is_low = Signal(bits), Signal(range(bits + 1)), Signal()
+            m.d.comb += [
+                is_low.eq(part == unit(1)[0]),
+                mask.eq(Mux(is_low, unit(1)[1], unit(2)[1]) if slots > 32 else unit(1)[1]),
+                groups.eq(sum(mask & _below(self.delay[: (bits - 1).bit_length()], is_low & high))),
+            ]
 
         target_bits, weight_bits = config.target_bits, config.weight_bits
         mark = weight_bits + target_bits
@@ -157,18 +177,17 @@ class Rows(wiring.Component):
                                     place.eq(where[:6]),
                                     skip.eq(0),
                                 ]
-                            if unit(1)[0] == number and unit(2)[0] == number:  # both masks in this word
+                            if shared:
+                                if number == unit(1)[0]:
+                                    m.d.comb += ends.eq(~high)
+                                elif number != unit(2)[0]:
+                                    m.d.comb += ends.eq(0)
+                            elif unit(1)[0] == number and unit(2)[0] == number:  # both masks in this word
                                 m.d.comb += hit.eq(headers[32:][: min(slots, 64)].bit_select(self.delay, 1))
                                 m.d.sync += skip.eq(passed(0) + (passed(1) if slots > 32 else 0))
-                            elif unit(1)[0] == number:
-                                m.d.comb += hit.eq(~high & low[: min(slots, 32)].bit_select(self.delay[:5], 1))
-                                m.d.sync += skip.eq(passed(0))
-                                m.d.comb += ends.eq(~high)
-                            elif slots > 32 and unit(2)[0] == number:
-                                m.d.comb += hit.eq(unit(2)[1].bit_select(self.delay[:5], 1))
-                                m.d.sync += skip.eq(skip + passed(1))
-                            else:
-                                m.d.comb += ends.eq(0)
+                if shared:
+                    m.d.comb += hit.eq(mask.bit_select(self.delay[: (bits - 1).bit_length()], 1))
+                    m.d.sync += skip.eq(groups + Mux(is_low, 0, skip))
                 m.d.sync += part.eq(part + 1)
                 with m.If(~ends):
                     m.d.comb += self.addr.eq(self.header + part + 1)

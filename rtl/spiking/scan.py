@@ -86,7 +86,7 @@ class Scan(wiring.Component):
         go, fresh, waits = Signal(), Signal(), Signal()
         op, imm = now[26:31], now[:24]
         # decoded before it is executed: the longest paths begin with these
-        rounds, adds = Signal(reset_less=True), Signal(reset_less=True)
+        rounds, adds, multiplies = (Signal(reset_less=True, name=name) for name in ("rounds", "adds", "multiplies"))
         store_at = Signal(16, reset_less=True)
         stores, takes = Signal(), Signal()
         is_store = Signal(reset_less=True)
@@ -140,6 +140,12 @@ class Scan(wiring.Component):
         m.d.comb += compares.eq(go & (op == Op.BST))
         if lanes > 1:
             m.d.comb += waits.eq(compares & (turn != lanes - 1))
+        if config.multiply_cycles > 1:  # what P takes in the first cycle is not settled yet
+            again = Signal()
+            with m.If(go & multiplies):
+                m.d.sync += again.eq(~again)
+            with m.If(multiplies & ~again):
+                m.d.comb += waits.eq(1)
         with m.If(compares):
             m.d.sync += turn.eq(turn + 1 if lanes > 1 else 0)
             with m.If(turns_f & (~has_best | (turns_a > best))):
@@ -176,6 +182,7 @@ class Scan(wiring.Component):
                 pc.eq(pc + 1),
                 rounds.eq(coming == Op.RND),
                 adds.eq(coming == Op.ADD),
+                multiplies.eq((coming == Op.MUL) | (coming == Op.SQR)),
                 is_store.eq((coming == Op.STA) | (coming == Op.STB)),
                 store_at.eq(state_word),
             ]
