@@ -100,8 +100,10 @@ class CoreConfig:
 
     @property
     def multiply_cycles(self) -> int:
-        """Cycles of MUL and SQR: small cores give their multipliers two, because placers take those of an iCE40 for registers."""
-        return 2 if self.lanes <= 2 else 1
+        """Cycles of MUL and SQR: small cores take three, two for the multiplier (nextpnr takes those of an iCE40 for registers
+        and times no path through one) and one in which what RND needs to know of the product gets ready.
+        """
+        return 3 if self.lanes <= 2 else 1
 
     @property
     def sources(self) -> int:

@@ -20,11 +20,13 @@ class Lane(wiring.Component):
         Width of A and B.
     wide_multipliers : :class:`bool`
         Multipliers take 18 signed bits (ECP5), not 16 (iCE40).
+    early : :class:`bool`
+        The product must be right two cycles before RND uses it: how it is rounded is then decided in the cycle before.
 
     Members
     -------
     fresh : In(1), F and K become 0
-    go, op, imm : In, the instruction
+    go, op, imm : In, the instruction; ``coming``: the immediate's low bits of the one behind it
     rounds, adds : In(1), it is RND, ADD: known early, because the longest paths begin with them
     state_r : In(32), the pool's word for a load, in the cycle of execution
     acc_r : In(state_bits), the accumulator's value
@@ -34,8 +36,8 @@ class Lane(wiring.Component):
     saturated : Out(2), ADD or SUB, RND does not fit in this cycle
     """
 
-    def __init__(self, state_bits: int, *, wide_multipliers: bool = False) -> None:
-        self._bits, self._wide = state_bits, wide_multipliers
+    def __init__(self, state_bits: int, *, wide_multipliers: bool = False, early: bool = False) -> None:
+        self._bits, self._wide, self._early = state_bits, wide_multipliers, early
         super().__init__(
             {
                 "fresh": In(1),
@@ -44,6 +46,7 @@ class Lane(wiring.Component):
                 "rounds": In(1),
                 "adds": In(1),
                 "imm": In(24),
+                "coming": In(3),
                 "state_r": In(32),
                 "acc_r": In(signed(state_bits)),
                 "before": In(1),
@@ -73,11 +76,20 @@ class Lane(wiring.Component):
         rounds, adds = self.rounds, self.adds
         x, y, carry = Signal(signed(wide)), Signal(signed(wide)), Signal()
         by8 = imm[RND_SHIFT8.bit_length() - 1]
-        half_up = imm[RND_HALF_UP.bit_length() - 1]
-        toward_zero = imm[RND_TOWARD_ZERO.bit_length() - 1]
-        up = Signal()
+        up = Signal(reset_less=True)
+
+        def rounds_up(imm: Value) -> Value:
+            by8, half_up, toward_zero = (
+                imm[bit.bit_length() - 1] for bit in (RND_SHIFT8, RND_HALF_UP, RND_TOWARD_ZERO)
+            )
+            dropped = p[:8].any() | (~by8 & p[8:16].any())
+            return (half_up & Mux(by8, p[7], p[15])) | (toward_zero & p[-1] & dropped)
+
+        if self._early:
+            m.d.sync += up.eq(rounds_up(self.coming))
+        else:
+            m.d.comb += up.eq(rounds_up(imm))
         m.d.comb += [
-            up.eq((half_up & Mux(by8, p[7], p[15])) | (toward_zero & p[-1] & (p[:8].any() | (~by8 & p[8:16].any())))),
             x.eq(Mux(rounds, Mux(by8, (p >> 8)[:wide].as_signed(), p >> 16), a)),
             y.eq(Mux(rounds, 0, Mux(adds, b, ~b))),
             carry.eq(Mux(rounds, up, ~adds)),

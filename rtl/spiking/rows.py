@@ -167,7 +167,6 @@ class Rows(wiring.Component):
                 ends = Signal()
                 m.d.comb += ends.eq(1)
                 where = headers[:32]
-                low = unit(1)[1]
                 with m.Switch(part):
                     for number in range(words):
                         with m.Case(number):

@@ -103,7 +103,8 @@ class Scan(wiring.Component):
         select_bits = (banks // lanes - 1).bit_length()
         select = group[:select_bits]
         for number in range(lanes):
-            m.submodules[f"lane{number}"] = lane = Lane(bits, wide_multipliers=config.large)
+            lane = Lane(bits, wide_multipliers=config.large, early=config.multiply_cycles > 1)
+            m.submodules[f"lane{number}"] = lane
             values = Cat(self.acc_values.word_select(part * lanes + number, bits) for part in range(banks // lanes))
             m.d.comb += [
                 lane.fresh.eq(fresh),
@@ -112,6 +113,7 @@ class Scan(wiring.Component):
                 lane.rounds.eq(rounds),
                 lane.adds.eq(adds),
                 lane.imm.eq(imm),
+                lane.coming.eq(self.program.data_r),
                 lane.state_r.eq(self.pool.data_r.word_select(number, 32)),
                 lane.acc_r.eq(values.word_select(select, bits)),
                 lane.before.eq(before.word_select(place, lanes)[number]),
@@ -140,12 +142,13 @@ class Scan(wiring.Component):
         m.d.comb += compares.eq(go & (op == Op.BST))
         if lanes > 1:
             m.d.comb += waits.eq(compares & (turn != lanes - 1))
-        if config.multiply_cycles > 1:  # what P takes in the first cycle is not settled yet
-            again = Signal()
-            with m.If(go & multiplies):
-                m.d.sync += again.eq(~again)
-            with m.If(multiplies & ~again):
+        if config.multiply_cycles > 1:  # what P takes before the last cycle but one may not be settled yet
+            cycle = Signal(range(config.multiply_cycles))
+            with m.If(multiplies & (cycle != config.multiply_cycles - 1)):
                 m.d.comb += waits.eq(1)
+                m.d.sync += cycle.eq(Mux(go, cycle + 1, 0))
+            with m.Else():
+                m.d.sync += cycle.eq(0)
         with m.If(compares):
             m.d.sync += turn.eq(turn + 1 if lanes > 1 else 0)
             with m.If(turns_f & (~has_best | (turns_a > best))):
