@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.spiking.core import CORES, CoreConfig, CoreProgram
-from neuroloom.compiler.spiking.cycles import scan_cycles
+from neuroloom.compiler.spiking.cycles import microcode_cycles, scan_cycles
 from neuroloom.compiler.spiking.executor import CoreModel
 from neuroloom.compiler.spiking.isa import Instruction, Op, Step, assemble, command_words, encode_command
 from neuroloom.compiler.spiking.layout import read_fields, state_at, write_fields
@@ -47,6 +47,11 @@ def test_usual_neurons_are_short(change: dict[str, Any], most: int) -> None:
 def test_a_hundred_cycles_for_ninety_neurons() -> None:
     (words,) = (assemble(p) for p in population_code(spec(PLAIN)).passes)
     assert scan_cycles(CORES["ulx3s_85f"][0], 90, words, 0) <= 100
+
+
+def test_small_cores_take_three_cycles_for_a_product() -> None:
+    words = assemble([Instruction(Op.MUL, 3), Instruction(Op.RND), Instruction(Op.SQR), Instruction(Op.BST)])
+    assert [microcode_cycles(CoreConfig("custom", lanes=lanes), words) for lanes in (1, 2, 4)] == [8, 9, 7]
 
 
 def test_integrator_that_never_spikes_compares_nothing() -> None:

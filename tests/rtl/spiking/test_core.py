@@ -283,6 +283,42 @@ def test_broken_opcodes_and_empty_fields(session, simulate, require_tool):
     simulate(s)
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_products_are_rounded_at_once(lanes, session, simulate, require_tool):
+    """Every RND directly behind MUL and SQR, and a second one later, on the same product."""
+    require_tool("iverilog")
+    rng = random.Random(lanes)
+    s = session(config_of(lanes, 2))
+    s.zero()
+    groups, stride = 32 // lanes, 8
+    s.load_pool(0, [[rng.choice([rng.getrandbits(32), rng.randrange(-300, 300) & 0xFFFFFFFF]) for _ in range(lanes)]
+                    for _ in range(2 * groups * stride)])  # fmt: skip
+    code, commands = [], []
+    scan = {"neurons": 32, "groups": groups, "stride": stride}
+    for number, op in enumerate((Op.MUL, Op.SQR)):
+        pc = 16 + len(code)
+        commands += encode_command(Step.SCAN, scan | {"pc": pc, "state_base": number * groups * stride})
+        items = []
+        for mode in range(6):
+            factor = rng.choice([1, 255, 40000, (1 << MUL_BITS) - 1]) if op is Op.MUL else 0
+            items += [
+                Instruction(Op.LDA, 0),
+                Instruction(Op.LDB, 1),
+                Instruction(op, factor),
+                Instruction(Op.RND, mode),
+            ]
+            if mode % 2:
+                items += [Instruction(Op.MOV), Instruction(Op.RND, 5 - mode), Instruction(Op.ADD)]
+            items.append(Instruction(Op.STA, 2 + mode))
+        code += assemble(items)
+    s.load_program([*commands, *encode_command(Step.END, {}), *[0] * (16 - len(commands) - 4), *code])
+    s.go(1)
+    s.wait()
+    s.status()
+    s.read_pool(0, 2 * groups * stride)
+    simulate(s)
+
+
 def test_speed_of_a_large_core(session):
     """A reservoir of 90 neurons, all to all, with 96 inputs, at 10 % activity: at most 200 cycles: 300,000 steps/s at 60 MHz."""
     config = CORES["ulx3s_85f"][0]
