@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from neuroloom.boards.ice40.tables import find_chipdb
+from neuroloom.compiler.errors import MissingToolError
 from neuroloom.compiler.ir import Builder, Graph, Type
 
 INSTALL = {
     "iverilog": "apt-get install iverilog",
-    "icebox": "apt-get install fpga-icestorm",
+    "icebox": "apt-get install fpga-icestorm fpga-icestorm-chipdb",
     "onnxruntime": "pip install 'neuroloom[oracle]'",
     "torch": "pip install torch==2.13.0",
     "networkx": "pip install 'neuroloom[spiking]'",
@@ -28,6 +30,10 @@ INSTALL = {
 
 def _present(tool: str) -> bool:
     if tool == "icebox":
+        try:
+            find_chipdb("5k")  # in a package of its own, which fpga-icestorm only recommends
+        except MissingToolError:
+            return False
         return shutil.which("icebox_vlog") is not None
     return shutil.which(tool) is not None or importlib.util.find_spec(tool) is not None
 

@@ -1,6 +1,6 @@
 """Project IceStorm's chip database, read in place: what each configuration bit does and which wires are one net.
 
-The database (``chipdb-*.txt``, Debian package ``fpga-icestorm``) is documented in its own header. Nothing of it is kept
+The database (``chipdb-*.txt``, Debian package ``fpga-icestorm-chipdb``) is documented in its own header. Nothing of it is kept
 here; it is looked for near the path in ``ICEBOX`` and in the usual install folders.
 """
 
@@ -124,7 +124,7 @@ def parse_bit(name: str) -> Bit:
     match = _BIT.fullmatch(name.lstrip("!"))
     if match is None:
         raise MissingToolError(
-            f"IceStorm's chip database must name bits as B1[50], not {name}; reinstall fpga-icestorm"
+            f"IceStorm's chip database must name bits as B1[50], not {name}; reinstall fpga-icestorm-chipdb"
         )
     return int(match[1]), int(match[2])
 
@@ -138,7 +138,7 @@ def find_chipdb(device: str) -> Path:
         if path.is_file():
             return path
     raise MissingToolError(
-        f"IceStorm's chip database chipdb-{device}.txt is not installed; run: apt-get install fpga-icestorm "
+        f"IceStorm's chip database chipdb-{device}.txt is not installed; run: apt-get install fpga-icestorm fpga-icestorm-chipdb "
         "(or set ICEBOX to the folder that holds it)"
     )
 

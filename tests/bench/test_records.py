@@ -65,8 +65,13 @@ def test_record_is_of_the_spiking_core_as_it_is(name: str, entry: dict) -> None:
 
 
 @pytest.mark.parametrize(("name", "entry"), cores())
-def test_recorded_cores_meet_their_clock_and_fit(name: str, entry: dict) -> None:
-    test_recorded_builds_meet_their_clock_and_fit(name, entry)
+def test_recorded_cores_fit_and_a_bitstream_of_them_meets_the_clock(name: str, entry: dict) -> None:
+    """A core listed for a board can be built there. Not by every seed: full chips leave the placer little choice, and the
+    table says which seeds failed.
+    """
+    assert any(s["met"] for s in entry["seeds"])
+    assert entry["timing_met"] == all(s["met"] for s in entry["seeds"])
+    assert all(entry["used"][k] <= entry["available"][k] for k in entry["used"])
 
 
 def test_steps_per_second_are_of_the_spiking_core_as_it_is() -> None:
