@@ -243,11 +243,14 @@ def fitting_boards(need: Mapping[str, int]) -> list[str]:
     return [board.name for board in all_boards() if not shortfalls(need, board.resources)]
 
 
-def check_fit(need: Mapping[str, int], board: Board) -> None:
-    """Raise DoesNotFitError, naming every resource that is short and a board that would do."""
+def check_fit(need: Mapping[str, int], board: Board, *, likely: Mapping[str, int] | None = None) -> None:
+    """Raise DoesNotFitError, naming every resource that is short and a board that would do.
+
+    ``likely``: what the whole design will need, where ``need`` is only what is certain already.
+    """
     over = shortfalls(need, board.resources)
     if not over:
         return
-    others = [name for name in fitting_boards(need) if name != board.name]
+    others = [name for name in fitting_boards(likely or need) if name != board.name]
     hint = f"it would fit {others[0]}" if others else "no board here is large enough; make the network smaller"
     raise DoesNotFitError(f"The design is too large for {board.name}: it needs {' and '.join(over)}; {hint}")

@@ -25,6 +25,10 @@ PORTABLE_INTERVAL = 2
 HOPELESS = 1.25
 """Lookup tables of the network over those of the chip from which on synthesis is not even tried: it saves some per cent."""
 
+LUTS_PER_SUMMED_BIT = 1.5
+SHELL_LUTS = 1030
+"""What counters, and the link shell, take in addition (measured on iCE40 and ECP5); for naming a board that would do."""
+
 
 def interval_for(board: Board | None) -> int:
     """LUT levels between pipeline registers that meet the board's clock with room to spare."""
@@ -53,9 +57,13 @@ def design(graph: Graph, board: Board, register_interval: int | None) -> tuple[C
 
 def check_hopeless(graph: Graph, board: Board) -> None:
     """Refuse at once what minutes of synthesis would refuse; raises DoesNotFitError naming a board that would do."""
-    tables = sum(len(node.attrs["tables"]) for node in graph.walk() if node.op == "lut")
+    nodes = list(graph.walk())
+    tables = sum(len(node.attrs["tables"]) for node in nodes if node.op == "lut")
     if tables > HOPELESS * board.resources.luts:
-        check_fit({"luts": tables}, board)
+        compared = sum(node.outputs[0].size for node in nodes if node.op == "compare")
+        summed = sum(len(node.attrs["indices"]) for node in nodes if node.op == "group_sum")
+        whole = tables + compared + int(LUTS_PER_SUMMED_BIT * summed) + SHELL_LUTS
+        check_fit({"luts": tables}, board, likely={"luts": whole})
 
 
 def run(
