@@ -74,7 +74,7 @@ def test_fast_simulator_reference_and_onnxruntime_agree(
 
 
 LONG_PROOFS = ("mnist_conv",)
-"""Networks whose proof ABC did not finish in five minutes on a busy machine: left to ``make campaign``."""
+"""Networks whose proof takes ABC minutes (2 min 45 s on a busy machine): left to ``make campaign``."""
 
 
 @pytest.mark.parametrize(
