@@ -44,8 +44,7 @@ def check_equivalence(
     Thresholds, tables and all other logic become one and-inverter graph, which ABC sweeps (``&fraig``) and whose sweep it
     certifies (their miter falls to zeros); sums become linear forms over the swept bits, and the operations behind them
     (arg-max and the like) must be the same on the same forms. ``timeout`` is in seconds per run of ABC. Returns a Counterexample
-    when the graphs
-    differ; raises UndecidedError when neither is found, UnsupportedError on control regions, GraphError-free otherwise, and
+    when the graphs differ; raises UndecidedError when neither is found, UnsupportedError on control regions, and
     MissingToolError without Yosys.
     """
     _same_interface(a, b)
