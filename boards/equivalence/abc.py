@@ -37,8 +37,8 @@ def sweep(aig: Aig, outputs: Sequence[int], timeout: float) -> list[int]:
 
     ``&fraig`` merges what it proves equal. What it leaves is certified: the miter of it and of the netlist given must fall to
     constant zeros when it is swept in turn. (``&cec`` does the same with an older engine, which on the 790,000 gates of a
-    convolutional network had not finished after seven minutes; natively this takes two, sweep and miter.) Raises NeuroloomError when ABC gives no such
-    proof.
+    convolutional network had not finished after seven minutes; natively, sweep and miter together take two.) Raises
+    NeuroloomError when ABC gives no such proof.
     """
     commands = [
         "&r given.aig",
