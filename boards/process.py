@@ -8,9 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 LIFELINE = "NEUROLOOM_LIFELINE"
 """Variable with the number of a pipe that a child may watch: it closes when this process ends, however it ends."""
@@ -72,6 +76,9 @@ def execute(
         os.close(far_end)
     ended = threading.Event()
     stopped: list[str] = []
+    scope = _scope.get()
+    if scope is not None:
+        scope.enter(process)
     threading.Thread(target=_watch, args=(process, started + timeout, ended, cancel, stopped), daemon=True).start()
     if stdin is not None:
         threading.Thread(target=_feed, args=(process, stdin), daemon=True).start()
@@ -85,9 +92,48 @@ def execute(
         ended.set()
         os.close(near_end)
         process.wait()
+        if scope is not None:
+            scope.leave(process)
         if process.stdout is not None:
             process.stdout.close()
     return Outcome(returncode, output, time.monotonic() - started, stopped[0] if stopped else None)
+
+
+class Scope:
+    """The children of some threads: those that run in a context in which this scope was entered (``within``)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._live: set[subprocess.Popen[str]] = set()
+        self._ended = False
+
+    def enter(self, process: subprocess.Popen[str]) -> None:
+        """A child was started; it is killed at once if the scope has ended."""
+        with self._lock:
+            self._live.add(process)
+            if self._ended:
+                _kill_group(process)
+
+    def leave(self, process: subprocess.Popen[str]) -> None:
+        """A child has ended."""
+        with self._lock:
+            self._live.discard(process)
+
+    def end(self) -> None:
+        """Kill every child with its process group, and every later one: their threads then see failed tools."""
+        with self._lock:
+            self._ended = True
+            for process in self._live:
+                _kill_group(process)
+
+    def within(self, function: Callable[..., T], *args: object) -> Callable[[], T]:
+        """``function(*args)``, to be called in any thread, with its children in this scope."""
+        context = copy_context()
+        context.run(_scope.set, self)
+        return partial(context.run, function, *args)
+
+
+_scope: ContextVar[Scope | None] = ContextVar("scope of child processes", default=None)
 
 
 def _collect(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,8 @@ def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list
     """
     limit = max(1, min(len(seeds) + 1, workers or os.cpu_count() or 1))
     with ThreadPoolExecutor(max_workers=limit) as pool:
-        futures = [pool.submit(_place, job, seed) for seed in seeds]
-        size = pool.submit(shell_size, job)
+        futures = [pool.submit(copy_context().run, _place, job, seed) for seed in seeds]
+        size = pool.submit(copy_context().run, shell_size, job)
         everything: list[Future[Any]] = [*futures, size]
         try:
             for future in as_completed(everything):

@@ -43,6 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE.onnx",
         help="also prove by ABC, for all inputs, that optimising this source changed no bit",
     )
+    parser.add_argument("--jobs", type=int, metavar="N", help="hardware simulations at once (default: one per core)")
     parser.add_argument("--skip-missing", action="store_true", help="name a rung whose tool is absent and go on")
     parser.add_argument("-o", "--output", metavar="V.json", help="write the results, for 'report --verified'")
 
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     model = open_model(args, ui)
     if args.random is None:
         args.random = 10 if model.graph.clocked else 1000
-    for name in ("samples", "random"):
-        if getattr(args, name) < 1:
+    for name in ("samples", "random", "jobs"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name} must be at least 1, not {getattr(args, name)}")
     if args.inputs:
         arrays = load_inputs(args, model)
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
                 image=Path(args.image) if args.image else None,
                 port_options=port_options(args),
                 skip_missing=args.skip_missing,
+                jobs=args.jobs,
                 progress=say,
                 on_rung=results.append,
             )

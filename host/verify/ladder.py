@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from neuroloom.boards import process
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import InputError, MissingToolError, UnsupportedError
 from neuroloom.compiler.ir import Graph, verify
@@ -176,6 +181,7 @@ def climb(
     image: Path | None = None,
     port_options: Mapping[str, Any] | None = None,
     skip_missing: bool = False,
+    jobs: int | None = None,
     progress: Callable[[str], None] | None = None,
     on_rung: Callable[[RungResult], None] | None = None,
 ) -> list[RungResult]:
@@ -183,8 +189,9 @@ def climb(
 
     ``limit`` bounds the samples of the rungs that simulate hardware (graph and fast take all; the slow rungs of spiking cores
     take the first samples). The bitstream rung is refused for boards without an unpacker, and the board rung is run only as the
-    goal. With ``skip_missing`` a rung whose tool is absent is reported (``ok`` False, the install command in ``detail``) instead
-    of raising MissingToolError.
+    goal. ``jobs`` of the rungs that simulate hardware run at once (default: one per core); what they find is reported from the
+    bottom up. With ``skip_missing`` a rung whose tool is absent is reported (``ok`` False, the install command in ``detail``)
+    instead of raising MissingToolError.
     """
     if to not in RUNGS:
         raise InputError(f"--to must be one of {', '.join(RUNGS)}, not {to!r}")
@@ -196,16 +203,53 @@ def climb(
     names = [to] if to == "board" else list(RUNGS)[: list(RUNGS).index(to) + 1]
     rungs = RUNGS_OF[engine_of(graph).name]
     results = []
-    for name in names:
-        if progress:
-            progress(f"verifying: {name}")
-        try:
-            result = rungs[name](context)
-        except MissingToolError as e:
-            if not skip_missing:
-                raise
-            result = RungResult(name, False, 0, 0, f"skipped: {e}", 0.0)
-        results.append(result)
-        if on_rung:
-            on_rung(result)
+    with _started(names, rungs, context, jobs) as outcome:
+        for name in names:
+            try:
+                result = outcome[name]()
+            except MissingToolError as e:
+                if not skip_missing:
+                    raise
+                result = RungResult(name, False, 0, 0, f"skipped: {e}", 0.0)
+            results.append(result)
+            if on_rung:
+                on_rung(result)
     return results
+
+
+SLOW = ("bitstream", "rtl", "netlist")
+"""Rungs that simulate hardware, in the order in which they are begun: the one that takes longest first."""
+
+
+@contextmanager
+def _started(
+    names: Sequence[str], rungs: Mapping[str, Callable[[Context], RungResult]], context: Context, jobs: int | None
+) -> Iterator[dict[str, Callable[[], RungResult]]]:
+    """How to get each rung's result: slow ones run in the background from the moment the quick ones are done.
+
+    When the caller leaves early, with a difference or an interrupt, tools that still run are killed.
+    """
+
+    def climb_one(name: str) -> RungResult:
+        if context.progress:
+            context.progress(f"verifying: {name}")
+        return rungs[name](context)
+
+    slow = [name for name in SLOW if name in names]
+    tools = process.Scope()
+    pool = ThreadPoolExecutor(max_workers=max(1, jobs or os.cpu_count() or 1))
+    futures: dict[str, Any] = {}
+
+    def later(name: str) -> RungResult:
+        if not futures:  # the quick rungs have passed
+            futures.update({each: pool.submit(tools.within(climb_one, each)) for each in slow})
+        return futures[name].result()  # type: ignore[no-any-return]
+
+    try:
+        yield {name: partial(later if name in slow else climb_one, name) for name in names}
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        tools.end()
+        raise
+    finally:
+        pool.shutdown()

@@ -7,10 +7,11 @@ import stat
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from neuroloom.boards import toolchain
+from neuroloom.boards import process, toolchain
 from neuroloom.boards.toolspecs import TOOLS
 from neuroloom.compiler.errors import MissingToolError
 
@@ -167,6 +168,25 @@ def test_cancel_ends_the_tool(python_tool: toolchain.Tool, tmp_path: Path) -> No
     threading.Timer(0.3, stop.set).start()
     with pytest.raises(toolchain.ToolFailedError, match="stopped because another step failed"):
         toolchain.run(python_tool, ["import time; time.sleep(60)"], cwd=tmp_path, timeout=50, cancel=stop)
+
+
+def test_a_scope_ends_its_tools_and_those_that_come_later(python_tool: toolchain.Tool, tmp_path: Path) -> None:
+    scope = process.Scope()
+
+    def sleep() -> toolchain.Completed:
+        return toolchain.run(python_tool, ["import time; time.sleep(60)"], cwd=tmp_path, timeout=50)
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        inside = pool.submit(scope.within(sleep))
+        outside = pool.submit(toolchain.run, python_tool, ["print('alive')"], cwd=tmp_path, timeout=50)
+        threading.Timer(0.5, scope.end).start()
+        with pytest.raises(toolchain.ToolFailedError, match="status -9"):
+            inside.result()
+        with pytest.raises(toolchain.ToolFailedError, match="status -9"):
+            scope.within(sleep)()
+        assert outside.result().output == "alive\n"
+    assert time.monotonic() - started < 30
 
 
 def test_log_grows_while_the_tool_runs(python_tool: toolchain.Tool, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
+
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import InputError, MissingToolError
+from neuroloom.boards import toolchain
+from neuroloom.compiler.errors import InputError, MismatchError, MissingToolError
 from neuroloom.compiler.ir import Builder, Type
-from neuroloom.host.verify import netlist, rtl
-from neuroloom.host.verify.result import random_vectors
+from neuroloom.host.verify import ladder, netlist, rtl
+from neuroloom.host.verify.result import RungResult, random_vectors
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +62,43 @@ def test_limit_and_bad_vectors(small):
         rtl.check(small, np.zeros((3, 6), int), register_interval=1, limit=0)
     with pytest.raises(InputError, match="0..16, not 17"):
         rtl.check(small, np.full((3, 6), 17), register_interval=1)
+
+
+def _rungs(monkeypatch, **slow):
+    """The ladder with rungs of this test's own in place of those that simulate hardware."""
+    monkeypatch.setattr(ladder, "RUNGS_OF", {"logic": {**ladder.RUNGS, **slow}})
+
+
+def test_slow_rungs_run_at_once_and_are_reported_from_the_bottom_up(small, monkeypatch):
+    both = threading.Barrier(2, timeout=20)  # each waits for the other: one after the other would never end
+
+    def rung(name):
+        def run(context):
+            both.wait()
+            return RungResult(name, True, 1, 1, "", 0.0)
+
+        return run
+
+    _rungs(monkeypatch, rtl=rung("rtl"), netlist=rung("netlist"))
+    seen = []
+    ladder.climb(small, random_vectors(small, 3, 1), to="netlist", jobs=2, on_rung=lambda r: seen.append(r.name))
+    assert seen == ["graph", "fast", "rtl", "netlist"]
+
+
+def test_a_difference_ends_the_tools_of_the_other_rungs(small, monkeypatch, tmp_path):
+    begun = threading.Event()
+
+    def netlist_rung(context):
+        begun.set()
+        python = toolchain.Tool("python", (sys.executable, "-c"), "", "path", tmp_path)
+        toolchain.run(python, ["import time; time.sleep(60)"], cwd=tmp_path, timeout=60)
+
+    def rtl_rung(context):
+        begun.wait(20)
+        raise MismatchError("bit 3")
+
+    _rungs(monkeypatch, rtl=rtl_rung, netlist=netlist_rung)
+    started, seen = time.monotonic(), []
+    with pytest.raises(MismatchError, match="bit 3"):
+        ladder.climb(small, random_vectors(small, 3, 1), to="netlist", jobs=2, on_rung=lambda r: seen.append(r.name))
+    assert time.monotonic() - started < 30 and seen == ["graph", "fast"]
