@@ -43,7 +43,7 @@ demo: $(VENV)/.setup
 	@BIN=$(BIN) OUT=$(DEMO) BOARD=$(BOARD) examples/digits_logic/demo.sh
 
 test: $(VENV)/.setup-dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.setup-dev wheel
 	$(BIN)/ruff check .

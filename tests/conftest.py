@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ SUMMARY = pytest.StashKey[list[str]]()
 def shown(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Return ``shown(line)``: a line of the summary that ends the run, for what a random test met."""
     return pytestconfig.stash.setdefault(SUMMARY, []).append
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes hands its lines to the one that prints."""
+    handed = getattr(session.config, "workeroutput", None)
+    if handed is not None:
+        handed["shown"] = session.config.stash.get(SUMMARY, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the lines of a process that has ended."""
+    lines = getattr(node, "workeroutput", {}).get("shown", [])
+    node.config.stash.setdefault(SUMMARY, []).extend(lines)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
