@@ -21,6 +21,10 @@ TRAINED = {
 }
 
 
+BOUNDS = {"digits": (0, 16)}
+"""Integers that the pixels of a network really are, as its example says; others take all of their type."""
+
+
 def trained() -> dict[str, Path]:
     """The trained networks whose files are there, by name."""
     return {name: path for name, path in TRAINED.items() if path.exists()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from neuroloom.boards.build import BuildResult
 from neuroloom.boards.registry import load_board
+from neuroloom.compiler.frontends.onnx import InputRule
 from neuroloom.compiler.ir import Graph
 from neuroloom.host.flow import build_model, core_verilog
 
@@ -34,7 +35,9 @@ LARGE = (Job("mnist_gates48k", "ulx3s_85f", 3),)
 
 def design(network: str, board: str) -> tuple[Graph, str]:
     """The graph that is built for a board, and the SHA-256 of its core's Verilog: a record with another one is stale."""
-    graph = nl.compile(networks.TRAINED[network], board=board).graph
+    bounds = networks.BOUNDS.get(network)
+    rules = {"input_rules": {"": InputRule(bounds=bounds)}} if bounds else {}
+    graph = nl.compile(networks.TRAINED[network], board=board, **rules).graph
     text = core_verilog(graph, board=load_board(board))
     return graph, hashlib.sha256(text.encode()).hexdigest()
 
