@@ -82,4 +82,4 @@ def test_the_ladder_takes_these_rungs(model, monkeypatch):
         monkeypatch.setattr(module, "check", stub(name))
     done = climb(model.graph, random_vectors(model.graph, 1, 1), to="bitstream", board=BOARD)
     assert [r.name for r in done] == ["graph", "fast", "rtl", "netlist", "bitstream"]
-    assert seen == [("rtl", BOARD), ("netlist", BOARD), ("bitstream", BOARD)]
+    assert sorted(seen) == [("bitstream", BOARD), ("netlist", BOARD), ("rtl", BOARD)]  # they run at once
