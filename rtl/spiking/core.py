@@ -38,8 +38,8 @@ class Core(wiring.Component):
     sweep : In(1), write 0 to the history, the staged spikes and the accumulators at index ``address``
     reset_run : In(1), strobe: step 0, no events, no decision, counters and saturation flags 0
     access, space, address, write, data_w : In, the memories while idle: byte ``address`` of a space; a write takes 32 bits (the
-        upper half of ``data_w`` alone for HIST). With fast learning the address must have stood with ``access`` in the cycle before
-    byte_r : Out(8), the byte of ``address`` in the cycle before
+        upper half of ``data_w`` alone for HIST). On large cores the address must have stood with ``access`` for two cycles before
+    byte_r : Out(8), the byte of ``address`` in the cycle before, on large cores in the one before that
     stage, stage_word, stage_write, stage_data_w, stage_data_r : the staged spikes, used while ``stage``
     event_next : In(1), drop the oldest event; ``event``, ``events`` : Out, it and how many wait
     step, cycles, stalls : Out(32); ``stalled`` : Out(1), ``saturated`` : Out(4), accumulators, ADD or SUB, RND, eligibilities
@@ -331,24 +331,27 @@ class Core(wiring.Component):
         addr: Value = Mux(self._uses(Space.POOL), self.address[2 + lane_bits :], 0)
         write: Value = Const(0)
         data: Value = Const(0)
+        rows: list[Any] = []
         host_lane = (Const(1, config.lanes) << self.address[2:][:lane_bits])[: config.lanes]
         for unit in units:
             if "pool" in unit.signature.members:
                 addr, write, data = addr | unit.pool.addr, write | unit.pool.write, data | unit.pool.data_w
                 m.d.comb += unit.pool.data_r.eq(pool.data_r)
             if "rows" in unit.signature.members:
-                m.d.comb += [
-                    pool.row_addr.eq(unit.rows.addr),
-                    pool.row_write.eq(unit.rows.write),
-                    pool.row_data.eq(unit.rows.data),
-                ]
+                rows.append(unit.rows)
+        if config.large:
+            w_addr = addr
+            for port in rows:
+                w_addr = Mux(port.write, port.addr, w_addr)
+                write, data = write | port.write, data | port.data
+            m.d.comb += pool.w_addr.eq(w_addr)
         m.d.comb += [
             pool.addr.eq(addr),
             pool.write.eq(write.replicate(len(pool.write))),
             pool.data_w.eq(data),
         ]
         with m.If(self._uses(Space.POOL) & self.write):
-            if config.fast_learning:  # the word goes back as it came, but for the lane
+            if config.large:  # the word goes back as it came, but for the lane
                 kept = (pool.data_r.word_select(lane, 32) for lane in range(config.lanes))
                 merged = Cat(Mux(host_lane[lane], self.data_w, old) for lane, old in enumerate(kept))
                 m.d.comb += [pool.write.eq(1), pool.data_w.eq(merged)]

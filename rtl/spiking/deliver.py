@@ -137,7 +137,11 @@ class Deliver(wiring.Component):
             with m.If(word_done):
                 m.d.sync += [address.eq(address + 1), row_left.eq(row_left - 1)]
         came, came_row = Signal(), Signal(self._row_bits, reset_less=True)
-        m.d.sync += [came.eq(dense_read), came_row.eq(row)]
+        comes, comes_row = dense_read, row
+        if config.pool_cycles > 1:
+            comes, comes_row = Signal(), Signal(self._row_bits, reset_less=True)
+            m.d.sync += [comes.eq(dense_read), comes_row.eq(row)]
+        m.d.sync += [came.eq(comes), came_row.eq(comes_row)]
 
         # A sparse row.
         m.submodules.rows = rows = LargeRows(config) if config.large else Rows(config)

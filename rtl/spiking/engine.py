@@ -28,7 +28,7 @@ def frame_bytes(config: CoreConfig) -> int:
 
 def memory_files(config: CoreConfig) -> dict[str, str]:
     """Verilog files by name of the memories that a core instantiates."""
-    pool = {ROWS_FILE: ROWS_VERILOG} if config.fast_learning else {POOL_FILE: POOL_VERILOG}
+    pool = {ROWS_FILE: ROWS_VERILOG} if config.large else {POOL_FILE: POOL_VERILOG}
     return {**pool, RAM_FILE: RAM_VERILOG}
 
 

@@ -37,7 +37,7 @@ class DenseWalk:
         """Say what the current row needs."""
         m.d.comb += [
             self.dep.eq(self.sources.spikes[0]),
-            self.pot.eq(self.rule.x.any() & self.targets.any_fired),
+            self.pot.eq(self.rule.traced & self.targets.any_fired),
         ]
 
     def begin(self, m: Module) -> None:
@@ -71,6 +71,14 @@ class DenseWalk:
             m.d.sync += rule.todo.eq(due(unit, rewarded, self.dep, self.pot))
             m.next = "RUN"
 
+        late = self.config.large  # a word comes three cycles after it was asked for
+
+        def first_comes() -> None:
+            m.next = "WORD"
+            if rewarded:
+                with m.If(unit.eligible):
+                    m.next = "ELIGIBILITY"
+
         word = Signal(range(max(2, targets.words)))
         with m.State("TARGETS"):
             targets.ask_spikes(m)
@@ -83,16 +91,23 @@ class DenseWalk:
         with m.State("ROW"):
             read(Mux(unit.eligible, unit.e_base, unit.base) if rewarded else unit.base)  # needed or not
             with m.If(self.dep | self.pot | (unit.eligible if rewarded else 0)):
-                m.next = "WORD"
-                if rewarded:
-                    with m.If(unit.eligible):
-                        m.next = "ELIGIBILITY"
+                if late:
+                    m.next = "ROW_COMES"
+                else:
+                    first_comes()
             with m.Else():
                 self.next_row(m)
+        if late:
+            with m.State("ROW_COMES"):
+                read(Mux(unit.eligible, unit.base, unit.enable_base) if rewarded else unit.enable_base)
+                m.next = "ROW_HAS_COME"
+            with m.State("ROW_HAS_COME"):
+                read(unit.enable_base)
+                first_comes()
         if rewarded:
             with m.State("ELIGIBILITY"):
                 m.d.comb += rule.load_eligibility.eq(1)
-                read(unit.base)
+                read(unit.enable_base if late else unit.base)
                 m.next = "WORD"
         with m.State("WORD"):
             m.d.comb += rule.load.eq(1)
@@ -115,14 +130,15 @@ class DenseWalk:
                 if rewarded:
                     with m.If(unit.eligible):
                         m.next = "WRITE_ELIGIBILITY"
+        access = self.access
         with m.State("WRITE"):
             read(unit.base)
-            m.d.comb += [unit.pool.write.eq(1), unit.pool.data_w.eq(rule.result())]
+            m.d.comb += [access.write.eq(1), access.data.eq(rule.result())]
             self.next_row(m)
         if rewarded:
             with m.State("WRITE_ELIGIBILITY"):
                 read(unit.e_base)
-                m.d.comb += [unit.pool.write.eq(1), unit.pool.data_w.eq(rule.result_eligibility())]
+                m.d.comb += [access.write.eq(1), access.data.eq(rule.result_eligibility())]
                 with m.If(unit.reward != 0):
                     m.next = "WRITE"
                 with m.Else():

@@ -56,7 +56,7 @@ class Rule:
     To use it: load ``word`` (and ``eligibility``), ``fired`` and ``enabled``, hold ``x``, and write the phases
     that are due to ``todo``, all at one clock edge or before. While ``asking``, put the address of the targets' traces on
     the pool, the next one after a cycle with ``asked_group``. The lanes are busy for ``beats`` cycles per phase and
-    ``DRAIN`` more, ``last`` marks the final one; then :meth:`result` and :meth:`result_eligibility` are the new fields,
+    ``DRAIN`` more (and two on large cores, where the traces come later), ``last`` marks the final one; then :meth:`result` and :meth:`result_eligibility` are the new fields,
     while ``fired`` and ``enabled`` are as they were.
 
     Attributes
@@ -71,8 +71,8 @@ class Rule:
         Spikes and enable bits of the targets.
     alone, alone_lane : Signal(1), Signal
         Only field 0 is of interest, and its target is this lane of the pool word.
-    x : Signal(16)
-        Trace of the source.
+    x, traced : Signal(16), Signal(1)
+        Trace of the source, and whether it is not 0.
     source_product, target_product : Signal(16)
         40503·j and 27469·i modulo 2^16, i the target of field 0.
     """
@@ -95,7 +95,7 @@ class Rule:
         self.fired = Signal(config.fields, reset_less=True)
         self.enabled = Signal(config.fields, reset_less=True)
         self.alone, self.alone_lane = Signal(), Signal((config.lanes - 1).bit_length())
-        self.x = Signal(TRACE_BITS)
+        self.x, self.traced = Signal(TRACE_BITS), Signal()
         self.source_product = Signal(16, reset_less=True)
         self.target_product = Signal(16, reset_less=True)
 
@@ -116,14 +116,22 @@ class Rule:
         asked, come, now, phase_s, phase_a, phase_c = (
             Signal(4, name=f"phase_{n}") for n in range(6)
         )  # one-hot or none
+        before = Signal(4)  # the traces come in the next cycle
+        beat, late, phase = beats[0], Const(0), asked
+        for number in range(1, self.config.walk_cycles):  # the traces are on their way
+            sooner, beat_before = phase, beat
+            phase, beat = Signal(4, name=f"phase_late{number}"), Signal(range(self.beats), name=f"beat_late{number}")
+            m.d.sync += [phase.eq(sooner), beat.eq(beat_before)]
+            late = late | phase
         m.d.comb += [
             asked.eq(self.todo & -self.todo),
+            before.eq(phase),
             self.asking.eq(asked[1]),
             self.asked_group.eq(asked[1] & (beats[0] % self.parts == self.parts - 1)),
-            self.last.eq(~(self.todo | come | now | phase_s | phase_a).any()),
+            self.last.eq(~(self.todo | late | come | now | phase_s | phase_a).any()),
         ]
-        m.d.sync += [come.eq(asked), now.eq(come), phase_s.eq(now), phase_a.eq(phase_s), phase_c.eq(phase_a)]
-        m.d.sync += [beats[1].eq(beats[0]), beats[2].eq(beats[1])]
+        m.d.sync += [come.eq(before), now.eq(come), phase_s.eq(now), phase_a.eq(phase_s), phase_c.eq(phase_a)]
+        m.d.sync += [beats[1].eq(beat), beats[2].eq(beats[1])]
         with m.If(self.todo.any()):
             m.d.sync += beats[0].eq(beats[0] + 1)
             with m.If(beats[0] == self.beats - 1):
@@ -178,7 +186,7 @@ class Rule:
         amount_s, self._amount_a = Signal.like(amount), Signal.like(amount)
         m.d.sync += [amount_s.eq(amount), self._amount_a.eq(amount_s)]
         self._potentiation = Signal(TRACE_BITS)
-        m.d.comb += self._potentiation.eq(Mux(unit.window, Mux(self.x.any(), unit.pot, 0), self.x))
+        m.d.comb += self._potentiation.eq(Mux(unit.window, Mux(self.traced, unit.pot, 0), self.x))
 
     def _turn_words(self, m: Module, news: list[tuple[Value, Value, Value]], turns: Value, data: Value) -> None:
         """Turn the row word, with the new fields of the last stage put in their places."""
