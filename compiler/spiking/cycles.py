@@ -72,7 +72,9 @@ def sparse_row_cycles(config: CoreConfig, delay: int, *, records: int = 0, seeks
     target of the record before them, cost nothing: what is being written is added to at once.
     """
     header = {1: 4, 2: 3}.get(config.lanes, 4) + (config.lanes <= 2 and delay >= 32)
-    return header + (config.pool_cycles + (4 if config.large else 2) * seeks + records if records else 0)
+    if not records:
+        return header + config.large
+    return header + config.pool_cycles + (4 if config.large else 2) * seeks + records
 
 
 def sparse_cycles(config: CoreConfig, words: int, rows: Mapping[int, Iterable[int]]) -> int:

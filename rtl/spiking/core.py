@@ -312,6 +312,10 @@ class Core(wiring.Component):
         strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
         if config.learning != "none":
             strobes.append(learn.saturated)
+        if config.large:  # no counter or flag hangs on arithmetic
+            kept = Signal(len(strobes))
+            m.d.sync += kept.eq(Cat(*strobes))
+            strobes = list(kept)
         for kind, strobe in enumerate(strobes):
             with m.If(strobe):
                 m.d.sync += self.saturated[kind].eq(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
@@ -124,8 +124,15 @@ class Deliver(wiring.Component):
             if beats > 1:  # the row of a field's beat stays aligned
                 m.d.sync += row[:beat_bits].eq(0)
         looks = Signal()  # the history is read for the scanner
+        past: Value = self.slot - delay
+        if config.large:
+            # registers of their own: the way to the history is long enough
+            past, behind = Signal(HIST_SLOT_BITS, reset_less=True), Signal.like(word, reset_less=True)
+            following = Mux(load, behind, word)
+        else:
+            following = word + load
         with m.If(looks):
-            m.d.comb += [self.hist.slot.eq(self.slot - delay), self.hist.word.eq(word + load)]
+            m.d.comb += [self.hist.slot.eq(past), self.hist.word.eq(following)]
 
         # A dense row: `beats` cycles for each of its words.
         dense_read, dense_last = Signal(), Signal()
@@ -157,10 +164,26 @@ class Deliver(wiring.Component):
             rows.header.eq(address),
         ]
 
+        def rewind() -> None:
+            m.d.sync += word.eq(self.first_word)
+            if config.large:
+                m.d.sync += behind.eq(self.first_word + 1)
+
+        def look_further_back() -> None:
+            m.d.sync += delay.eq(delay + 1)
+            if config.large:
+                m.d.sync += past.eq(past - 1)
+
+        if config.large:
+            with m.If(load):
+                m.d.sync += behind.eq(behind + 1)
+
         with m.FSM(name="deliver"):
             with m.State("IDLE"):
+                rewind()
+                if config.large:
+                    m.d.sync += past.eq(self.slot - Mux(self.sparse, 0, self.delay))
                 m.d.sync += [
-                    word.eq(self.first_word),
                     words_left.eq(self.words),
                     spikes.eq(0),
                     first.eq(1),
@@ -195,7 +218,8 @@ class Deliver(wiring.Component):
                     m.next = "IDLE"
             with m.State("DELAY"):
                 m.d.comb += rows.next_delay.eq(1)
-                m.d.sync += [word.eq(self.first_word), words_left.eq(self.words), first.eq(1)]
+                rewind()
+                m.d.sync += [words_left.eq(self.words), first.eq(1)]
                 with m.If(self.delays[0]):
                     m.next = "PRIME"
                 with m.Elif(self.delays == 0):
@@ -203,7 +227,7 @@ class Deliver(wiring.Component):
                     m.next = "IDLE"
                 with m.Else():
                     m.d.comb += self.next_delay.eq(1)
-                    m.d.sync += delay.eq(delay + 1)
+                    look_further_back()
             with m.State("SPARSE"):
                 m.d.comb += [
                     looks.eq(1),
@@ -217,7 +241,7 @@ class Deliver(wiring.Component):
                     m.d.sync += active.eq(take)
                 with m.If(exhausted):
                     m.d.comb += self.next_delay.eq(1)
-                    m.d.sync += delay.eq(delay + 1)
+                    look_further_back()
                     m.next = "DELAY"
 
         # From the pool's word to the accumulators.

@@ -72,7 +72,11 @@ class Learn(wiring.Component):
         if self._fast:
             addr = addr | fast.access.build(m)[0]
         m.d.comb += [self.pool.addr.eq(addr), self.pool.write.eq(write), self.pool.data_w.eq(data)]
-        m.d.comb += [rule.x.eq(sources.x[:TRACE_BITS]), rule.traced.eq(sources.x[:TRACE_BITS].any()), rule.alone.eq(self.sparse)]
+        m.d.comb += [
+            rule.x.eq(sources.x[:TRACE_BITS]),
+            rule.traced.eq(sources.x[:TRACE_BITS].any()),
+            rule.alone.eq(self.sparse),
+        ]
         if config.large:
             m.d.comb += rule.traced.eq(sources.traced[0])
         dense, sparse = DenseWalk(self._config, *parts, fast), SparseWalk(self._config, *parts)

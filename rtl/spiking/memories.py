@@ -277,6 +277,11 @@ class Accumulators(wiring.Component):
         m.d.sync += row.eq(self.row)
         over = Signal(self.banks)
         for bank in range(self.banks):
+            if (
+                self._large and bank % 8 == 0
+            ):  # a register for each eight; initial values of their own keep synthesis from merging them
+                row = Signal.like(self.row, name=f"row{bank}", init=min(bank // 8, self._depth - 1), reset_less=True)
+                m.d.sync += row.eq(self.row)
             value, new, writes = Signal(bits), Signal(bits), Signal()
             if self._large:  # many shallow banks: distributed RAM, read behind the register of the row
                 m.submodules[f"bank{bank}"] = memory = Memory(shape=bits, depth=max(self._depth, 2), init=[])
@@ -312,7 +317,9 @@ class Accumulators(wiring.Component):
             with m.If(~self.clear[bank]):
                 m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
         if self._large:  # said one cycle late
-            m.d.sync += self.saturated.eq(over.any())
+            overs = Signal.like(over)
+            m.d.sync += overs.eq(over)
+            m.d.comb += self.saturated.eq(overs.any())
         else:
             m.d.comb += self.saturated.eq(over.any())
         return m

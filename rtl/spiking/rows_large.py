@@ -42,7 +42,7 @@ class LargeRows(wiring.Component):
 
     The header is read, kept, and looked at in the fourth cycle, which asks for the first record's word. Four cycles pass a word
     that the group does not begin in, and lead to its place in the one that it begins in, unless it is the row's first group;
-    each record takes one, and two more cycles begin and end the row. A row without synapses of this delay ends in the fourth
+    each record takes one, and two more cycles begin and end the row. A row without synapses of this delay ends in the fifth
     cycle. No output hangs on the word just read.
 
     Members
@@ -97,7 +97,7 @@ class LargeRows(wiring.Component):
         final = Signal.like(place, reset_less=True)  # the last place of a word
         before = Signal.like(place, reset_less=True)  # the one before it
         m.d.sync += [final.eq(place_last(config, self.eligible)), before.eq(place_last(config, self.eligible) - 1)]
-        seeking = Signal(reset_less=True)
+        seeking, hit = Signal(reset_less=True), Signal(reset_less=True)
 
         entry = Signal(mark + 1, reset_less=True)
         got = Signal()
@@ -131,14 +131,15 @@ class LargeRows(wiring.Component):
                 m.d.comb += self.addr.eq(at)
                 m.d.sync += [ahead.eq(at + 1), skip.eq(count(list(masked))), seeking.eq(masked.any())]
                 m.next = "LATE"
-                with m.If(~mask.bit_select(self.delay, 1)):
-                    m.d.comb += self.done.eq(1)
-                    m.next = "HEADER"
+                m.d.sync += hit.eq(mask.bit_select(self.delay, 1))
             with m.State("LATE"):  # the word that the second record stands in
                 m.d.comb += self.addr.eq(Mux(place == final, ahead, at))
                 m.next = "RECORDS"
                 with m.If(seeking):
                     m.next = "SEEK"
+                with m.If(~hit):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "HEADER"
             with m.State("SEEK"):
                 m.d.sync += lasts.eq(self._marks(mark, place))
                 m.next = "COUNT"

@@ -9,7 +9,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
 from neuroloom.compiler.spiking.isa import Op, Step
 
-from .lane import Lane
+from .lane import DECODED_BITS, Lane, decode
 from .ports import HIST_SLOT_BITS, HistPort, PoolPort, PoolWritePort, ProgramPort, command_members
 
 
@@ -80,7 +80,7 @@ class Scan(wiring.Component):
         word = group[place_bits:]
         valid = Signal(lanes)
         last_group = Signal()
-        m.d.comb += [
+        m.d["sync" if config.large else "comb"] += [  # nobody asks in a group's first cycle
             valid.eq(Cat(remaining > lane for lane in range(lanes))),
             last_group.eq(remaining <= lanes),
         ]
@@ -89,6 +89,7 @@ class Scan(wiring.Component):
         op, imm = now[26:31], now[:24]
         # decoded before it is executed: the longest paths begin with these
         rounds, adds, multiplies = (Signal(reset_less=True, name=name) for name in ("rounds", "adds", "multiplies"))
+        hot = Signal(DECODED_BITS, reset_less=True)
         store_at = Signal(16, reset_less=True)
         stores, takes = Signal(), Signal()
         is_store = Signal(reset_less=True)
@@ -106,7 +107,9 @@ class Scan(wiring.Component):
         select = group[:select_bits]
         stored = self.rows.data if config.large else self.pool.data_w
         for number in range(lanes):
-            lane = Lane(bits, wide_multipliers=config.large, early=config.multiply_cycles > 1)
+            lane = Lane(bits, wide_multipliers=config.large, decoded=config.large, early=config.multiply_cycles > 1)
+            if config.large:
+                m.d.comb += lane.hot.eq(hot)
             m.submodules[f"lane{number}"] = lane
             values = Cat(self.acc_values.word_select(part * lanes + number, bits) for part in range(banks // lanes))
             m.d.comb += [
@@ -189,6 +192,7 @@ class Scan(wiring.Component):
         def take_instruction() -> None:
             if large:
                 fetch()
+                m.d.sync += hot.eq(decode(coming, decoded))
             m.d.sync += [
                 now.eq(decoded),
                 pc.eq(pc + 1),
