@@ -82,6 +82,7 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
         span = slice(block * per, min(targets, (block + 1) * per))
         any_post = any(look.post[span])
         total += max(1, per // SPIKE_WORD) + (1 + walk) * groups
+        total += config.large * sources
         for j in range(sources):
             dep, pot = bool(look.pre[j]), bool(look.x[j]) and any_post
             if eligible:
@@ -119,7 +120,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
     total = START + DONE + (1 + comes) * -(-sources // config.lanes)
     for j in range(sources):
         dep, x = bool(look.pre[j]), bool(look.x[j])
-        total += 1
+        total += 1 + config.large
         if not (dep or x or eligible):
             continue
         total += comes

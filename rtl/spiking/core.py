@@ -163,11 +163,16 @@ class Core(wiring.Component):
         with m.If(swept):
             m.d.comb += acc.clear.eq(Const(-1, acc.banks))
 
-        # Staged spikes.
+        # Staged spikes; large cores write them a cycle later, and nobody reads them so soon.
+        stage_at, stage_data = Signal.like(staging.w_addr), Signal(16)
+        m.d["sync" if config.large else "comb"] += [
+            staging.w_addr.eq(stage_at),
+            staging.data_w.eq(stage_data),
+            staging.write.eq(inputs.stage_clear | self.sweep | self.stage_write),
+        ]
         m.d.comb += [
             staging.addr.eq(inputs.stage_addr),
-            staging.w_addr.eq(inputs.stage_clear_addr),
-            staging.write.eq(inputs.stage_clear | self.sweep | self.stage_write),
+            stage_at.eq(inputs.stage_clear_addr),
             inputs.staged.eq(staging.data_r),
             self.stage_data_r.eq(staging.data_r),
             inputs.raster.eq(raster),
@@ -176,11 +181,11 @@ class Core(wiring.Component):
         with m.If(self.stage):
             m.d.comb += [
                 staging.addr.eq(self.stage_word),
-                staging.w_addr.eq(self.stage_word),
-                staging.data_w.eq(self.stage_data_w),
+                stage_at.eq(self.stage_word),
+                stage_data.eq(self.stage_data_w),
             ]
         with m.If(self.sweep):
-            m.d.comb += staging.w_addr.eq(self.address)
+            m.d.comb += stage_at.eq(self.address)
 
         # Events.
         m.d.comb += [
@@ -348,16 +353,25 @@ class Core(wiring.Component):
             for port in rows:
                 w_addr = Mux(port.write, port.addr, w_addr)
                 write, data = write | port.write, data | port.data
-            m.d.comb += pool.w_addr.eq(w_addr)
         m.d.comb += [
             pool.addr.eq(addr),
             pool.write.eq(write.replicate(len(pool.write))),
             pool.data_w.eq(data),
         ]
-        with m.If(self._uses(Space.POOL) & self.write):
+        host_writes, host_data = self._uses(Space.POOL) & self.write, self.data_w
+        if config.large:  # a cycle later: the address of all the rest hangs on nothing that the host sends
+            late = [Signal.like(value) for value in (host_writes, host_lane, host_data, self.address)]
+            m.d.sync += [
+                kept.eq(value)
+                for kept, value in zip(late, (host_writes, host_lane, host_data, self.address), strict=True)
+            ]
+            host_writes, host_lane, host_data = late[:3]
+            w_addr = Mux(host_writes, late[3][2 + lane_bits :], w_addr)
+            m.d.comb += pool.w_addr.eq(w_addr)
+        with m.If(host_writes):
             if config.large:  # the word goes back as it came, but for the lane
                 kept = (pool.data_r.word_select(lane, 32) for lane in range(config.lanes))
-                merged = Cat(Mux(host_lane[lane], self.data_w, old) for lane, old in enumerate(kept))
+                merged = Cat(Mux(host_lane[lane], host_data, old) for lane, old in enumerate(kept))
                 m.d.comb += [pool.write.eq(1), pool.data_w.eq(merged)]
             else:
                 m.d.comb += [pool.write.eq(host_lane), pool.data_w.eq(self.data_w.replicate(config.lanes))]

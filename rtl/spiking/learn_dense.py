@@ -48,7 +48,13 @@ class DenseWalk:
                 m.next = "FAST_TARGETS"
 
     def next_row(self, m: Module) -> None:
-        """Go to the next source's row word of this block, or to the next block."""
+        """Go to the next source's row word of this block, or to the next block; on large cores by a state of its own."""
+        if self.config.large:
+            m.next = "ROW_NEXT"
+        else:
+            self._next_row(m)
+
+    def _next_row(self, m: Module) -> None:
         self.sources.advance(m)
         m.next = "ROW"
         with m.If(self.sources.last_of_group):
@@ -71,6 +77,8 @@ class DenseWalk:
             m.d.sync += rule.todo.eq(due(unit, rewarded, self.dep, self.pot))
             m.next = "RUN"
 
+        came_excited = Signal(reset_less=True)
+        m.d.sync += came_excited.eq(unit.pool.data_r.any())
         late = self.config.large  # a word comes three cycles after it was asked for
 
         def first_comes() -> None:
@@ -109,6 +117,9 @@ class DenseWalk:
                 m.d.comb += rule.load_eligibility.eq(1)
                 read(unit.enable_base if late else unit.base)
                 m.next = "WORD"
+        if self.config.large:
+            with m.State("ROW_NEXT"):
+                self._next_row(m)
         with m.State("WORD"):
             m.d.comb += rule.load.eq(1)
             m.d.sync += [rule.enabled.eq(targets.valid), targets.y_offset.eq(targets.y_block)]
@@ -118,7 +129,10 @@ class DenseWalk:
             with m.Else():
                 go()
             if rewarded:
-                with m.If(unit.eligible & ~rule.eligibility.any() & ~self.dep & ~self.pot):
+                excited = rule.eligibility.any()
+                if self.config.large:
+                    excited = came_excited
+                with m.If(unit.eligible & ~excited & ~self.dep & ~self.pot):
                     m.d.sync += rule.todo.eq(0)
                     self.next_row(m)
         with m.State("ENABLES"):

@@ -92,7 +92,7 @@ class FastWalk:
             spike_word, sooner = Signal(SPIKE_WORD, reset_less=True), spike_word
             m.d.sync += spike_word.eq(sooner)
         m.d.sync += [word.eq(unit.pool.data_r), seen.eq(spike_word)]
-        self._choose(m, at[self.memory]["source"], at[1]["fired"], spike_word)
+        self._choose(m, at[self.memory]["source"], at[self.memory]["fired"], spike_word)
         in_word, in_middle, in_out = at[self.memory + 1 :]  # what these registers have
 
         # Two cycles: amounts of traces.
@@ -156,10 +156,14 @@ class FastWalk:
         lanes = self.config.lanes
         part = Signal(range(max(2, targets.words)))
         real = Signal(SPIKE_WORD, reset_less=True)  # targets in the spike word that comes next
-        m.d.sync += real.eq(targets.valid.word_select(part[: (targets.words - 1).bit_length()], SPIKE_WORD))
+        coming: Value = part
+        for _ in range(1, self.memory):
+            sooner, coming = coming, Signal.like(part)
+            m.d.sync += coming.eq(sooner)
+        m.d.sync += real.eq(targets.valid.word_select(coming[: (targets.words - 1).bit_length()], SPIKE_WORD))
         with m.If(self.target_spikes):
             m.d.sync += part.eq(part + 1 if targets.words > 1 else 0)
-        with m.If(fired_comes & (unit.hist.data_r & real).any()):
+        with m.If(fired_comes & (spike_word & real).any()):
             m.d.sync += self.any_fired.eq(1)
         exist, group = Signal(lanes, reset_less=True), Signal(4, reset_less=True)  # sources of the group asked for
         with m.If(self.source_group):

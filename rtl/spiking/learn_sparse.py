@@ -65,7 +65,13 @@ class SparseWalk:
         return data.word_select(places[self.sources.number], HEADER_BITS) if config.headers > 1 else data[:HEADER_BITS]
 
     def next_source(self, m: Module) -> None:
-        """Go to the next source."""
+        """Go to the next source; on large cores by a state of its own."""
+        if self.config.large:
+            m.next = "SOURCE_NEXT"
+        else:
+            self._next_source(m)
+
+    def _next_source(self, m: Module) -> None:
         self.sources.advance(m)
         m.next = "HEADER"
         with m.If(self.sources.last_of_group):
@@ -99,6 +105,8 @@ class SparseWalk:
             with m.Else():
                 self.next_source(m)
         if late:
+            with m.State("SOURCE_NEXT"):
+                self._next_source(m)
             with m.State("HEADER_ASKED"):
                 m.next = "HEADER_COMES"
             with m.State("HEADER_COMES"):
