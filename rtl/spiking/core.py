@@ -164,15 +164,18 @@ class Core(wiring.Component):
             m.d.comb += acc.clear.eq(Const(-1, acc.banks))
 
         # Staged spikes; large cores write them a cycle later, and nobody reads them so soon.
-        stage_at, stage_data = Signal.like(staging.w_addr), Signal(16)
-        m.d["sync" if config.large else "comb"] += [
-            staging.w_addr.eq(stage_at),
-            staging.data_w.eq(stage_data),
-            staging.write.eq(inputs.stage_clear | self.sweep | self.stage_write),
-        ]
+        stage_at, stage_data, stage_write = staging.w_addr, staging.data_w, staging.write
+        if config.large:
+            stage_at, stage_data, stage_write = (Signal.like(port) for port in (stage_at, stage_data, stage_write))
+            m.d.sync += [
+                staging.w_addr.eq(stage_at),
+                staging.data_w.eq(stage_data),
+                staging.write.eq(stage_write),
+            ]
         m.d.comb += [
             staging.addr.eq(inputs.stage_addr),
             stage_at.eq(inputs.stage_clear_addr),
+            stage_write.eq(inputs.stage_clear | self.sweep | self.stage_write),
             inputs.staged.eq(staging.data_r),
             self.stage_data_r.eq(staging.data_r),
             inputs.raster.eq(raster),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
@@ -56,21 +58,24 @@ class Inputs(wiring.Component):
         last_part = part[:part_bits].all() if part_bits else Const(1)
         last = left == 1
         large = self._config.large
-        writes, slot, place = Signal(), self.slot, word
-        staged, drawn = self.staged, self.pool.data_r.word_select(part[:part_bits], SPIKE_WORD)
-        if large:  # no write of the history hangs on what has just been read
-            late = Signal(), Signal.like(place, reset_less=True), Signal.like(staged), Signal(16, reset_less=True)
-            m.d.sync += [late[0].eq(writes), late[1].eq(place), late[2].eq(staged), late[3].eq(drawn)]
-            write, place, staged, drawn = late
-        else:
-            write = writes
-        with m.If(write):
-            m.d.comb += [
-                self.hist.slot.eq(slot),
+        drawn = self.pool.data_r.word_select(part[:part_bits], SPIKE_WORD)
+
+        def write(place: Value, staged: Value, drawn: Value) -> list[Any]:
+            return [
+                self.hist.slot.eq(self.slot),
                 self.hist.word.eq(place),
                 self.hist.write.eq(1),
                 self.hist.data_w.eq(staged | Mux(self.raster, drawn, 0)),
             ]
+
+        writes = Signal()
+        if large:  # no write of the history hangs on what has just been read
+            parts = word, self.staged, drawn
+            late = [Signal(len(value), name=f"late{n}", reset_less=True) for n, value in enumerate(parts)]
+            late_writes = Signal()
+            m.d.sync += [late_writes.eq(writes), *(kept.eq(value) for kept, value in zip(late, parts, strict=True))]
+            with m.If(late_writes):
+                m.d.comb += write(*late)
 
         with m.FSM(name="inputs"):
             with m.State("IDLE"):
@@ -95,7 +100,7 @@ class Inputs(wiring.Component):
                     self.stage_clear_addr.eq(word),
                     self.stage_clear.eq(1),
                     self.pool.addr.eq(self.raster_base + self.position),
-                    writes.eq(1),
+                    *([writes.eq(1)] if large else write(word, self.staged, drawn)),
                 ]
                 m.d.sync += [word.eq(word + 1), left.eq(left - 1), part.eq(part + 1)]
                 with m.If(self.raster & (last_part | last)):

@@ -164,8 +164,8 @@ class Lane(wiring.Component):
                 self.saturated[0].eq(self.go & sums & ~rounds & over),
                 self.saturated[1].eq(self.go & rounds & over),
             ]
-        else:
-            with m.If(self.go):
+        with m.If(self.go):
+            if not self._decoded:
                 with m.Switch(op):
                     with m.Case(Op.LDA):
                         m.d.sync += a.eq(self.state_r[:bits].as_signed())
@@ -188,7 +188,6 @@ class Lane(wiring.Component):
                     with m.Case(Op.MAX):
                         with m.If(less):
                             m.d.sync += a.eq(b)
-        with m.If(self.go):
             with m.Switch(op):
                 with m.Case(Op.LDB):
                     m.d.sync += b.eq(self.state_r[:bits].as_signed())

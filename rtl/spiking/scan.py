@@ -182,7 +182,9 @@ class Scan(wiring.Component):
         load_at = Mux(waits, fetched_word, state_word) if large else Mux(is_store, store_at, state_word)
 
         def fetch() -> None:
-            m.d.sync += [fetched.eq(self.program.data_r), fetched_word.eq(state_word)]
+            m.d.sync += fetched.eq(self.program.data_r)
+            if large:
+                m.d.sync += fetched_word.eq(state_word)
 
         def ask_first() -> None:
             if large:
@@ -190,8 +192,8 @@ class Scan(wiring.Component):
                 m.d.sync += pc.eq(self.pc + 1)
 
         def take_instruction() -> None:
+            fetch()
             if large:
-                fetch()
                 m.d.sync += hot.eq(decode(coming, decoded))
             m.d.sync += [
                 now.eq(decoded),
@@ -243,9 +245,9 @@ class Scan(wiring.Component):
                     self.hist.word.eq(word),
                 ]
                 m.d.sync += pc.eq((pc if large else self.pc) + 1)
+                fetch()
                 if large:
                     m.d.comb += self.pool.addr.eq(state_word)
-                    fetch()
                 m.next = "SECOND"
             with m.State("SECOND"):
                 m.d.comb += [
