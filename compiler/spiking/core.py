@@ -99,6 +99,20 @@ class CoreConfig:
         return self.learning != "none" and self.lanes >= 4 and self.weight_bits == 8
 
     @property
+    def pool_cycles(self) -> int:
+        """Cycles from the address of a pool word to the word. The block RAMs of a large core's pool are all over the chip, so a
+        register stands in front of them.
+        """
+        return 2 if self.large else 1
+
+    @property
+    def walk_cycles(self) -> int:
+        """Cycles from the address of a pool word to the word where a LEARN command walks over rows one by one: on large cores the
+        address is also in a register before its parts are added.
+        """
+        return self.pool_cycles + self.large
+
+    @property
     def multiply_cycles(self) -> int:
         """Cycles of MUL and SQR: small cores take three, two for the multiplier (nextpnr takes those of an iCE40 for registers
         and times no path through one) and one in which what RND needs to know of the product gets ready.

@@ -35,8 +35,8 @@ def fetch_cycles(command: Step) -> int:
 
 def inputs_cycles(config: CoreConfig, words: int, *, raster: bool) -> int:
     """INPUTS of ``words`` spike words, with or without a raster in the pool."""
-    parts = config.word_bits // SPIKE_WORD
-    return fetch_cycles(Step.INPUTS) + 1 + words + (-(-words // parts) if raster else 1)
+    drawn = -(-words // (config.word_bits // SPIKE_WORD))  # pool words
+    return fetch_cycles(Step.INPUTS) + 1 + words + (1 + config.pool_cycles * (drawn - 1) if raster else 1)
 
 
 def microcode_cycles(config: CoreConfig, microcode: Sequence[int]) -> int:
@@ -68,11 +68,13 @@ def sparse_row_cycles(config: CoreConfig, delay: int, *, records: int = 0, seeks
     """One spike of SPARSE: ``records`` of this delay in its row, 0 when it has none.
 
     ``seeks``: 0 when the delay is the row's first one; else 1 for the pool word in which the group before it ends and 1 for
-    every word of the row in front of that one; each takes two cycles, three on large cores. ``repeats``, records with the
+    every word of the row in front of that one; each takes two cycles, four on large cores. ``repeats``, records with the
     target of the record before them, cost nothing: what is being written is added to at once.
     """
-    header = {1: 4, 2: 3}.get(config.lanes, 3) + (config.lanes <= 2 and delay >= 32)
-    return header + (1 + (3 if config.large else 2) * seeks + records if records else 0)
+    header = {1: 4, 2: 3}.get(config.lanes, 4) + (config.lanes <= 2 and delay >= 32)
+    if not records:
+        return header + config.large
+    return header + config.pool_cycles + (4 if config.large else 2) * seeks + records
 
 
 def sparse_cycles(config: CoreConfig, words: int, rows: Mapping[int, Iterable[int]]) -> int:

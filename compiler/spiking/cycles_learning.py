@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from .core import SPIKE_WORD, CoreConfig
 
 START, DONE = 1, 1
-DRAIN = 5
-"""Cycles from the last field that goes under the rule's lanes to its result."""
+DRAIN = 4
+"""Cycles from the traces of the last fields that go under the rule's lanes to their result."""
 
-FAST_STAGES = 4
-FAST_FIRST = 2
-"""Cycles until the first group's traces of a block have come; a group without rows lets the next one's be waited for, one cycle."""
+FAST_STAGES = 3
+"""Cycles from a row word of the fast path to its write."""
 
 LOCATE = 4
 """Cycles that find the trace of a record's target, when the source spiked."""
@@ -51,9 +50,9 @@ def rule_beats(config: CoreConfig) -> int:
     return 8 if config.fields == 8 else 4
 
 
-def _rule_cycles(beats: int, eligible: bool, dep: bool, pot: bool, reward: int) -> int:
+def _rule_cycles(config: CoreConfig, eligible: bool, dep: bool, pot: bool, reward: int) -> int:
     phases = dep + pot + (eligible + (reward != 0) if eligible else 0)
-    return beats * phases + DRAIN
+    return rule_beats(config) * phases + DRAIN + config.walk_cycles
 
 
 def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look, *, fast: bool = False) -> int:
@@ -63,15 +62,17 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
         return START + DONE
     per, lanes = config.fields, config.lanes
     groups = -(-sources // lanes)
-    beats = rule_beats(config)
+    comes, walk = config.pool_cycles, config.walk_cycles
     blocks = -(-targets // per)
     if fast and fast_rule(fields):
-        total = START + FAST_STAGES + DONE
+        total = START + comes + FAST_STAGES + DONE
         for block in range(blocks):
             fired = any(look.post[block * per : min(targets, (block + 1) * per)])
             due = [bool(look.pre[j]) or (bool(look.x[j]) and fired) for j in range(sources)]
             rows = [sum(due[first : first + lanes]) for first in range(0, sources, lanes)]
-            total += per // lanes + FAST_FIRST + groups + sum(rows) + rows[:-1].count(0)
+            # the traces of the next group are asked for when a group's rows begin
+            waits = sum(max(0, comes - count) for count in rows[:-1])
+            total += per // lanes + 1 + comes + groups + sum(rows) + waits
         return total
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
     enables = fields.get("enables", 0)
@@ -80,29 +81,30 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
     for block in range(blocks):
         span = slice(block * per, min(targets, (block + 1) * per))
         any_post = any(look.post[span])
-        total += max(1, per // SPIKE_WORD) + 2 * groups
+        total += max(1, per // SPIKE_WORD) + (1 + walk) * groups
+        total += config.large * sources
         for j in range(sources):
             dep, pot = bool(look.pre[j]), bool(look.x[j]) and any_post
             if eligible:
-                total += 3
+                total += 2 + walk
                 if dep or pot or (j, block) in excited:
-                    total += enables + _rule_cycles(beats, True, dep, pot, look.reward) + 1 + (look.reward != 0)
+                    total += enables + _rule_cycles(config, True, dep, pot, look.reward) + 1 + (look.reward != 0)
             elif dep or pot:
-                total += 3 + enables + _rule_cycles(beats, False, dep, pot, 0)
+                total += 2 + walk + enables + _rule_cycles(config, False, dep, pot, 0)
             else:
                 total += 1
     return total
 
 
-def _row_cycles(per: int, look: int, start: int, records: Sequence[int]) -> int:
+def _row_cycles(per: int, fetches: int, look: int, start: int, records: Sequence[int]) -> int:
     """Cycles of a row's records; ``records``: cycles that the rule takes on each, 0 where it is passed over; ``look``: cycles until
-    that is known.
+    that is known; ``fetches``: cycles that a word takes to come.
     """
     total = 0
     fetch = True
     for place, rule in enumerate(records, start):
         fetch = fetch or place % per == 0
-        total += fetch + look + (rule + 1 if rule else 0)
+        total += fetch * fetches + look + (rule + 1 if rule else 0)
         fetch = rule != 0
     return total
 
@@ -113,15 +115,15 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
     if not sources or not fields.get("targets", 0):
         return START + DONE
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
-    beats = rule_beats(config)
+    comes = config.walk_cycles
     multiply = config.target_bits if fields.get("rounding", 0) == 2 else 0
-    total = START + DONE + 2 * -(-sources // config.lanes)
+    total = START + DONE + (1 + comes) * -(-sources // config.lanes)
     for j in range(sources):
         dep, x = bool(look.pre[j]), bool(look.x[j])
-        total += 1
+        total += 1 + config.large
         if not (dep or x or eligible):
             continue
-        total += 1
+        total += comes
         start, targets = look.rows[j]
         if not targets:
             total += config.large
@@ -131,16 +133,17 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             pot = x and bool(look.post[i])
             busy = dep or pot or (eligible and look.eligibility.get((j, i), 0) != 0)
             records.append(
-                LOCATE * dep + multiply + _rule_cycles(beats, eligible, dep, pot, look.reward) if busy else 0
+                LOCATE * dep + multiply + _rule_cycles(config, eligible, dep, pot, look.reward) if busy else 0
             )
-        total += _row_cycles(config.records(eligible), 3 + config.large, start, records)
+        total += _row_cycles(config.records(eligible), comes, 3 + config.large, start, records)
     return total
 
 
-def decide_cycles(fields: Mapping[str, int], *, decided: bool) -> int:
+def decide_cycles(config: CoreConfig, fields: Mapping[str, int], *, decided: bool) -> int:
     """Cycles of one DECIDE; ``decided``: an earlier step has decided already."""
     neurons = fields.get("neurons", 0)
     if decided or not neurons:
         return START + DONE
-    by_confidence = 1 + 4 * neurons if fields.get("mode", 0) == 1 else 0
-    return START + 1 + neurons + 1 + by_confidence + 2 + DONE
+    comes = config.pool_cycles
+    by_confidence = comes + 4 * neurons if fields.get("mode", 0) == 1 else 0
+    return START + comes + neurons + 1 + by_confidence + 2 + DONE

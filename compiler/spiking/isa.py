@@ -80,11 +80,20 @@ class Instruction:
         return (END_BIT if end else 0) | int(self.op) << 26 | self.imm & (1 << IMM_BITS) - 1
 
 
-def assemble(program: Iterable[Instruction]) -> list[int]:
-    """Words of one microprogram: a NOP between a store and a load that follows it, the END bit on the last instruction."""
+def assemble(program: Iterable[Instruction], *, large: bool = False) -> list[int]:
+    """Words of one microprogram: NOPs between a store and a load that may not follow it yet, the END bit on the last instruction.
+
+    A load may not directly follow a store; on ``large`` cores, which read and write the pool at once, one of the same word must
+    be the third instruction behind it at least.
+    """
     out: list[Instruction] = []
     for item in program:
-        if out and out[-1].op in STORES and item.op in LOADS:
+        if large:
+            for back in (1, 2):
+                if item.op in LOADS and len(out) >= back and out[-back].op in STORES and out[-back].imm == item.imm:
+                    out += [Instruction(Op.NOP)] * (3 - back)
+                    break
+        elif out and out[-1].op in STORES and item.op in LOADS:
             out.append(Instruction(Op.NOP))
         out.append(item)
     if not out:

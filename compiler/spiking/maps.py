@@ -53,7 +53,8 @@ def _immediate(place: Placement, name: str, number: int, position: int) -> int:
     """Program address of an IMM instruction (the assembler may have put NOPs before it)."""
     placed = place.placed[name]
     assert placed.code is not None
-    return placed.pcs[number] + len(assemble(placed.code.passes[number][: position + 1])) - 1
+    items = placed.code.passes[number][: position + 1]
+    return placed.pcs[number] + len(assemble(items, large=place.config.large)) - 1
 
 
 def _source_map(place: Placement, name: str, source: Source) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _source_map(place: Placement, name: str, source: Source) -> dict[str, Any]:
         "stride": placed.stride,
         "words": dict(placed.words or {}),
         "states": {state: t.word for state, t in place.trace_words(source).items()},
-        "instructions": [len(assemble(p)) for p in placed.code.passes] if placed.code else [],
+        "instructions": [len(assemble(p, large=place.config.large)) for p in placed.code.passes] if placed.code else [],
     }
 
 

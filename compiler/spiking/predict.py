@@ -100,7 +100,7 @@ def _decide(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: 
     counts = history[:, place["first"] : place["first"] + place["size"]].cumsum(0)
     decided, out = False, np.zeros(len(history), np.int64)
     for t, row in enumerate(counts):
-        out[t] = cycles.fetch_cycles(Step.DECIDE) + decide_cycles(f, decided=decided)
+        out[t] = cycles.fetch_cycles(Step.DECIDE) + decide_cycles(core.config, f, decided=decided)
         decided = decided or core.is_sure(f, row)[1]
     return out
 

@@ -32,7 +32,8 @@ class StepProgram:
         code: list[int] = []
         for place in self.placed.values():
             if place.code:
-                place.pcs = [self.microprogram(words, code, length) for words in map(assemble, place.code.passes)]
+                programs = [assemble(items, large=self.config.large) for items in place.code.passes]
+                place.pcs = [self.microprogram(words, code, length) for words in programs]
         table = []
         if self.net.decision and self.net.decision.node.attrs["mode"] == "confidence":
             table = [int(v) for v in self.net.decision.node.attrs["table"]]

@@ -104,7 +104,7 @@ def _learn(config: CoreConfig, f: Mapping[str, int], activity: Activity, microco
 def _decide(
     config: CoreConfig, f: Mapping[str, int], activity: Activity, microcode: Sequence[int], raster: bool
 ) -> int:
-    return cycles.fetch_cycles(Step.DECIDE) + decide_cycles(f, decided=activity.decided)
+    return cycles.fetch_cycles(Step.DECIDE) + decide_cycles(config, f, decided=activity.decided)
 
 
 _CYCLES: dict[Step, Callable[[CoreConfig, Mapping[str, int], Activity, Sequence[int], bool], int]] = {

@@ -204,7 +204,7 @@ class ByteEngine(wiring.Component):
 
             with m.State("COLLECT"):
                 m.d.comb += self.i.ready.eq(1)
-                if config.fast_learning:  # what stands beside the 32 bits is written again
+                if config.large:  # what stands beside the 32 bits is written again
                     m.d.comb += core.access.eq(1)
                 with m.If(taken):
                     m.d.sync += [data.eq(Cat(data[8:], byte)), at.eq(at + 1), count.eq(count - 1)]
@@ -218,10 +218,13 @@ class ByteEngine(wiring.Component):
 
             with m.State("READ"):
                 m.d.comb += core.access.eq(1)
-                m.next = "KEEP" if config.large else "SHOW"
+                m.next = "WAIT" if config.large else "SHOW"
             shown = core.byte_r
             if config.large:  # a byte of a long word comes late
                 shown = Signal(8, reset_less=True)
+                with m.State("WAIT"):
+                    m.d.comb += core.access.eq(1)
+                    m.next = "KEEP"
                 with m.State("KEEP"):
                     m.d.comb += core.access.eq(1)
                     m.d.sync += shown.eq(core.byte_r)

@@ -38,8 +38,8 @@ class Core(wiring.Component):
     sweep : In(1), write 0 to the history, the staged spikes and the accumulators at index ``address``
     reset_run : In(1), strobe: step 0, no events, no decision, counters and saturation flags 0
     access, space, address, write, data_w : In, the memories while idle: byte ``address`` of a space; a write takes 32 bits (the
-        upper half of ``data_w`` alone for HIST). With fast learning the address must have stood with ``access`` in the cycle before
-    byte_r : Out(8), the byte of ``address`` in the cycle before
+        upper half of ``data_w`` alone for HIST). On large cores the address must have stood with ``access`` for two cycles before
+    byte_r : Out(8), the byte of ``address`` in the cycle before, on large cores in the one before that
     stage, stage_word, stage_write, stage_data_w, stage_data_r : the staged spikes, used while ``stage``
     event_next : In(1), drop the oldest event; ``event``, ``events`` : Out, it and how many wait
     step, cycles, stalls : Out(32); ``stalled`` : Out(1), ``saturated`` : Out(4), accumulators, ADD or SUB, RND, eligibilities
@@ -163,11 +163,19 @@ class Core(wiring.Component):
         with m.If(swept):
             m.d.comb += acc.clear.eq(Const(-1, acc.banks))
 
-        # Staged spikes.
+        # Staged spikes; large cores write them a cycle later, and nobody reads them so soon.
+        stage_at, stage_data, stage_write = staging.w_addr, staging.data_w, staging.write
+        if config.large:
+            stage_at, stage_data, stage_write = (Signal.like(port) for port in (stage_at, stage_data, stage_write))
+            m.d.sync += [
+                staging.w_addr.eq(stage_at),
+                staging.data_w.eq(stage_data),
+                staging.write.eq(stage_write),
+            ]
         m.d.comb += [
             staging.addr.eq(inputs.stage_addr),
-            staging.w_addr.eq(inputs.stage_clear_addr),
-            staging.write.eq(inputs.stage_clear | self.sweep | self.stage_write),
+            stage_at.eq(inputs.stage_clear_addr),
+            stage_write.eq(inputs.stage_clear | self.sweep | self.stage_write),
             inputs.staged.eq(staging.data_r),
             self.stage_data_r.eq(staging.data_r),
             inputs.raster.eq(raster),
@@ -176,11 +184,11 @@ class Core(wiring.Component):
         with m.If(self.stage):
             m.d.comb += [
                 staging.addr.eq(self.stage_word),
-                staging.w_addr.eq(self.stage_word),
-                staging.data_w.eq(self.stage_data_w),
+                stage_at.eq(self.stage_word),
+                stage_data.eq(self.stage_data_w),
             ]
         with m.If(self.sweep):
-            m.d.comb += staging.w_addr.eq(self.address)
+            m.d.comb += stage_at.eq(self.address)
 
         # Events.
         m.d.comb += [
@@ -312,6 +320,10 @@ class Core(wiring.Component):
         strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
         if config.learning != "none":
             strobes.append(learn.saturated)
+        if config.large:  # no counter or flag hangs on arithmetic
+            kept = Signal(len(strobes))
+            m.d.sync += kept.eq(Cat(*strobes))
+            strobes = list(kept)
         for kind, strobe in enumerate(strobes):
             with m.If(strobe):
                 m.d.sync += self.saturated[kind].eq(1)
@@ -331,26 +343,38 @@ class Core(wiring.Component):
         addr: Value = Mux(self._uses(Space.POOL), self.address[2 + lane_bits :], 0)
         write: Value = Const(0)
         data: Value = Const(0)
+        rows: list[Any] = []
         host_lane = (Const(1, config.lanes) << self.address[2:][:lane_bits])[: config.lanes]
         for unit in units:
             if "pool" in unit.signature.members:
                 addr, write, data = addr | unit.pool.addr, write | unit.pool.write, data | unit.pool.data_w
                 m.d.comb += unit.pool.data_r.eq(pool.data_r)
             if "rows" in unit.signature.members:
-                m.d.comb += [
-                    pool.row_addr.eq(unit.rows.addr),
-                    pool.row_write.eq(unit.rows.write),
-                    pool.row_data.eq(unit.rows.data),
-                ]
+                rows.append(unit.rows)
+        if config.large:
+            w_addr = addr
+            for port in rows:
+                w_addr = Mux(port.write, port.addr, w_addr)
+                write, data = write | port.write, data | port.data
         m.d.comb += [
             pool.addr.eq(addr),
             pool.write.eq(write.replicate(len(pool.write))),
             pool.data_w.eq(data),
         ]
-        with m.If(self._uses(Space.POOL) & self.write):
-            if config.fast_learning:  # the word goes back as it came, but for the lane
+        host_writes, host_data = self._uses(Space.POOL) & self.write, self.data_w
+        if config.large:  # a cycle later: the address of all the rest hangs on nothing that the host sends
+            late = [Signal.like(value) for value in (host_writes, host_lane, host_data, self.address)]
+            m.d.sync += [
+                kept.eq(value)
+                for kept, value in zip(late, (host_writes, host_lane, host_data, self.address), strict=True)
+            ]
+            host_writes, host_lane, host_data = late[:3]
+            w_addr = Mux(host_writes, late[3][2 + lane_bits :], w_addr)
+            m.d.comb += pool.w_addr.eq(w_addr)
+        with m.If(host_writes):
+            if config.large:  # the word goes back as it came, but for the lane
                 kept = (pool.data_r.word_select(lane, 32) for lane in range(config.lanes))
-                merged = Cat(Mux(host_lane[lane], self.data_w, old) for lane, old in enumerate(kept))
+                merged = Cat(Mux(host_lane[lane], host_data, old) for lane, old in enumerate(kept))
                 m.d.comb += [pool.write.eq(1), pool.data_w.eq(merged)]
             else:
                 m.d.comb += [pool.write.eq(host_lane), pool.data_w.eq(self.data_w.replicate(config.lanes))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from neuroloom.compiler.spiking.core import CoreConfig
 
@@ -57,6 +57,7 @@ class Decide(wiring.Component):
         pages = self.pool.data_r
         count = pages.word_select(number[:lane_bits], 32)[:bits] if lanes > 1 else pages[:bits]
 
+        late = self._config.pool_cycles > 1  # a count comes two cycles after its word was asked for
         last_lane = number % lanes == lanes - 1
         last = left == 1
 
@@ -64,9 +65,11 @@ class Decide(wiring.Component):
             m.d.sync += [address.eq(self.state_base + self.k), number.eq(0), left.eq(self.neurons)]
 
         def advance() -> None:
-            """Go on to the next count; its word is asked for in this cycle already."""
             m.d.sync += [number.eq(number + 1), left.eq(left - 1)]
-            with m.If(last_lane):
+
+        def ask_next(when: Value) -> None:
+            """In the cycle that asks for the next count's word, which is another one ``when``."""
+            with m.If(when):
                 m.d.sync += address.eq(address + self.stride)
                 m.d.comb += self.pool.addr.eq(address + self.stride)
 
@@ -91,12 +94,17 @@ class Decide(wiring.Component):
                         m.next = "DONE"
             with m.State("ASK"):
                 m.d.comb += self.pool.addr.eq(address)
-                m.next = "RANK"
+                m.next = "COMES" if late else "RANK"
+            if late:
+                with m.State("COMES"):
+                    m.d.comb += self.pool.addr.eq(address)
+                    m.next = "RANK"
             with m.State("RANK"):
                 m.d.comb += self.pool.addr.eq(address)
                 m.d.sync += fresh.eq(1)
                 take()
                 advance()
+                ask_next(number % lanes == lanes - 2 if late else last_lane)
                 with m.If(last):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
@@ -110,7 +118,11 @@ class Decide(wiring.Component):
 
             with m.State("ASK_AGAIN"):
                 m.d.comb += self.pool.addr.eq(address)
-                m.next = "TAKE"
+                m.next = "COMES_AGAIN" if late else "TAKE"
+            if late:
+                with m.State("COMES_AGAIN"):
+                    m.d.comb += self.pool.addr.eq(address)
+                    m.next = "TAKE"
             with m.State("TAKE"):
                 m.d.comb += self.pool.addr.eq(address)
                 take()
@@ -123,11 +135,15 @@ class Decide(wiring.Component):
                 m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.comb += [self.pool.addr.eq(address), self.program.addr.eq(self.table + place)]
+                if late:
+                    ask_next(last_lane)
                 m.next = "SUM"
             with m.State("SUM"):
                 m.d.sync += total.eq(total + self.program.data_r[:ENTRY_BITS])
                 m.d.comb += self.pool.addr.eq(address)
                 advance()
+                if not late:
+                    ask_next(last_lane)
                 m.next = "TAKE"
                 with m.If(last):
                     m.next = "CONFIDENCE"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
@@ -124,8 +124,15 @@ class Deliver(wiring.Component):
             if beats > 1:  # the row of a field's beat stays aligned
                 m.d.sync += row[:beat_bits].eq(0)
         looks = Signal()  # the history is read for the scanner
+        past: Value = self.slot - delay
+        if config.large:
+            # registers of their own: the way to the history is long enough
+            past, behind = Signal(HIST_SLOT_BITS, reset_less=True), Signal.like(word, reset_less=True)
+            following = Mux(load, behind, word)
+        else:
+            following = word + load
         with m.If(looks):
-            m.d.comb += [self.hist.slot.eq(self.slot - delay), self.hist.word.eq(word + load)]
+            m.d.comb += [self.hist.slot.eq(past), self.hist.word.eq(following)]
 
         # A dense row: `beats` cycles for each of its words.
         dense_read, dense_last = Signal(), Signal()
@@ -137,7 +144,11 @@ class Deliver(wiring.Component):
             with m.If(word_done):
                 m.d.sync += [address.eq(address + 1), row_left.eq(row_left - 1)]
         came, came_row = Signal(), Signal(self._row_bits, reset_less=True)
-        m.d.sync += [came.eq(dense_read), came_row.eq(row)]
+        comes, comes_row = dense_read, row
+        if config.pool_cycles > 1:
+            comes, comes_row = Signal(), Signal(self._row_bits, reset_less=True)
+            m.d.sync += [comes.eq(dense_read), comes_row.eq(row)]
+        m.d.sync += [came.eq(comes), came_row.eq(comes_row)]
 
         # A sparse row.
         m.submodules.rows = rows = LargeRows(config) if config.large else Rows(config)
@@ -153,10 +164,26 @@ class Deliver(wiring.Component):
             rows.header.eq(address),
         ]
 
+        def rewind() -> None:
+            m.d.sync += word.eq(self.first_word)
+            if config.large:
+                m.d.sync += behind.eq(self.first_word + 1)
+
+        def look_further_back() -> None:
+            m.d.sync += delay.eq(delay + 1)
+            if config.large:
+                m.d.sync += past.eq(past - 1)
+
+        if config.large:
+            with m.If(load):
+                m.d.sync += behind.eq(behind + 1)
+
         with m.FSM(name="deliver"):
             with m.State("IDLE"):
+                rewind()
+                if config.large:
+                    m.d.sync += past.eq(self.slot - Mux(self.sparse, 0, self.delay))
                 m.d.sync += [
-                    word.eq(self.first_word),
                     words_left.eq(self.words),
                     spikes.eq(0),
                     first.eq(1),
@@ -191,7 +218,8 @@ class Deliver(wiring.Component):
                     m.next = "IDLE"
             with m.State("DELAY"):
                 m.d.comb += rows.next_delay.eq(1)
-                m.d.sync += [word.eq(self.first_word), words_left.eq(self.words), first.eq(1)]
+                rewind()
+                m.d.sync += [words_left.eq(self.words), first.eq(1)]
                 with m.If(self.delays[0]):
                     m.next = "PRIME"
                 with m.Elif(self.delays == 0):
@@ -199,7 +227,7 @@ class Deliver(wiring.Component):
                     m.next = "IDLE"
                 with m.Else():
                     m.d.comb += self.next_delay.eq(1)
-                    m.d.sync += delay.eq(delay + 1)
+                    look_further_back()
             with m.State("SPARSE"):
                 m.d.comb += [
                     looks.eq(1),
@@ -213,7 +241,7 @@ class Deliver(wiring.Component):
                     m.d.sync += active.eq(take)
                 with m.If(exhausted):
                     m.d.comb += self.next_delay.eq(1)
-                    m.d.sync += delay.eq(delay + 1)
+                    look_further_back()
                     m.next = "DELAY"
 
         # From the pool's word to the accumulators.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -28,8 +28,26 @@ def frame_bytes(config: CoreConfig) -> int:
 
 def memory_files(config: CoreConfig) -> dict[str, str]:
     """Verilog files by name of the memories that a core instantiates."""
-    pool = {ROWS_FILE: ROWS_VERILOG} if config.fast_learning else {POOL_FILE: POOL_VERILOG}
+    pool = {ROWS_FILE: ROWS_VERILOG} if config.large else {POOL_FILE: POOL_VERILOG}
     return {**pool, RAM_FILE: RAM_VERILOG}
+
+
+class Slice(wiring.Component):
+    """A stream of bytes through registers, so that neither side's logic hangs on the other's; a byte takes one cycle more."""
+
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        waits, spare = Signal(), Signal(8, reset_less=True)  # the byte behind the one that is offered
+        m.d.comb += self.i.ready.eq(~waits)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [self.o.valid.eq(waits | self.i.valid), waits.eq(0)]
+            m.d.sync += self.o.payload.eq(Mux(waits, spare, self.i.payload))
+        with m.Elif(self.i.valid & ~waits):
+            m.d.sync += [waits.eq(1), spare.eq(self.i.payload)]
+        return m
 
 
 class SpikingEngine(wiring.Component):
@@ -65,6 +83,14 @@ class SpikingEngine(wiring.Component):
         m = Module()
         inner = ByteEngine(self.config)
         m.submodules.bytes = ResetInserter(self.reset)(inner)
-        wiring.connect(m, wiring.flipped(self.i), inner.i)
-        wiring.connect(m, inner.o, wiring.flipped(self.o))
+        if self.config.large:
+            m.submodules.slice_i = slice_i = ResetInserter(self.reset)(Slice())
+            m.submodules.slice_o = slice_o = ResetInserter(self.reset)(Slice())
+            wiring.connect(m, wiring.flipped(self.i), slice_i.i)
+            wiring.connect(m, slice_i.o, inner.i)
+            wiring.connect(m, inner.o, slice_o.i)
+            wiring.connect(m, slice_o.o, wiring.flipped(self.o))
+        else:
+            wiring.connect(m, wiring.flipped(self.i), inner.i)
+            wiring.connect(m, inner.o, wiring.flipped(self.o))
         return m

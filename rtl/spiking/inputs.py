@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
@@ -12,7 +14,8 @@ from .ports import HIST_SLOT_BITS, HIST_WORD_BITS, POOL_ADDR_BITS, HistPort, Poo
 
 
 class Inputs(wiring.Component):
-    """The unit of INPUTS: one spike word per cycle, and one cycle more for each pool word of the raster.
+    """The unit of INPUTS: one spike word per cycle, and ``pool_cycles`` more for each pool word of the raster, the first one less
+    one on large cores. On these a spike word is written in the cycle after; ``done`` does not wait for that.
 
     A word is what the host staged for it, or'ed with the raster's when that is used; the staged word becomes 0.
 
@@ -54,11 +57,32 @@ class Inputs(wiring.Component):
         part = Signal(max(part_bits, 1), reset_less=True)
         last_part = part[:part_bits].all() if part_bits else Const(1)
         last = left == 1
+        large = self._config.large
+        drawn = self.pool.data_r.word_select(part[:part_bits], SPIKE_WORD)
+
+        def write(place: Value, staged: Value, drawn: Value) -> list[Any]:
+            return [
+                self.hist.slot.eq(self.slot),
+                self.hist.word.eq(place),
+                self.hist.write.eq(1),
+                self.hist.data_w.eq(staged | Mux(self.raster, drawn, 0)),
+            ]
+
+        writes = Signal()
+        if large:  # no write of the history hangs on what has just been read
+            parts = word, self.staged, drawn
+            late = [Signal(len(value), name=f"late{n}", reset_less=True) for n, value in enumerate(parts)]
+            late_writes = Signal()
+            m.d.sync += [late_writes.eq(writes), *(kept.eq(value) for kept, value in zip(late, parts, strict=True))]
+            with m.If(late_writes):
+                m.d.comb += write(*late)
 
         with m.FSM(name="inputs"):
             with m.State("IDLE"):
                 m.d.sync += [word.eq(self.first_word), left.eq(self.words), part.eq(0)]
                 with m.If(self.start):
+                    if large:
+                        m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
                     m.next = "READ"
             with m.State("READ"):  # the raster's word and the staged word
                 m.d.comb += [
@@ -66,22 +90,22 @@ class Inputs(wiring.Component):
                     self.pool.addr.eq(self.raster_base + self.position),
                 ]
                 m.next = "WRITE"
+            if large:
+                with m.State("ANOTHER"):
+                    m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
+                    m.next = "READ"
             with m.State("WRITE"):
-                drawn = self.pool.data_r.word_select(part[:part_bits], SPIKE_WORD)
                 m.d.comb += [
                     self.stage_addr.eq(word + 1),
                     self.stage_clear_addr.eq(word),
                     self.stage_clear.eq(1),
                     self.pool.addr.eq(self.raster_base + self.position),
-                    self.hist.slot.eq(self.slot),
-                    self.hist.word.eq(word),
-                    self.hist.write.eq(1),
-                    self.hist.data_w.eq(self.staged | Mux(self.raster, drawn, 0)),
+                    *([writes.eq(1)] if large else write(word, self.staged, drawn)),
                 ]
                 m.d.sync += [word.eq(word + 1), left.eq(left - 1), part.eq(part + 1)]
                 with m.If(self.raster & (last_part | last)):
                     m.d.comb += self.advance.eq(1)
-                    m.next = "READ"
+                    m.next = "ANOTHER" if large else "READ"
                 with m.If(last):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"

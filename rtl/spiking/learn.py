@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.compiler.spiking.isa import Step
 
 from .learn_dense import DenseWalk
-from .learn_fast import FastWalk, PoolWritePort, check_fast
+from .learn_fast import FastWalk, check_fast
 from .learn_rule import TRACE_BITS, Rule
 from .learn_sources import Access, Sources
 from .learn_sparse import SparseWalk
 from .learn_targets import Targets
-from .ports import learn_members
+from .ports import PoolWritePort, learn_members
 
 
 class Learn(wiring.Component):
@@ -55,17 +55,30 @@ class Learn(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rule, sources, access = self._rule, Sources(self._config), Access(self._config)
+        config = self._config
+        rule, sources = self._rule, Sources(config)
+        access = Access(config, late=config.walk_cycles > config.pool_cycles)
         rule.build(m, self)
         if rule.clipped:
-            m.d.comb += self.saturated.eq(Cat(*rule.clipped).any())
+            clipped = Signal(len(rule.clipped))
+            m.d[("sync" if config.large else "comb")] += clipped.eq(Cat(*rule.clipped))
+            m.d.comb += self.saturated.eq(clipped.any())
         sources.build(m, self, rule)
-        access.build(m, self)
-        m.d.comb += [rule.x.eq(sources.x[:TRACE_BITS]), rule.alone.eq(self.sparse)]
         targets = Targets(self._config, self, rule, access)
         targets.build(m)
         parts = self, rule, sources, targets, access
         fast = FastWalk(self._config, *parts) if self._fast else None
+        addr, write, data = access.build(m)
+        if self._fast:
+            addr = addr | fast.access.build(m)[0]
+        m.d.comb += [self.pool.addr.eq(addr), self.pool.write.eq(write), self.pool.data_w.eq(data)]
+        m.d.comb += [
+            rule.x.eq(sources.x[:TRACE_BITS]),
+            rule.traced.eq(sources.x[:TRACE_BITS].any()),
+            rule.alone.eq(self.sparse),
+        ]
+        if config.large:
+            m.d.comb += rule.traced.eq(sources.traced[0])
         dense, sparse = DenseWalk(self._config, *parts, fast), SparseWalk(self._config, *parts)
         dense.build(m)
         if fast:
@@ -84,7 +97,18 @@ class Learn(wiring.Component):
                         dense.begin(m)
             with m.State("ASK"):
                 sources.ask(m, self, access)
-                m.next = "TAKE"
+                if config.walk_cycles > 1:
+                    m.next = f"COMES{config.walk_cycles - 1}"
+                else:
+                    sources.ask_spikes(m, self)
+                    m.next = "TAKE"
+            for left in range(config.walk_cycles - 1, 0, -1):
+                with m.State(f"COMES{left}"):
+                    if left > 1:
+                        m.next = f"COMES{left - 1}"
+                    else:
+                        sources.ask_spikes(m, self)
+                        m.next = "TAKE"
             with m.State("TAKE"):
                 sources.take(m, self)
                 targets.limit(m)

@@ -37,7 +37,7 @@ class DenseWalk:
         """Say what the current row needs."""
         m.d.comb += [
             self.dep.eq(self.sources.spikes[0]),
-            self.pot.eq(self.rule.x.any() & self.targets.any_fired),
+            self.pot.eq(self.rule.traced & self.targets.any_fired),
         ]
 
     def begin(self, m: Module) -> None:
@@ -48,7 +48,13 @@ class DenseWalk:
                 m.next = "FAST_TARGETS"
 
     def next_row(self, m: Module) -> None:
-        """Go to the next source's row word of this block, or to the next block."""
+        """Go to the next source's row word of this block, or to the next block; on large cores by a state of its own."""
+        if self.config.large:
+            m.next = "ROW_NEXT"
+        else:
+            self._next_row(m)
+
+    def _next_row(self, m: Module) -> None:
         self.sources.advance(m)
         m.next = "ROW"
         with m.If(self.sources.last_of_group):
@@ -71,6 +77,16 @@ class DenseWalk:
             m.d.sync += rule.todo.eq(due(unit, rewarded, self.dep, self.pot))
             m.next = "RUN"
 
+        came_excited = Signal(reset_less=True)
+        m.d.sync += came_excited.eq(unit.pool.data_r.any())
+        late = self.config.large  # a word comes three cycles after it was asked for
+
+        def first_comes() -> None:
+            m.next = "WORD"
+            if rewarded:
+                with m.If(unit.eligible):
+                    m.next = "ELIGIBILITY"
+
         word = Signal(range(max(2, targets.words)))
         with m.State("TARGETS"):
             targets.ask_spikes(m)
@@ -83,17 +99,27 @@ class DenseWalk:
         with m.State("ROW"):
             read(Mux(unit.eligible, unit.e_base, unit.base) if rewarded else unit.base)  # needed or not
             with m.If(self.dep | self.pot | (unit.eligible if rewarded else 0)):
-                m.next = "WORD"
-                if rewarded:
-                    with m.If(unit.eligible):
-                        m.next = "ELIGIBILITY"
+                if late:
+                    m.next = "ROW_COMES"
+                else:
+                    first_comes()
             with m.Else():
                 self.next_row(m)
+        if late:
+            with m.State("ROW_COMES"):
+                read(Mux(unit.eligible, unit.base, unit.enable_base) if rewarded else unit.enable_base)
+                m.next = "ROW_HAS_COME"
+            with m.State("ROW_HAS_COME"):
+                read(unit.enable_base)
+                first_comes()
         if rewarded:
             with m.State("ELIGIBILITY"):
                 m.d.comb += rule.load_eligibility.eq(1)
-                read(unit.base)
+                read(unit.enable_base if late else unit.base)
                 m.next = "WORD"
+        if self.config.large:
+            with m.State("ROW_NEXT"):
+                self._next_row(m)
         with m.State("WORD"):
             m.d.comb += rule.load.eq(1)
             m.d.sync += [rule.enabled.eq(targets.valid), targets.y_offset.eq(targets.y_block)]
@@ -103,7 +129,10 @@ class DenseWalk:
             with m.Else():
                 go()
             if rewarded:
-                with m.If(unit.eligible & ~rule.eligibility.any() & ~self.dep & ~self.pot):
+                excited = rule.eligibility.any()
+                if self.config.large:
+                    excited = came_excited
+                with m.If(unit.eligible & ~excited & ~self.dep & ~self.pot):
                     m.d.sync += rule.todo.eq(0)
                     self.next_row(m)
         with m.State("ENABLES"):
@@ -115,14 +144,15 @@ class DenseWalk:
                 if rewarded:
                     with m.If(unit.eligible):
                         m.next = "WRITE_ELIGIBILITY"
+        access = self.access
         with m.State("WRITE"):
             read(unit.base)
-            m.d.comb += [unit.pool.write.eq(1), unit.pool.data_w.eq(rule.result())]
+            m.d.comb += [access.write.eq(1), access.data.eq(rule.result())]
             self.next_row(m)
         if rewarded:
             with m.State("WRITE_ELIGIBILITY"):
                 read(unit.e_base)
-                m.d.comb += [unit.pool.write.eq(1), unit.pool.data_w.eq(rule.result_eligibility())]
+                m.d.comb += [access.write.eq(1), access.data.eq(rule.result_eligibility())]
                 with m.If(unit.reward != 0):
                     m.next = "WRITE"
                 with m.Else():

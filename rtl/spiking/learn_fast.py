@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 
@@ -18,15 +16,8 @@ from .ports import POOL_ADDR_BITS, times
 if TYPE_CHECKING:
     from .learn import Learn
 
-STAGES = 4
-"""Cycles from the address of a row word to its write: memory, depression, potentiation, write."""
-
-
-class PoolWritePort(wiring.Signature):
-    """A second port of the pool, from its user's side: writes a word while :class:`PoolPort` reads another."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        super().__init__({"addr": Out(POOL_ADDR_BITS), "write": Out(1), "data": Out(config.word_bits)})
+AFTER = 3
+"""Cycles from a row word to its write: depression, potentiation, write."""
 
 
 def check_fast(config: CoreConfig) -> None:
@@ -51,7 +42,7 @@ class FastWalk:
         self, config: CoreConfig, unit: Learn, rule: Rule, sources: Sources, targets: Targets, access: Access
     ) -> None:
         self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
-        self.targets, self.access = targets, access
+        self.targets, self.access = targets, Access(config)  # one of its own, without a register
         self.width = config.weight_bits
         self.delta_bits = config.weight_bits + 1
         self.chosen = Signal()
@@ -69,6 +60,8 @@ class FastWalk:
         self.asked = Signal()  # another group was asked for
         self.ask_odd = Signal()
         self.any_fired = Signal()
+        self.memory = config.pool_cycles  # stage in which what was asked for has come
+        self.stages = self.memory + AFTER
 
     def build(self, m: Module) -> None:
         """Add the pipeline."""
@@ -82,49 +75,54 @@ class FastWalk:
         kinds = {"row": self.row, "source": self.source_group, "target": self.target_group, "fired": self.target_spikes}
         kinds |= {"odd": Mux(self.row, self.odd, self.ask_odd), "dep": self.dep, "index": self.index}
         at: list[dict[str, Any]] = [kinds]
-        for stage in range(1, STAGES + 1):
+        for stage in range(1, self.stages + 1):
             late = {name: Signal(len(kind), name=f"{name}_{stage}") for name, kind in kinds.items()}
             m.d.sync += [late[name].eq(at[-1][name]) for name in kinds]
             at.append(late)
-        address = unit.pool.addr
-        for stage in range(1, STAGES + 1):
+        address = (self.access.base + self.access.offset)[: len(self.access.base)]
+        for stage in range(1, self.stages + 1):
             later = Signal(POOL_ADDR_BITS, name=f"address_{stage}", reset_less=True)
             m.d.sync += later.eq(address)
             address = later
 
         word = Signal(config.word_bits, reset_less=True)
         seen = Signal(SPIKE_WORD, reset_less=True)
-        m.d.sync += [word.eq(unit.pool.data_r), seen.eq(unit.hist.data_r)]
-        self._choose(m, at[1]["source"], at[1]["fired"])
+        spike_word: Value = unit.hist.data_r  # comes with the pool's word
+        for _ in range(1, self.memory):
+            spike_word, sooner = Signal(SPIKE_WORD, reset_less=True), spike_word
+            m.d.sync += spike_word.eq(sooner)
+        m.d.sync += [word.eq(unit.pool.data_r), seen.eq(spike_word)]
+        self._choose(m, at[self.memory]["source"], at[self.memory]["fired"], spike_word)
+        in_word, in_middle, in_out = at[self.memory + 1 :]  # what these registers have
 
-        # Stages 2 and 3: amounts of traces.
+        # Two cycles: amounts of traces.
         depressions = Signal(fields * bits, reset_less=True)
         potentiations = [Signal(lanes * bits, name=f"potentiations{n}", reset_less=True) for n in range(2)]
         fired = Signal(fields, reset_less=True)
         valid = Signal(fields, reset_less=True)
-        amounts = Cat(*self._amounts(m, word, at[2]["source"]))
-        with m.If(at[3]["target"]):
+        amounts = Cat(*self._amounts(m, word, in_word["source"]))
+        with m.If(in_middle["target"]):
             m.d.sync += [depressions.eq(Cat(depressions[lanes * bits :], amounts)), valid.eq(self.targets.valid)]
         for number, group in enumerate(potentiations):
-            with m.If(at[3]["source"] & (at[3]["odd"] == number)):
+            with m.If(in_middle["source"] & (in_middle["odd"] == number)):
                 m.d.sync += group.eq(amounts)
-        with m.If(at[2]["fired"]):
+        with m.If(in_word["fired"]):
             m.d.sync += fired.eq(Cat(fired[SPIKE_WORD:], seen))
 
-        # Stage 2: depression of rows.
+        # Depression of rows.
         middle = Signal(config.word_bits, reset_less=True)
         low, high = unit.w_min[:width].as_signed(), unit.w_max[:width].as_signed()
         for field in range(fields):
             weight = word.word_select(field, width).as_signed()
             less = weight - depressions.word_select(field, bits)
             less = Mux(less < low, low, less)
-            m.d.sync += middle.word_select(field, width).eq(Mux(at[2]["dep"] & valid[field], less, weight))
+            m.d.sync += middle.word_select(field, width).eq(Mux(in_word["dep"] & valid[field], less, weight))
         amount = Signal(bits, reset_less=True)
         m.d.sync += amount.eq(
-            Mux(at[2]["odd"], *(p.word_select(at[2]["index"], bits) for p in reversed(potentiations)))
+            Mux(in_word["odd"], *(p.word_select(in_word["index"], bits) for p in reversed(potentiations)))
         )
 
-        # Stage 3: potentiation.
+        # Potentiation.
         out = Signal(config.word_bits, reset_less=True)
         for field in range(fields):
             weight = middle.word_select(field, width).as_signed()
@@ -132,8 +130,8 @@ class FastWalk:
             more = Mux(more > high, high, more)
             m.d.sync += out.word_select(field, width).eq(Mux(fired[field] & valid[field], more, weight))
 
-        # Stage 4: write.
-        with m.If(at[4]["row"]):
+        # Write.
+        with m.If(in_out["row"]):
             m.d.comb += [unit.rows.addr.eq(address), unit.rows.write.eq(1), unit.rows.data.eq(out)]
 
     def _amounts(self, m: Module, word: Value, of_source: Value) -> list[Value]:
@@ -152,23 +150,27 @@ class FastWalk:
             amounts.append(Mux(delta[self.delta_bits :].any(), most, delta[: self.delta_bits]))
         return amounts
 
-    def _choose(self, m: Module, source_comes: Value, fired_comes: Value) -> None:
-        """Say which rows of a group are due, when its traces and spikes come; which row is the next one."""
+    def _choose(self, m: Module, source_comes: Value, fired_comes: Value, spike_word: Value) -> None:
+        """Say which rows of a group are due, when its traces and ``spike_word`` come; which row is the next one."""
         unit, sources, targets = self.unit, self.sources, self.targets
         lanes = self.config.lanes
         part = Signal(range(max(2, targets.words)))
         real = Signal(SPIKE_WORD, reset_less=True)  # targets in the spike word that comes next
-        m.d.sync += real.eq(targets.valid.word_select(part[: (targets.words - 1).bit_length()], SPIKE_WORD))
+        coming: Value = part
+        for _ in range(1, self.memory):
+            sooner, coming = coming, Signal.like(part)
+            m.d.sync += coming.eq(sooner)
+        m.d.sync += real.eq(targets.valid.word_select(coming[: (targets.words - 1).bit_length()], SPIKE_WORD))
         with m.If(self.target_spikes):
             m.d.sync += part.eq(part + 1 if targets.words > 1 else 0)
-        with m.If(fired_comes & (unit.hist.data_r & real).any()):
+        with m.If(fired_comes & (spike_word & real).any()):
             m.d.sync += self.any_fired.eq(1)
         exist, group = Signal(lanes, reset_less=True), Signal(4, reset_less=True)  # sources of the group asked for
         with m.If(self.source_group):
             m.d.sync += [exist.eq(Cat(sources.left > lane for lane in range(lanes))), group.eq(sources.number)]
         traced = Cat(unit.pool.data_r.word_select(lane, 32)[:TRACE_BITS].any() for lane in range(lanes))
         m.d.comb += [
-            self.spiked.eq(unit.hist.data_r.word_select(group[(lanes - 1).bit_length() :], lanes)),
+            self.spiked.eq(spike_word.word_select(group[(lanes - 1).bit_length() :], lanes)),
             self.due.eq(exist & (self.spiked | (traced & self.any_fired.replicate(lanes)))),
         ]
         with m.If(source_comes):
@@ -190,7 +192,8 @@ class FastWalk:
     def states(self, m: Module) -> None:
         """The states of the command, inside :class:`Learn`'s state machine."""
         unit, sources, targets, lanes = self.unit, self.sources, self.targets, self.config.lanes
-        drain = Signal(range(STAGES))
+        drain = Signal(range(self.stages))
+        late, alone = self.memory > 1, Signal()  # the current row is its group's first one
         group = Signal(range(targets.groups))
 
         def ask() -> None:
@@ -230,9 +233,13 @@ class FastWalk:
             ask()
             m.next = "FAST_WAIT"
         with m.State("FAST_WAIT"):
-            m.next = "FAST_BEGIN"
+            m.next = "FAST_COMES" if late else "FAST_BEGIN"
+        if late:
+            with m.State("FAST_COMES"):
+                m.next = "FAST_BEGIN"
         with m.State("FAST_BEGIN"):
             m.d.comb += self.begins.eq(1)
+            m.d.sync += alone.eq(1)
             m.d.sync += [
                 self.first.eq(sources.offset),
                 sources.offset.eq(sources.offset + (unit.row_words << (lanes - 1).bit_length())),
@@ -253,10 +260,14 @@ class FastWalk:
         with m.State("FAST_ROW"):
             self.access.read(m, unit.base, self.offset)
             m.d.comb += self.row.eq(1)
+            m.d.sync += alone.eq(0)
             with m.If(self.rest == 0):
                 end_of_group("FAST_BEGIN")
+                if late:
+                    with m.If(alone & self.asked):
+                        m.next = "FAST_COMES"
         with m.State("FAST_DRAIN"):
             m.d.sync += drain.eq(drain + 1)
-            with m.If(drain == STAGES - 1):
+            with m.If(drain == self.stages - 1):
                 m.d.sync += drain.eq(0)
                 m.next = "DONE"

@@ -56,8 +56,8 @@ class Rule:
     To use it: load ``word`` (and ``eligibility``), ``fired`` and ``enabled``, hold ``x``, and write the phases
     that are due to ``todo``, all at one clock edge or before. While ``asking``, put the address of the targets' traces on
     the pool, the next one after a cycle with ``asked_group``. The lanes are busy for ``beats`` cycles per phase and
-    ``DRAIN`` more, ``last`` marks the final one; then :meth:`result` and :meth:`result_eligibility` are the new fields,
-    while ``fired`` and ``enabled`` are as they were.
+    ``DRAIN`` more (and two on large cores, where the traces come later), ``last`` marks the final one; then
+    :meth:`result` and :meth:`result_eligibility` are the new fields, while ``fired`` and ``enabled`` are as they were.
 
     Attributes
     ----------
@@ -71,8 +71,8 @@ class Rule:
         Spikes and enable bits of the targets.
     alone, alone_lane : Signal(1), Signal
         Only field 0 is of interest, and its target is this lane of the pool word.
-    x : Signal(16)
-        Trace of the source.
+    x, traced : Signal(16), Signal(1)
+        Trace of the source, and whether it is not 0.
     source_product, target_product : Signal(16)
         40503·j and 27469·i modulo 2^16, i the target of field 0.
     """
@@ -95,7 +95,7 @@ class Rule:
         self.fired = Signal(config.fields, reset_less=True)
         self.enabled = Signal(config.fields, reset_less=True)
         self.alone, self.alone_lane = Signal(), Signal((config.lanes - 1).bit_length())
-        self.x = Signal(TRACE_BITS)
+        self.x, self.traced = Signal(TRACE_BITS), Signal()
         self.source_product = Signal(16, reset_less=True)
         self.target_product = Signal(16, reset_less=True)
 
@@ -116,14 +116,22 @@ class Rule:
         asked, come, now, phase_s, phase_a, phase_c = (
             Signal(4, name=f"phase_{n}") for n in range(6)
         )  # one-hot or none
+        before = Signal(4)  # the traces come in the next cycle
+        beat, late, phase = beats[0], Const(0), asked
+        for number in range(1, self.config.walk_cycles):  # the traces are on their way
+            sooner, beat_before = phase, beat
+            phase, beat = Signal(4, name=f"phase_late{number}"), Signal(range(self.beats), name=f"beat_late{number}")
+            m.d.sync += [phase.eq(sooner), beat.eq(beat_before)]
+            late = late | phase
         m.d.comb += [
             asked.eq(self.todo & -self.todo),
+            before.eq(phase),
             self.asking.eq(asked[1]),
             self.asked_group.eq(asked[1] & (beats[0] % self.parts == self.parts - 1)),
-            self.last.eq(~(self.todo | come | now | phase_s | phase_a).any()),
+            self.last.eq(~(self.todo | late | come | now | phase_s | phase_a).any()),
         ]
-        m.d.sync += [come.eq(asked), now.eq(come), phase_s.eq(now), phase_a.eq(phase_s), phase_c.eq(phase_a)]
-        m.d.sync += [beats[1].eq(beats[0]), beats[2].eq(beats[1])]
+        m.d.sync += [come.eq(before), now.eq(come), phase_s.eq(now), phase_a.eq(phase_s), phase_c.eq(phase_a)]
+        m.d.sync += [beats[1].eq(beat), beats[2].eq(beats[1])]
         with m.If(self.todo.any()):
             m.d.sync += beats[0].eq(beats[0] + 1)
             with m.If(beats[0] == self.beats - 1):
@@ -132,7 +140,7 @@ class Rule:
         self._shared(m, unit, come, now, beats[2])
         with m.If(now.any()):
             m.d.sync += [ring.eq(ring.rotate_right(self.lanes)) for ring in (self.fired, self.enabled)]
-        news = [self._lane(m, unit, lane, now, phase_s, phase_c) for lane in range(self.lanes)]
+        news = [self._lane(m, unit, lane, now, phase_s, phase_a, phase_c) for lane in range(self.lanes)]
         self._turn_words(m, news, (now | phase_s | phase_a | phase_c).any(), unit.pool.data_r)
 
     def _traces(self, m: Module, unit: Any, beat: Signal) -> None:
@@ -177,8 +185,11 @@ class Rule:
             m.d.sync += self._target.eq(self._target + (TARGET_STEP * self.lanes & 0xFFFF))
         amount_s, self._amount_a = Signal.like(amount), Signal.like(amount)
         m.d.sync += [amount_s.eq(amount), self._amount_a.eq(amount_s)]
+        # which bits of the sum must equal its sign, so that what is left of it by the shift fits a change
+        self._above = Signal(TRACE_BITS + self.width + 2, reset_less=True)
+        m.d.sync += self._above.eq(Cat(amount_s + (self.width + 1) <= bit for bit in range(len(self._above))))
         self._potentiation = Signal(TRACE_BITS)
-        m.d.comb += self._potentiation.eq(Mux(unit.window, Mux(self.x.any(), unit.pot, 0), self.x))
+        m.d.comb += self._potentiation.eq(Mux(unit.window, Mux(self.traced, unit.pot, 0), self.x))
 
     def _turn_words(self, m: Module, news: list[tuple[Value, Value, Value]], turns: Value, data: Value) -> None:
         """Turn the row word, with the new fields of the last stage put in their places."""
@@ -195,8 +206,57 @@ class Rule:
             with m.If(load | turns):
                 m.d.sync += ring.eq(Mux(load, data, turned))
 
+    def _late_field(
+        self,
+        m: Module,
+        lane: int,
+        field: Any,
+        limits: tuple[Value, Value],
+        change: Signal,
+        unit: Any,
+        phase_a: Signal,
+        phase_c: Signal,
+        flags: tuple[Signal, Signal],
+    ) -> tuple[Value, Value, Value]:
+        """Stage 4 on large cores: the field and its distances to both limits are in registers, so that one addition each tells the
+        new field and whether it is beyond a limit.
+        """
+        width = self.width
+        allowed, negative_a = flags
+        ahead = self.beats - PASSED + 1  # where the field is one beat earlier
+        base, (low, high) = field(self.word, ahead), limits
+        takes, into_e = phase_a[1], Const(0)
+        if self.rewarded:
+            into_e = unit.eligible & ~phase_a[3]
+            base = Mux(phase_a[0], 0, Mux(into_e, field(self.eligibility, ahead), base))
+            edge = 1 << ELIGIBILITY_BITS - 1
+            low = Mux(into_e, Const(-edge, signed(width)), low)
+            high = Mux(into_e, Const(edge - 1, signed(width)), high)
+            takes = takes | (phase_a[0] & negative_a)
+        kept, bottom, top = (
+            Signal(signed(width), name=f"{name}{lane}", reset_less=True) for name in ("base", "bottom", "top")
+        )
+        above, below = (Signal(signed(width + 1), name=f"{name}{lane}", reset_less=True) for name in ("above", "below"))
+        taken, late_e = Signal(name=f"takes{lane}"), Signal(name=f"into_e{lane}")
+        m.d.sync += [kept.eq(base), bottom.eq(low), top.eq(high), above.eq(base - low), below.eq(base - high - 1)]
+        m.d.sync += [taken.eq(takes), late_e.eq(into_e)]
+        signed_change = Signal(signed(width + 2), name=f"signed_change{lane}")
+        m.d.comb += signed_change.eq(change ^ taken.replicate(width + 2))
+        carry = Cat(taken, Const(0, 1)).as_signed()
+        value, over_bottom, over_top = (
+            Signal(signed(width + 3), name=f"{name}{lane}") for name in ("value", "over_bottom", "over_top")
+        )
+        for total, start in ((value, kept), (over_bottom, above), (over_top, below)):
+            m.d.comb += total.eq(start + signed_change + carry)
+        too_low, too_high = over_bottom < 0, over_top >= 0
+        new = Mux(too_low, bottom, Mux(too_high, top, value))[:width]
+        write = allowed & phase_c.any()
+        if self.rewarded:
+            self.clipped.append(write & late_e & (too_low | too_high))
+        return new, write & ~late_e, write & late_e
+
     def _lane(
-        self, m: Module, unit: Any, lane: int, now: Signal, phase_s: Signal, phase_c: Signal
+        self, m: Module, unit: Any, lane: int, now: Signal, phase_s: Signal, phase_a: Signal, phase_c: Signal
     ) -> tuple[Value, Value, Value]:
         """One lane: multiply, round and shift, add and clamp. Returns the new field and where it goes."""
         width = self.width
@@ -251,9 +311,18 @@ class Rule:
         shifted = sum_ >> self._amount_a
         if not self.rewarded:
             shifted = Cat(shifted, Const(0, 1))
-        m.d.sync += [change.eq(saturate(shifted, width + 2)), allowed_c.eq(allowed_a), negative_c.eq(negative_a)]
+        cut = saturate(shifted, width + 2)
+        if self.config.large:  # looked at beside the shift, not behind it
+            sign = sum_[-1] if self.rewarded else Const(0, 1)
+            far = ((sum_ ^ sign.replicate(len(sum_))) & self._above[: len(sum_)]).any()
+            cut = Mux(far, Cat((~sign).replicate(width + 1), sign), shifted[: width + 2])
+        m.d.sync += [change.eq(cut), allowed_c.eq(allowed_a), negative_c.eq(negative_a)]
 
         # Stage 4: to the field, which has turned on by three beats.
+        if self.config.large:
+            return self._late_field(
+                m, lane, field, (low, high), change, unit, phase_a, phase_c, (allowed_c, negative_a)
+            )
         base, bottom, top = field(self.word, self.beats - PASSED), low, high
         into_e = Const(0)
         takes = phase_c[1]

@@ -18,15 +18,25 @@ if TYPE_CHECKING:
 
 
 class Access:
-    """Addresses of the pool: a field of the command and an offset, added in one place; 0 where no state reads."""
+    """Addresses of the pool: a field of the command and an offset, added in one place; 0 where no state reads.
 
-    def __init__(self, config: CoreConfig) -> None:
+    ``late``: both are in registers before they are added, and what is to be written with them.
+    """
+
+    def __init__(self, config: CoreConfig, *, late: bool = False) -> None:
         self.base = Signal(range(config.pool_words))
         self.offset = Signal(range(config.pool_words))
+        self.write, self.data = Signal(), Signal(config.word_bits)
+        self.late = late
 
-    def build(self, m: Module, unit: Learn) -> None:
-        """Add the sum."""
-        m.d.comb += unit.pool.addr.eq((self.base + self.offset)[: len(self.base)])
+    def build(self, m: Module) -> tuple[Value, Value, Value]:
+        """Add the sum; returns address, write strobe and data for the pool."""
+        parts: list[Signal] = [self.base, self.offset, self.write, self.data]
+        if self.late:
+            now, parts = parts, [Signal.like(part, name=f"{part.name}_late") for part in parts]
+            m.d.sync += [late.eq(part) for late, part in zip(parts, now, strict=True)]
+        base, offset, write, data = parts
+        return (base + offset)[: len(base)], write, data
 
     def read(self, m: Module, base: Value, offset: Value) -> None:
         """Use this address in this state."""
@@ -42,6 +52,7 @@ class Sources:
     def __init__(self, config: CoreConfig) -> None:
         self.config, self.lanes = config, config.lanes
         self.x = Signal(TRACE_BITS * config.lanes, reset_less=True)
+        self.traced = Signal(config.lanes, reset_less=True)  # which traces are not 0
         self.spikes = Signal(16, reset_less=True)
         self.number = Signal(4, reset_less=True)
         self.left = Signal(range(max(config.neurons, config.inputs) + 1), reset_less=True)
@@ -61,6 +72,7 @@ class Sources:
         with m.If(self.next):
             m.d.sync += [
                 self.x.eq(self.x.rotate_right(TRACE_BITS)),
+                self.traced.eq(self.traced.rotate_right(1)),
                 self.spikes.eq(self.spikes.rotate_right(1)),
                 self.number.eq(self.number + 1),
                 self.left.eq(self.left - 1),
@@ -87,16 +99,23 @@ class Sources:
         ]
 
     def ask(self, m: Module, unit: Learn, access: Access) -> None:
-        """Read the traces of the next group, and its spike word when it is the first group of one."""
+        """Read the traces of the next group; its spike word when it is the first group of one: :meth:`ask_spikes`."""
         access.read(m, unit.x_base, self.x_offset)
-        m.d.comb += [unit.hist.word.eq(self.word), unit.hist.slot.eq(unit.slot)]
         m.d.sync += self.x_offset.eq(self.x_offset + unit.x_stride)
+
+    def ask_spikes(self, m: Module, unit: Learn) -> None:
+        """The part of :meth:`ask` that is about spikes, one cycle before they are taken."""
+        m.d.comb += [unit.hist.word.eq(self.word), unit.hist.slot.eq(unit.slot)]
         with m.If(self.number == 0):
             m.d.sync += self.word.eq(self.word + 1)
 
     def take(self, m: Module, unit: Learn) -> None:
         """What was asked for has come."""
-        m.d.sync += self.x.eq(traces(unit, self.lanes))
+        came = traces(unit, self.lanes)
+        m.d.sync += [
+            self.x.eq(came),
+            self.traced.eq(Cat(came.word_select(lane, TRACE_BITS).any() for lane in range(self.lanes))),
+        ]
         with m.If(self.number == 0):
             m.d.sync += self.spikes.eq(unit.hist.data_r)
 

@@ -65,7 +65,13 @@ class SparseWalk:
         return data.word_select(places[self.sources.number], HEADER_BITS) if config.headers > 1 else data[:HEADER_BITS]
 
     def next_source(self, m: Module) -> None:
-        """Go to the next source."""
+        """Go to the next source; on large cores by a state of its own."""
+        if self.config.large:
+            m.next = "SOURCE_NEXT"
+        else:
+            self._next_source(m)
+
+    def _next_source(self, m: Module) -> None:
         self.sources.advance(m)
         m.next = "HEADER"
         with m.If(self.sources.last_of_group):
@@ -91,13 +97,20 @@ class SparseWalk:
 
     def _header_states(self, m: Module) -> None:
         unit, sources = self.unit, self.sources
-        header = self.header()
+        header, late = self.header(), self.config.large
         with m.State("HEADER"):
             self.access.read(m, unit.header_base, self.header_address())  # needed or not: no address hangs on traces
-            with m.If(sources.spikes[0] | self.rule.x.any() | (unit.eligible if self.rule.rewarded else 0)):
-                m.next = "ROW_START"
+            with m.If(sources.spikes[0] | self.rule.traced | (unit.eligible if self.rule.rewarded else 0)):
+                m.next = "HEADER_ASKED" if late else "ROW_START"
             with m.Else():
                 self.next_source(m)
+        if late:
+            with m.State("SOURCE_NEXT"):
+                self._next_source(m)
+            with m.State("HEADER_ASKED"):
+                m.next = "HEADER_COMES"
+            with m.State("HEADER_COMES"):
+                m.next = "ROW_START"
         with m.State("ROW_START"):
             m.d.sync += [self.place.eq(header[:PLACE_BITS]), self.at.eq(header[PLACE_BITS:HEADER_START_BITS])]
             m.next = "FETCH"
@@ -126,13 +139,20 @@ class SparseWalk:
 
         with m.State("FETCH"):
             read()
-            m.next = "RECORD"
+            m.next = "WORD_ASKED" if config.large else "RECORD"
             if config.large:
                 m.d.sync += self.fresh.eq(0)
                 with m.If(self.fresh):
                     m.d.sync += self.left.eq(count(list(self.mask)))
                     with m.If(~self.mask.any()):
                         self.next_source(m)
+        if config.large:
+            with m.State("WORD_ASKED"):
+                read()
+                m.next = "WORD_COMES"
+            with m.State("WORD_COMES"):
+                read()
+                m.next = "RECORD"
         with m.State("RECORD"):
             read()
             m.d.sync += self.record.eq(record_place(config, unit.pool.data_r, self.place, unit.eligible))
@@ -152,7 +172,7 @@ class SparseWalk:
             fires = kept
         with m.State("LOOK"):
             read()
-            pot = fires & rule.x.any()
+            pot = fires & rule.traced
             m.d.sync += [
                 rule.word[: rule.width].eq(self.weight),
                 fired.eq(fires),
@@ -184,7 +204,7 @@ class SparseWalk:
                 with m.If(unit.rounding == 2):
                     m.next = "MULTIPLY"
                 with m.Else():
-                    go(fired & rule.x.any())
+                    go(fired & rule.traced)
         left = Signal(range(config.target_bits))
         with m.State("MULTIPLY"):
             # 27469·i for the random number, a bit of i per cycle.
@@ -196,7 +216,7 @@ class SparseWalk:
             ]
             with m.If(left == config.target_bits - 1):
                 m.d.sync += left.eq(0)
-                go(fired & rule.x.any())
+                go(fired & rule.traced)
         with m.State("RUN_RECORD"):
             with m.If(rule.todo == 0):
                 read()
@@ -205,13 +225,13 @@ class SparseWalk:
         with m.State("PUT"):
             # The word has come once more; all but the record's own fields goes back as it was.
             read()
-            m.d.comb += unit.pool.write.eq(1)
+            m.d.comb += self.access.write.eq(1)
             plain = [rule.result()[: rule.width], self.neuron, self.marks]
             data = self._with_record(Cat(*plain), False)
             if rule.rewarded:
                 wide = [*plain, rule.result_eligibility()[: len(self.eligibility)]]
                 data = Mux(unit.eligible, self._with_record(Cat(*wide), True), data)
-            m.d.comb += unit.pool.data_w.eq(data)
+            m.d.comb += self.access.data.eq(data)
             self.next_record(m, "FETCH")
 
     def _with_record(self, record: Value, eligible: bool) -> Value:

@@ -24,7 +24,7 @@ class Targets:
     """
 
     def __init__(self, config: CoreConfig, unit: Learn, rule: Rule, access: Access) -> None:
-        self.unit, self.rule, self.access = unit, rule, access
+        self.unit, self.rule, self.access, self._large = unit, rule, access, config.large
         self.fields = config.fields
         self.groups = config.fields // config.lanes
         self.words = max(1, config.fields // SPIKE_WORD)
@@ -51,10 +51,9 @@ class Targets:
                 m.d.sync += rule.fired.eq(Cat(rule.fired[SPIKE_WORD:], unit.hist.data_r))
             else:
                 m.d.sync += rule.fired.eq(unit.hist.data_r.word_select(self._part, self.fields))
-        m.d.comb += [
-            self.valid.eq(Cat(self.left > field for field in range(self.fields))),
-            self.last.eq(self.left <= self.fields),
-        ]
+        # on large cores a cycle after the block begins
+        m.d["sync" if self._large else "comb"] += self.valid.eq(Cat(self.left > field for field in range(self.fields)))
+        m.d.comb += self.last.eq(self.left <= self.fields)
         # One adder: steps of a stride, or the product of a target's group and the stride.
         with m.If(rule.asked_group | self.next_group):
             m.d.comb += self.y_step.eq(unit.y_stride)

@@ -74,7 +74,7 @@ module neuroloom_pool_rows #(parameter LANES = 16, parameter DEPTH = 6144, param
 `endif
 endmodule
 """
-"""The pool of a core with fast learning. Its words are written as a whole, so that block RAM 9 bits wide carries them without a
+"""The pool of a large core. Its words are written as a whole, so that block RAM 9 bits wide carries them without a
 gap: 171 blocks of an ECP5 for 6,144 words of 512 bits, not 192."""
 
 
@@ -150,20 +150,20 @@ class Pool(wiring.Component):
     """The pool: ``pool_words`` words of ``32 * lanes`` bits, one port, written by lanes.
 
     Members: ``addr``, ``write`` (one bit per lane), ``data_w``; ``data_r`` has the word of ``addr`` in the cycle after and is
-    undefined after a write. With fast learning ``write`` is one bit for the whole word, and there are ``row_addr``, ``row_write``,
-    ``row_data``: a whole word is written while ``addr`` reads another one; never in a cycle with ``write``.
+    undefined after a write. On large cores ``write`` is one bit for the whole word of ``w_addr``, ``data_r`` comes one cycle later,
+    and what is read in the cycle of a write is undefined only if it is the same word.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
         members = {
             "addr": In(POOL_ADDR_BITS),
-            "write": In(1 if config.fast_learning else config.lanes),
+            "write": In(1 if config.large else config.lanes),
             "data_w": In(config.word_bits),
             "data_r": Out(config.word_bits),
         }
-        if config.fast_learning:
-            members |= {"row_addr": In(POOL_ADDR_BITS), "row_write": In(1), "row_data": In(config.word_bits)}
+        if config.large:
+            members["w_addr"] = In(POOL_ADDR_BITS)
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -171,17 +171,12 @@ class Pool(wiring.Component):
         config = self._config
         bits = (config.pool_words - 1).bit_length()
         name, ports = "neuroloom_pool", {"i_addr": self.addr[:bits], "i_write": self.write, "i_data_w": self.data_w}
-        if config.fast_learning:
-            rows = self.row_write
-            name, ports = (
-                "neuroloom_pool_rows",
-                {
-                    "i_r_addr": self.addr[:bits],
-                    "i_w_addr": Mux(rows, self.row_addr, self.addr)[:bits],
-                    "i_write": self.write | rows,
-                    "i_data_w": Mux(rows, self.row_data, self.data_w),
-                },
-            )
+        if config.large:  # the way to block RAM all over the chip takes a cycle of its own
+            r_addr, w_addr = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+            write, data = Signal(), Signal(config.word_bits, reset_less=True)
+            m.d.sync += [r_addr.eq(self.addr), w_addr.eq(self.w_addr), write.eq(self.write), data.eq(self.data_w)]
+            name = "neuroloom_pool_rows"
+            ports = {"i_r_addr": r_addr, "i_w_addr": w_addr, "i_write": write, "i_data_w": data}
         m.submodules.memory = Instance(
             name,
             p_LANES=config.lanes,
@@ -282,6 +277,11 @@ class Accumulators(wiring.Component):
         m.d.sync += row.eq(self.row)
         over = Signal(self.banks)
         for bank in range(self.banks):
+            if (
+                self._large and bank % 8 == 0
+            ):  # a register for each eight; initial values of their own keep synthesis from merging them
+                row = Signal.like(self.row, name=f"row{bank}", init=min(bank // 8, self._depth - 1), reset_less=True)
+                m.d.sync += row.eq(self.row)
             value, new, writes = Signal(bits), Signal(bits), Signal()
             if self._large:  # many shallow banks: distributed RAM, read behind the register of the row
                 m.submodules[f"bank{bank}"] = memory = Memory(shape=bits, depth=max(self._depth, 2), init=[])
@@ -317,7 +317,9 @@ class Accumulators(wiring.Component):
             with m.If(~self.clear[bank]):
                 m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
         if self._large:  # said one cycle late
-            m.d.sync += self.saturated.eq(over.any())
+            overs = Signal.like(over)
+            m.d.sync += overs.eq(over)
+            m.d.comb += self.saturated.eq(overs.any())
         else:
             m.d.comb += self.saturated.eq(over.any())
         return m

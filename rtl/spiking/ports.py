@@ -23,8 +23,8 @@ PROGRAM_ADDR_BITS = 12
 class PoolPort(wiring.Signature):
     """The one port of the pool, from its user's side.
 
-    ``data_r`` has the word of ``addr`` in the cycle after, and is undefined after a cycle with ``write`` = 1 (single port).
-    A word is written as a whole.
+    ``data_r`` has the word of ``addr`` in the cycle after, on large cores in the one after that (``CoreConfig.pool_cycles``), and
+    is undefined then if that cycle had ``write`` = 1. A word is written as a whole; reads of later cycles see it.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -36,6 +36,13 @@ class PoolPort(wiring.Signature):
                 "data_r": In(config.word_bits),
             }
         )
+
+
+class PoolWritePort(wiring.Signature):
+    """A second port of the pool of large cores, from its user's side: writes a word while :class:`PoolPort` reads another."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        super().__init__({"addr": Out(POOL_ADDR_BITS), "write": Out(1), "data": Out(config.word_bits)})
 
 
 class HistPort(wiring.Signature):

@@ -40,10 +40,10 @@ def place_last(config: CoreConfig, eligible: Value) -> Value:
 class LargeRows(wiring.Component):
     """Walks the row of one source for one delay, while ``active``.
 
-    The header is read, kept, and looked at in the third cycle, which asks for the first record's word. Three cycles pass a word
+    The header is read, kept, and looked at in the fourth cycle, which asks for the first record's word. Four cycles pass a word
     that the group does not begin in, and lead to its place in the one that it begins in, unless it is the row's first group;
-    each record takes one, and one more cycle ends the row. A row without synapses of this delay ends in the third cycle. No
-    output hangs on the word just read.
+    each record takes one, and two more cycles begin and end the row. A row without synapses of this delay ends in the fifth
+    cycle. No output hangs on the word just read.
 
     Members
     -------
@@ -95,7 +95,9 @@ class LargeRows(wiring.Component):
         place = Signal(range(records + 1), reset_less=True)
         skip = Signal(range(slots), reset_less=True)  # delay groups still to pass
         final = Signal.like(place, reset_less=True)  # the last place of a word
-        m.d.sync += final.eq(place_last(config, self.eligible))
+        before = Signal.like(place, reset_less=True)  # the one before it
+        m.d.sync += [final.eq(place_last(config, self.eligible)), before.eq(place_last(config, self.eligible) - 1)]
+        seeking, hit = Signal(reset_less=True), Signal(reset_less=True)
 
         entry = Signal(mark + 1, reset_less=True)
         got = Signal()
@@ -115,7 +117,9 @@ class LargeRows(wiring.Component):
             with m.State("HEADER"):
                 with m.If(self.active):
                     m.d.comb += self.addr.eq(self.header)
-                    m.next = "MASK"
+                    m.next = "COMES"
+            with m.State("COMES"):
+                m.next = "MASK"
             with m.State("MASK"):
                 m.d.sync += [
                     at.eq(self.record_base + header[6:HEADER_START_BITS]),
@@ -125,11 +129,15 @@ class LargeRows(wiring.Component):
                 m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += self.addr.eq(at)
-                m.d.sync += [ahead.eq(at + 1), skip.eq(count(list(masked)))]
+                m.d.sync += [ahead.eq(at + 1), skip.eq(count(list(masked))), seeking.eq(masked.any())]
+                m.next = "LATE"
+                m.d.sync += hit.eq(mask.bit_select(self.delay, 1))
+            with m.State("LATE"):  # the word that the second record stands in
+                m.d.comb += self.addr.eq(Mux(place == final, ahead, at))
                 m.next = "RECORDS"
-                with m.If(masked.any()):
+                with m.If(seeking):
                     m.next = "SEEK"
-                with m.If(~mask.bit_select(self.delay, 1)):
+                with m.If(~hit):
                     m.d.comb += self.done.eq(1)
                     m.next = "HEADER"
             with m.State("SEEK"):
@@ -145,12 +153,15 @@ class LargeRows(wiring.Component):
                     ahead.eq(next_at + 1),
                     place.eq(Mux(onward, 0, begins)),
                     skip.eq(skip - ended),
+                    seeking.eq(~ends_here),
                 ]
-                m.next = "SEEK"
-                with m.If(ends_here):
-                    m.next = "RECORDS"
+                m.next = "LATE"
             with m.State("RECORDS"):
-                m.d.comb += [onward.eq(place == final), self.addr.eq(next_at)]
+                # The word of the record after the next one is asked for.
+                m.d.comb += [
+                    onward.eq(place == final),
+                    self.addr.eq(Mux((place == final) | (place == before), ahead, at)),
+                ]
                 m.d.sync += [
                     at.eq(next_at),
                     ahead.eq(next_at + 1),

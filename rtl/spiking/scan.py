@@ -9,8 +9,8 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
 from neuroloom.compiler.spiking.isa import Op, Step
 
-from .lane import Lane
-from .ports import HIST_SLOT_BITS, HistPort, PoolPort, ProgramPort, command_members
+from .lane import DECODED_BITS, Lane, decode
+from .ports import HIST_SLOT_BITS, HistPort, PoolPort, PoolWritePort, ProgramPort, command_members
 
 
 class Scan(wiring.Component):
@@ -23,6 +23,7 @@ class Scan(wiring.Component):
     Members
     -------
     start, done, fields of SCAN, slot, pool, hist, program : as in :mod:`.ports`
+    rows : Out(PoolWritePort), of large cores: what a store writes
     step : In(32), the current step, for events
     hold : Out(1), keep the program's word
     acc_row, acc_clear, acc_values : the accumulators, see :class:`~.memories.Accumulators`; 0 while idle
@@ -54,6 +55,7 @@ class Scan(wiring.Component):
                 "event_ready": In(1),
                 "stalled": Out(1),
                 "saturated": Out(2),
+                **({"rows": Out(PoolWritePort(config))} if config.large else {}),
             }
         )
 
@@ -78,7 +80,7 @@ class Scan(wiring.Component):
         word = group[place_bits:]
         valid = Signal(lanes)
         last_group = Signal()
-        m.d.comb += [
+        m.d["sync" if config.large else "comb"] += [  # nobody asks in a group's first cycle
             valid.eq(Cat(remaining > lane for lane in range(lanes))),
             last_group.eq(remaining <= lanes),
         ]
@@ -87,6 +89,7 @@ class Scan(wiring.Component):
         op, imm = now[26:31], now[:24]
         # decoded before it is executed: the longest paths begin with these
         rounds, adds, multiplies = (Signal(reset_less=True, name=name) for name in ("rounds", "adds", "multiplies"))
+        hot = Signal(DECODED_BITS, reset_less=True)
         store_at = Signal(16, reset_less=True)
         stores, takes = Signal(), Signal()
         is_store = Signal(reset_less=True)
@@ -102,8 +105,11 @@ class Scan(wiring.Component):
         banks = acc_banks(config)
         select_bits = (banks // lanes - 1).bit_length()
         select = group[:select_bits]
+        stored = self.rows.data if config.large else self.pool.data_w
         for number in range(lanes):
-            lane = Lane(bits, wide_multipliers=config.large, early=config.multiply_cycles > 1)
+            lane = Lane(bits, wide_multipliers=config.large, decoded=config.large, early=config.multiply_cycles > 1)
+            if config.large:
+                m.d.comb += lane.hot.eq(hot)
             m.submodules[f"lane{number}"] = lane
             values = Cat(self.acc_values.word_select(part * lanes + number, bits) for part in range(banks // lanes))
             m.d.comb += [
@@ -124,7 +130,7 @@ class Scan(wiring.Component):
                 winner[number].eq(has_best & (best_group == group) & (best_lane == number)),
             ]
             with m.If(stores):
-                m.d.comb += self.pool.data_w.word_select(number, 32).eq(lane.state_w)
+                m.d.comb += stored.word_select(number, 32).eq(lane.state_w)
             a.append(lane.a)
             saturated.append(Mux(valid[number], lane.saturated, 0))
         m.d.comb += self.saturated.eq(Cat(Cat(s[kind] for s in saturated).any() for kind in range(2)))
@@ -164,14 +170,21 @@ class Scan(wiring.Component):
             else:
                 m.d.comb += self.acc_clear.eq(Const(-1, banks))
 
-        # Large cores keep an instruction in a register before it is decoded; so that this costs no cycle, a group's first
-        # instruction is asked for one cycle earlier than without it.
+        # Large cores keep an instruction in a register before it is decoded, and ask for a load's word in the cycle before that,
+        # because it comes a cycle later; so that this costs no cycle, a group's first instruction is asked for one cycle earlier.
         large = config.large
         fetched = Signal(32, reset_less=True)
         decoded = fetched if large else self.program.data_r
         coming = decoded[26:31]
         state_word = Signal(16)
-        m.d.comb += state_word.eq(state + decoded[:4])
+        m.d.comb += state_word.eq(state + self.program.data_r[:4])
+        fetched_word = Signal(16, reset_less=True)  # the pool word of the fetched instruction
+        load_at = Mux(waits, fetched_word, state_word) if large else Mux(is_store, store_at, state_word)
+
+        def fetch() -> None:
+            m.d.sync += fetched.eq(self.program.data_r)
+            if large:
+                m.d.sync += fetched_word.eq(state_word)
 
         def ask_first() -> None:
             if large:
@@ -179,7 +192,9 @@ class Scan(wiring.Component):
                 m.d.sync += pc.eq(self.pc + 1)
 
         def take_instruction() -> None:
-            m.d.sync += fetched.eq(self.program.data_r)
+            fetch()
+            if large:
+                m.d.sync += hot.eq(decode(coming, decoded))
             m.d.sync += [
                 now.eq(decoded),
                 pc.eq(pc + 1),
@@ -187,7 +202,7 @@ class Scan(wiring.Component):
                 adds.eq(coming == Op.ADD),
                 multiplies.eq((coming == Op.MUL) | (coming == Op.SQR)),
                 is_store.eq((coming == Op.STA) | (coming == Op.STB)),
-                store_at.eq(state_word),
+                store_at.eq(fetched_word if large else state_word),
             ]
 
         next_fired = Signal(16)
@@ -229,7 +244,10 @@ class Scan(wiring.Component):
                     self.hist.slot.eq(self.slot - 1),
                     self.hist.word.eq(word),
                 ]
-                m.d.sync += [pc.eq((pc if large else self.pc) + 1), fetched.eq(self.program.data_r)]
+                m.d.sync += pc.eq((pc if large else self.pc) + 1)
+                fetch()
+                if large:
+                    m.d.comb += self.pool.addr.eq(state_word)
                 m.next = "SECOND"
             with m.State("SECOND"):
                 m.d.comb += [
@@ -251,9 +269,12 @@ class Scan(wiring.Component):
                     self.hold.eq(waits),
                     self.hist.slot.eq(self.slot),
                     self.hist.word.eq(word),
-                    self.pool.addr.eq(Mux(is_store, store_at, state_word)),
-                    self.pool.write.eq(stores),
+                    self.pool.addr.eq(load_at),
                 ]
+                if large:
+                    m.d.comb += [self.rows.addr.eq(store_at), self.rows.write.eq(stores)]
+                else:
+                    m.d.comb += self.pool.write.eq(stores)
                 with m.If(~waits):
                     take_instruction()
                     with m.If(now[31]):

@@ -17,7 +17,7 @@ def config_of(lanes: int, slots: int, **other: Any) -> CoreConfig:
     return CoreConfig("custom", lanes=lanes, slots=slots, **values)
 
 
-def random_microcode(rng: random.Random, length: int, stride: int) -> list[int]:
+def random_microcode(rng: random.Random, length: int, stride: int, *, large: bool) -> list[int]:
     """Instructions of every kind; every population reads and writes state and may spike."""
     out = []
     for _ in range(length):
@@ -32,7 +32,7 @@ def random_microcode(rng: random.Random, length: int, stride: int) -> list[int]:
         elif op is Op.IMM:
             imm = rng.choice([rng.randrange(-(1 << 23), 1 << 23), rng.randrange(-99, 99), 0])
         out.append(Instruction(op, imm))
-    return assemble(out)
+    return assemble(out, large=large)
 
 
 def random_table(
@@ -167,7 +167,7 @@ def random_session(session: Callable[..., Any], config: CoreConfig, seed: int, *
     for fields in scans:
         fields["pc"] = at + len(codes)
         # begins with something that makes spikes likely
-        code = random_microcode(rng, rng.randint(3, 24), fields["stride"])
+        code = random_microcode(rng, rng.randint(3, 24), fields["stride"], large=config.large)
         lead = [
             Instruction(Op.ACC),
             Instruction(Op.LDB, 0),
@@ -310,7 +310,7 @@ def test_products_are_rounded_at_once(lanes, session, simulate, require_tool):
             if mode % 2:
                 items += [Instruction(Op.MOV), Instruction(Op.RND, 5 - mode), Instruction(Op.ADD)]
             items.append(Instruction(Op.STA, 2 + mode))
-        code += assemble(items)
+        code += assemble(items, large=lanes >= 4)
     s.load_program([*commands, *encode_command(Step.END, {}), *[0] * (16 - len(commands) - 4), *code])
     s.go(1)
     s.wait()

@@ -65,7 +65,8 @@ def random_ask(rng: random.Random) -> Ask:
 @pytest.mark.parametrize("lanes", [1, 2, 16])
 def test_decision(lanes: int) -> None:
     rng = random.Random(lanes)
-    unit = Decide(CoreConfig("custom", lanes=lanes))
+    config = CoreConfig("custom", lanes=lanes)
+    unit = Decide(config)
     asks = [random_ask(rng) for _ in range(120)]
     pool: dict[int, int] = {}
     program: dict[int, int] = {}
@@ -73,8 +74,11 @@ def test_decision(lanes: int) -> None:
 
     async def memories(ctx: Any) -> None:
         signals = unit.pool.addr, unit.pool.write, unit.program.addr
+        earlier = [0] * (config.pool_cycles - 1)
         async for _, _, address, write, word in ctx.tick().sample(*signals):
             assert not write
+            earlier.append(address)
+            address = earlier.pop(0)
             ctx.set(unit.pool.data_r, pool.get(address, rng.getrandbits(32 * lanes)))
             ctx.set(unit.program.data_r, program.get(word, rng.getrandbits(32)))
 
@@ -97,7 +101,7 @@ def test_decision(lanes: int) -> None:
                 await ctx.tick()
                 ctx.set(unit.clear, 0)
                 assert not ctx.get(unit.decided)
-            spent = decide_cycles(a, decided=bool(ctx.get(unit.decided)))
+            spent = decide_cycles(config, a, decided=bool(ctx.get(unit.decided)))
             ctx.set(unit.start, 1)
             await ctx.tick()
             ctx.set(unit.start, 0)

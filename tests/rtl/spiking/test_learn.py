@@ -266,12 +266,15 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
         ]
         if fast:
             signals += [unit.rows.write, unit.rows.addr, unit.rows.data]
+        earlier = [(0, 0, 0, None)] * (config.pool_cycles - 1)  # a register in front of the pool
         async for _, _, saturated, addr, write, data, slot, word, hist_write, *rows in ctx.tick().sample(*signals):
             if not current:
                 continue
             case = current[0]
             clipped.add(bool(saturated))
             noise = rng.getrandbits(config.word_bits)
+            earlier.append((addr, write, data, rows))
+            addr, write, data, rows = earlier.pop(0)
             ctx.set(unit.pool.data_r, noise if write else case.pool.get(addr, noise))
             ctx.set(unit.hist.data_r, case.hist.get((slot, word), noise & 0xFFFF))
             assert not hist_write
