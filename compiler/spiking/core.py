@@ -99,6 +99,14 @@ class CoreConfig:
         return self.learning != "none" and self.lanes >= 4 and self.weight_bits == 8
 
     @property
+    def serial_learning(self) -> bool:
+        """Whether LEARN commands are executed by the small processor of ``serial_program.py``: one lane, 8-bit weights, one record
+        in a pool word, no eligibilities.
+        """
+        one = self.lanes == 1 and self.weight_bits == 8 and self.records(False) == 1
+        return one and self.learning == "stdp"
+
+    @property
     def multiply_cycles(self) -> int:
         """Cycles of MUL and SQR: small cores take three, two for the multiplier (nextpnr takes those of an iCE40 for registers
         and times no path through one) and one in which what RND needs to know of the product gets ready.
@@ -170,7 +178,7 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
     "icebreaker": (
         # what a UP5K has room for beside the link: no learning; DECIDE with one lane only
         _UP5K,
-        replace(_UP5K, profile="delay", slots=64, neurons=512, inputs=256),
+        replace(_UP5K, profile="delay", slots=64, inputs=128, program_words=256, state_bits=16),
         replace(_UP5K, profile="decide", lanes=1, pool_words=32768, decision=True),
     ),
     "ulx3s_85f": (

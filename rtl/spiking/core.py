@@ -15,6 +15,7 @@ from .decide import Decide
 from .deliver import Deliver
 from .inputs import Inputs
 from .learn import Learn
+from .learn_serial import SerialLearn
 from .memories import Accumulators, Events, History, Pool, Program, Staging
 from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS
 from .random import Lfsr
@@ -107,7 +108,8 @@ class Core(wiring.Component):
             Step.SPARSE: deliver,
         }
         if config.learning != "none":
-            m.submodules.learn = learn = Learn(config, fast=config.fast_learning)
+            serial = config.serial_learning
+            m.submodules.learn = learn = SerialLearn(config) if serial else Learn(config, fast=config.fast_learning)
             units |= {Step.LEARN_DENSE: learn, Step.LEARN_SPARSE: learn}
         decide = None
         if config.decision:
@@ -116,7 +118,8 @@ class Core(wiring.Component):
 
         # Registers of a command; every unit sees its fields in them.
         command = Signal(4)
-        words = [Signal(32, name=f"word{n}", reset_less=True) for n in range(max(fetched_words(c) for c in units))]
+        kept = max(fetched_words(c) for c, unit in units.items() if not isinstance(unit, SerialLearn))  # that one reads its own
+        words = [Signal(32, name=f"word{n}", reset_less=True) for n in range(kept)]
         for code, unit in units.items():
             for name, place in FIELDS[code].items():
                 if name in unit.signature.members:
@@ -238,9 +241,12 @@ class Core(wiring.Component):
             fetch_at
             | scan.program.addr
             | (decide.program.addr if decide is not None else 0)
-            | Mux(self._uses(Space.PROGRAM), self.address[2:], 0)
+            | (learn.program.addr if config.serial_learning else 0)
+            | Mux(self._may_use(Space.PROGRAM), self.address[2:], 0)
         )
         m.d.comb += program.hold.eq(scan.hold)
+        if config.serial_learning:
+            m.d.comb += learn.behind.eq(pc[2:])
         opcode = Signal(4)
         last = Signal()
         m.d.comb += opcode.eq(Mux(index == 0, program.data_r[28:], command))
@@ -310,7 +316,7 @@ class Core(wiring.Component):
                 with m.If(done):
                     m.next = "NEXT"
         strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
-        if config.learning != "none":
+        if config.learning != "none" and not config.serial_learning:
             strobes.append(learn.saturated)
         for kind, strobe in enumerate(strobes):
             with m.If(strobe):
@@ -323,12 +329,18 @@ class Core(wiring.Component):
         """Whether the host uses a space in this cycle."""
         return self.access & (self.space == space)
 
+    def _may_use(self, space: int) -> Value:
+        """Whether the host's address and data stand at a space: on small cores whenever the core is idle, because how the host's
+        byte is decoded would come first on the longest paths.
+        """
+        return self._uses(space) if self._config.large else self.idle
+
     def _memories(self, m: Module, units: list[Any], pool: Pool, hist: History, program: Program) -> None:
         """Join the ports of the units, and the host's."""
         config = self._config
         lane_bits = (config.lanes - 1).bit_length()
         slot_bits = (config.slots - 1).bit_length()
-        addr: Value = Mux(self._uses(Space.POOL), self.address[2 + lane_bits :], 0)
+        addr: Value = Mux(self._may_use(Space.POOL), self.address[2 + lane_bits :], 0)
         write: Value = Const(0)
         data: Value = Const(0)
         host_lane = (Const(1, config.lanes) << self.address[2:][:lane_bits])[: config.lanes]
@@ -347,19 +359,25 @@ class Core(wiring.Component):
             pool.write.eq(write.replicate(len(pool.write))),
             pool.data_w.eq(data),
         ]
+        if not config.large:
+            host = self.data_w.replicate(config.lanes)
+            m.d.comb += pool.data_w.eq(Mux(self._may_use(Space.POOL), host, data))
         with m.If(self._uses(Space.POOL) & self.write):
             if config.fast_learning:  # the word goes back as it came, but for the lane
                 kept = (pool.data_r.word_select(lane, 32) for lane in range(config.lanes))
                 merged = Cat(Mux(host_lane[lane], self.data_w, old) for lane, old in enumerate(kept))
                 m.d.comb += [pool.write.eq(1), pool.data_w.eq(merged)]
-            else:
+            elif config.large:
                 m.d.comb += [pool.write.eq(host_lane), pool.data_w.eq(self.data_w.replicate(config.lanes))]
+            else:
+                m.d.comb += pool.write.eq(host_lane)
 
-        index = Mux(self.sweep, self.address, Mux(self._uses(Space.HIST), self.address[1:], 0))
+        index = Mux(self.sweep, self.address, Mux(self._may_use(Space.HIST), self.address[1:], 0))
         slot: Value = index[:slot_bits]
         word: Value = index[slot_bits:]
         write = self.sweep | (self._uses(Space.HIST) & self.write)
-        data = Mux(self._uses(Space.HIST), self.data_w[16:], 0)
+        hosts = self._may_use(Space.HIST) if config.large else self.idle & ~self.sweep
+        data = Mux(hosts, self.data_w[16:], 0)
         for unit in units:
             if "hist" in unit.signature.members:
                 slot, word = slot | unit.hist.slot, word | unit.hist.word

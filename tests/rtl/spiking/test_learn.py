@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from amaranth.hdl import Const
 from amaranth.sim import Simulator
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.compiler.spiking.cycles_learning import Look, learn_dense_cycles, learn_sparse_cycles
-from neuroloom.compiler.spiking.isa import FIELDS, Step
+from neuroloom.compiler.spiking.isa import FIELDS, Step, encode_command
 from neuroloom.rtl.spiking.learn import Learn
 from neuroloom.rtl.spiking.learn_fast import check_fast
 from neuroloom.rtl.spiking.learn_rule import Rule
+from neuroloom.rtl.spiking.learn_serial import SerialLearn
 
 LIMIT = 200_000
 """Cycles after which a command has hung."""
@@ -248,7 +250,9 @@ def random_case(rng: random.Random, config: CoreConfig, sparse: bool, busy: bool
 
 def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False) -> list[int]:
     """Run the cases one after the other on one unit; the pools hold the result. Returns their cycles."""
-    unit = Learn(config, fast=fast)
+    serial = config.serial_learning
+    unit: Any = SerialLearn(config, behavioural=True) if serial else Learn(config, fast=fast)
+    program: dict[int, int] = {}
     current: list[Case] = []
     cycles: list[int] = []
     clipped: set[bool] = set()
@@ -256,7 +260,7 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
 
     async def memories(ctx: Any) -> None:
         signals = [
-            unit.saturated,
+            Const(0) if serial else unit.saturated,
             unit.pool.addr,
             unit.pool.write,
             unit.pool.data_w,
@@ -266,6 +270,8 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
         ]
         if fast:
             signals += [unit.rows.write, unit.rows.addr, unit.rows.data]
+        if serial:
+            signals += [unit.program.addr]
         async for _, _, saturated, addr, write, data, slot, word, hist_write, *rows in ctx.tick().sample(*signals):
             if not current:
                 continue
@@ -275,7 +281,9 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
             ctx.set(unit.pool.data_r, noise if write else case.pool.get(addr, noise))
             ctx.set(unit.hist.data_r, case.hist.get((slot, word), noise & 0xFFFF))
             assert not hist_write
-            if rows and rows[0]:
+            if serial:
+                ctx.set(unit.program.data_r, program.get(rows[0], rng.getrandbits(32)))
+            elif rows and rows[0]:
                 assert not write and rows[1] in case.pool
                 case.pool[rows[1]] = rows[2]
             if write:
@@ -286,11 +294,17 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
         for case in cases:
             current[:] = [case]
             clipped.clear()
-            for name in FIELDS[Step.LEARN_DENSE]:
-                ctx.set(getattr(unit, name), case.fields.get(name, 0))
+            if serial:  # it reads its fields itself
+                at = 4 * rng.randrange(100)
+                command = {name: value for name, value in case.fields.items() if name in FIELDS[Step.LEARN_DENSE]}
+                program.update(enumerate(encode_command(Step.LEARN_DENSE, command), at))
+                ctx.set(unit.behind, at // 4 + 3)
+            else:
+                for name in FIELDS[Step.LEARN_DENSE]:
+                    ctx.set(getattr(unit, name), case.fields.get(name, 0))
+                ctx.set(unit.reward, case.reward)
             ctx.set(unit.slot, case.slot)
             ctx.set(unit.lfsr, case.lfsr)
-            ctx.set(unit.reward, case.reward)
             ctx.set(unit.sparse, sparse)
             ctx.set(unit.start, 1)
             spent = 1
@@ -336,7 +350,7 @@ def check(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = Fals
 
 BUILDS = [
     (2, 8, "stdp", False), (2, 8, "reward", False), (1, 8, "reward", False), (4, 8, "reward", True),
-    (8, 16, "reward", False), (2, 16, "stdp", False), (16, 8, "reward", True),
+    (1, 8, "stdp", False), (8, 16, "reward", False), (2, 16, "stdp", False), (16, 8, "reward", True),
 ]  # fmt: skip
 """Lanes, bits of a weight, learning, fast."""
 
