@@ -176,10 +176,12 @@ _SMALL = CoreConfig("infer", pool_words=1024, neurons=256, inputs=128, slots=2, 
 
 CORES: dict[str, tuple[CoreConfig, ...]] = {
     "icebreaker": (
-        # what a UP5K has room for beside the link: no learning; DECIDE with one lane only
+        # what a UP5K has room for beside the link: DECIDE or learning with one lane only; with a history of 64 steps for 1,024
+        # neurons all block RAM is taken, so that states have 16 bits
         _UP5K,
         replace(_UP5K, profile="delay", slots=64, inputs=128, program_words=256, state_bits=16),
         replace(_UP5K, profile="decide", lanes=1, pool_words=32768, decision=True),
+        replace(_UP5K, profile="stdp", lanes=1, pool_words=32768, learning="stdp"),
     ),
     "ulx3s_85f": (
         CoreConfig(

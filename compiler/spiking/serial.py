@@ -205,7 +205,9 @@ class Assembler:
             if item.values["mem"] == Mem.INDEX:
                 seen = set()
             if len(seen) > 1:
-                raise InputError(f"instruction {number}: what follows must read one register, not {sorted(map(str, seen))}")
+                raise InputError(
+                    f"instruction {number}: what follows must read one register, not {sorted(map(str, seen))}"
+                )
             if item.wr in seen and item.wr is not None:
                 raise InputError(f"instruction {number}: {item.wr} must not be read while it is written")
             values = dict(item.values)

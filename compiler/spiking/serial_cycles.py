@@ -31,7 +31,9 @@ class _Costs:
             shift = length("other_shift", "far_shift_end")
         self.change = length("change", "usual") + shift + length("apply", "change_end")
         self.back = length("back", "back_sparse_end") + (0 if sparse else length("back_sparse_end", "back_dense_end"))
-        self.setup = 1 + length("start", "dense_setup_end") + (length("sparse_setup", "sparse_setup_end") if sparse else 0)
+        self.setup = (
+            1 + length("start", "dense_setup_end") + (length("sparse_setup", "sparse_setup_end") if sparse else 0)
+        )
         self.load = length("load", "plane") + length("load_join", "field")
         self.load += length("plane", "plane_end") if fields.get("enables", 0) else length("enabled", "enabled_end")
 

@@ -118,7 +118,9 @@ class Core(wiring.Component):
 
         # Registers of a command; every unit sees its fields in them.
         command = Signal(4)
-        kept = max(fetched_words(c) for c, unit in units.items() if not isinstance(unit, SerialLearn))  # that one reads its own
+        kept = max(
+            fetched_words(c) for c, unit in units.items() if not isinstance(unit, SerialLearn)
+        )  # that one reads its own
         words = [Signal(32, name=f"word{n}", reset_less=True) for n in range(kept)]
         for code, unit in units.items():
             for name, place in FIELDS[code].items():

@@ -215,7 +215,9 @@ class History(wiring.Component):
         first, parts = 0, []
         while first < self.depth:
             left = self.depth - first
-            size = left if left <= 256 or self._deepest == self.depth else min(self._deepest, 1 << left.bit_length() - 1)
+            size = (
+                left if left <= 256 or self._deepest == self.depth else min(self._deepest, 1 << left.bit_length() - 1)
+            )
             parts.append((first, size))
             first += size
         chosen = Signal(range(len(parts)), reset_less=True)

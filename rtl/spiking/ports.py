@@ -115,8 +115,9 @@ def decide_members(config: CoreConfig) -> dict[str, wiring.Member]:
 
 
 def times(number: Value, value: Value) -> Value:
-    """``number * value`` from adders, for a number of few bits: one path for the tools that shorten and time paths; nextpnr times none through
-    an iCE40 multiplier.
+    """``number * value`` from adders, for a number of few bits: one path for the tools that shorten and time paths.
+
+    nextpnr times no path through an iCE40 multiplier.
     """
     terms = [Mux(bit, value, 0) << place for place, bit in enumerate(number)]
     while len(terms) > 1:

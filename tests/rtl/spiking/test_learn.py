@@ -5,6 +5,7 @@ The reading below is written from docs/spiking-core.md ("Learning", "Memories") 
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -392,6 +393,19 @@ def test_ties_and_extremes(sparse: bool) -> None:
     check(cases, config, sparse)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_serial_unit(sparse: bool) -> None:
+    """Every way to bring a change down and to round it, with and without random numbers, soft bounds, windows, enable planes."""
+    config, rng = config_of(1, 8, "stdp", 1024), random.Random(11)
+    small = {"sources": 5, "targets": 21}
+    cases = [
+        random_case(rng, config, sparse, True, rounding=r, f=f, **small)
+        for r, f in itertools.product(range(3), (0, 1, 2, 3, 7, 14, 15, 16, 17, 18, 24, 25, 31))
+    ]
+    cases += [random_case(rng, config, sparse, sources=n, targets=m) for n, m in ((1, 1), (17, 4), (33, 16), (2, 40))]
+    check(cases, config, sparse)
+
+
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_fast_additive_rule(lanes: int) -> None:
     config, rng = config_of(lanes, 8, "stdp"), random.Random(lanes)
@@ -404,12 +418,16 @@ def test_fast_additive_rule(lanes: int) -> None:
     check(cases, config, False, True)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_nothing_to_learn(sparse: bool) -> None:
-    config, rng = config_of(2, 8, "stdp"), random.Random(3)
+def test_nothing_to_learn(sparse: bool, lanes: int) -> None:
+    config, rng = config_of(lanes, 8, "stdp"), random.Random(3)
     cases = [random_case(rng, config, sparse, sources=0), random_case(rng, config, sparse, targets=0)]
     before = [dict(case.pool) for case in cases]
-    assert run(cases, config, sparse) == [2, 2]
+    formula: Callable[..., int] = learn_sparse_cycles if sparse else learn_dense_cycles
+    predicted = [formula(config, case.fields, case.look()) for case in cases]
+    assert predicted == [2, 2] or lanes == 1
+    assert run(cases, config, sparse) == predicted
     assert [case.pool for case in cases] == before
 
 
