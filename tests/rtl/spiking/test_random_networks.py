@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
+from neuroloom.compiler.errors import DoesNotFitError, GraphError, UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking import layout
 from neuroloom.compiler.spiking.core import CoreConfig, CoreProgram
@@ -43,7 +43,7 @@ BUILDS = {
     },
     "1 lane, stdp": {"lanes": 1, "learning": "stdp", "neurons": 256, "pool_words": 32768, "event_depth": 256},
     "2 lanes, 64 slots": {
-        **{"lanes": 2, "slots": 64, "state_bits": 16, "neurons": 1024, "pool_words": 16384, "event_depth": 256},
+        **{"lanes": 2, "slots": 64, "state_bits": 16, "neurons": 256, "pool_words": 4096, "event_depth": 256},
     },
 }
 """Widths and lanes; the first is the large board's core with smaller memories, the last two are small boards' cores that learn by
@@ -228,9 +228,16 @@ def one(engine: RtlEngine, config: CoreConfig, seed: int, coverage: Coverage, ma
     """Map and run one random network; False when the mapper refuses it."""
     rng = np.random.default_rng([SEED, seed])
     learning = ("none", config.learning, config.learning)[int(rng.integers(3))]
-    graph = maker(
-        np.random.default_rng([SEED, seed, 1]), max_delay=int(rng.integers(2, config.slots)), learning=learning
-    ).make()
+    most = int(rng.integers(2, config.slots))
+    random_graph = maker(
+        np.random.default_rng([SEED, seed, 1]), max_delay=most, learning=learning, state_bits=config.state_bits
+    )
+    try:
+        graph = random_graph.make()
+    except GraphError:  # states of so few bits can not hold its currents
+        assert config.state_bits < 24
+        coverage.refused["GraphError"] += 1
+        return False
     try:
         program = map_graph(graph, config)
     except (DoesNotFitError, UnsupportedError) as refusal:
