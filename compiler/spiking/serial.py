@@ -30,6 +30,8 @@ REGISTER_BITS, ADDRESS_BITS = 7, 9
 POWERS = 112
 """Registers from here on hold 2^0 to 2^15; ``index`` names one of them by the low bits of A."""
 
+ONES = 0xFFFF
+
 
 class Fn(IntEnum):
     """What is computed of A and Q."""
@@ -235,3 +237,21 @@ class Assembler:
         for number, value in self.constants.items():
             out[number] = value
         return out
+
+
+def shifted(i: Assembler, name: str, bits: int, *, wr: str | None = None) -> None:
+    """A becomes a register shifted down; ``wr``: it goes there first."""
+    i(name, wr=wr)
+    i(1 << 16 - bits, to=To.B)
+    i()
+    i(src=Src.HIGH)
+
+
+def bumps(i: Assembler, steps: list[tuple[str, str | int, Fn]]) -> None:
+    """Several registers changed by their steps; the last one's new value stays in A."""
+    before = None
+    for name, step, fn in steps:
+        i(name, wr=before)
+        i(step, fn)
+        before = name
+    i(wr=before)

@@ -13,10 +13,11 @@ from neuroloom.compiler.spiking.isa import FIELDS, Step
 
 from .decide import Decide
 from .deliver import Deliver
+from .history import History
 from .inputs import Inputs
 from .learn import Learn
 from .learn_serial import SerialLearn
-from .memories import Accumulators, Events, History, Pool, Program, Staging
+from .memories import Accumulators, Events, Pool, Program, Staging
 from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS
 from .random import Lfsr
 from .scan import Scan
