@@ -164,6 +164,7 @@ class CoreConfig:
 PROFILES: dict[str, str] = {
     "infer": "networks without delays beyond one step, no learning",
     "delay": "delays of many steps, no learning",
+    "delay16": "delays of many steps, states of 16 bits, no learning",
     "decide": "early decisions, delays of one step, no learning",
     "stdp": "pair STDP, delays of one step",
     "reward": "STDP, reward-modulated STDP with eligibility, delays up to 63 steps",
@@ -179,7 +180,8 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
         # what a UP5K has room for beside the link: DECIDE or learning with one lane only; with a history of 64 steps for 1,024
         # neurons all block RAM is taken, so that states have 16 bits
         _UP5K,
-        replace(_UP5K, profile="delay", slots=64, inputs=128, program_words=256, state_bits=16),
+        replace(_UP5K, profile="delay", slots=64, neurons=512, inputs=256),
+        replace(_UP5K, profile="delay16", slots=64, inputs=128, program_words=256, state_bits=16),
         replace(_UP5K, profile="decide", lanes=1, pool_words=32768, decision=True),
         replace(_UP5K, profile="stdp", lanes=1, pool_words=32768, learning="stdp"),
     ),

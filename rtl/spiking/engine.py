@@ -26,7 +26,7 @@ def frame_bytes(config: CoreConfig) -> int:
     """Size of the link's frame buffers beside a core: small boards have little block RAM, none left beside a long history."""
     if config.lanes > 2:
         return 1024
-    return 256 if config.slots > 32 else 512
+    return 256 if config.sources * config.slots > 1 << 16 else 512
 
 
 def memory_files(config: CoreConfig) -> dict[str, str]:
