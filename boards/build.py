@@ -22,7 +22,7 @@ from neuroloom.rtl.link.protocol import Identity
 from neuroloom.rtl.link.shell import LinkShell
 from neuroloom.rtl.top import Top
 
-FLOW_VERSION = 3
+FLOW_VERSION = 4
 """Part of the cache key; raise it when the scripts here change what they produce."""
 
 PLACE_TIMEOUT_S = 4 * 3600

@@ -15,7 +15,8 @@ class Flow:
     ``synth(board)`` is the Yosys command from RTL to cells; ``constraints(board, engine)`` the text of the pin file
     called ``constraint_file``; ``device(board)``, ``pins`` and ``output(stem)`` the arguments of ``placer`` that differ by
     family (chip, pin file, output); ``pack(board, stem)`` the arguments of ``packer``, writing ``stem + suffix``.
-    ``count(cells)`` turns Yosys cell counts into resources; ``utilisation`` maps nextpnr's names to ours.
+    ``routing(board, engine)`` are the placer's arguments that choose its router. ``count(cells)`` turns Yosys cell counts into
+    resources; ``utilisation`` maps nextpnr's names to ours.
     """
 
     placer: str
@@ -31,6 +32,7 @@ class Flow:
     count: Callable[[Mapping[str, int]], Mapping[str, int]]
     utilisation: Mapping[str, str]
     bram_block_bits: int
+    routing: Callable[[Board, str], Sequence[str]] = lambda board, engine: ()
 
 
 def _ports(board: Board) -> list[tuple[str, str, Pins]]:
@@ -70,8 +72,13 @@ def _ice40_constraints(board: Board, engine: str) -> str:
 
 
 def _ice40_device(board: Board) -> Sequence[str]:
-    # router1 rips up without end between unrelated four-input tables; router2 negotiates (same netlist: 68 s, not hours)
-    return (f"--{board.device}", "--package", board.package, "--router", "router2")
+    return (f"--{board.device}", "--package", board.package)
+
+
+def _ice40_routing(board: Board, engine: str) -> Sequence[str]:
+    # router1 rips up without end between unrelated four-input tables; router2 negotiates (same netlist: 68 s, not hours). A spiking
+    # core on the UP5K has few wires and long paths: there router2 makes detours that cost 10 ns, and router1 keeps to the clock
+    return ("--router", "router1" if engine == "spiking" and board.device == "up5k" else "router2")
 
 
 def _ice40_output(stem: str) -> Sequence[str]:
@@ -205,7 +212,8 @@ def _xilinx_count(cells: Mapping[str, int]) -> Mapping[str, int]:
 def place_arguments(flow: Flow, board: Board, engine: str, json: str, stem: str, seed: int) -> list[str]:
     """Arguments of the family's nextpnr for one seed; the report goes to ``stem + ".report.json"``."""
     common = ("--report", f"{stem}.report.json", "--seed", str(seed), "--freq", _mhz(board.speed(engine).plan.logic_hz))
-    return [*flow.device(board), "--json", json, *flow.pins, *flow.output(stem), *common, "--timing-allow-fail"]
+    chosen = (*flow.device(board), *flow.routing(board, engine))
+    return [*chosen, "--json", json, *flow.pins, *flow.output(stem), *common, "--timing-allow-fail"]
 
 
 def pack_only_arguments(flow: Flow, board: Board, json: str, *, whole: bool = False) -> list[str]:
@@ -237,6 +245,7 @@ FLOWS: Mapping[str, Flow] = {
             "ICESTORM_DSP": "dsps",
         },
         bram_block_bits=4096,
+        routing=_ice40_routing,
     ),
     "ecp5": Flow(
         placer="nextpnr-ecp5",

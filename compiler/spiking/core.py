@@ -113,6 +113,14 @@ class CoreConfig:
         return self.pool_cycles + self.large
 
     @property
+    def serial_learning(self) -> bool:
+        """Whether LEARN commands are executed by the small processor of ``serial_program.py``: one lane, 8-bit weights, one record
+        in a pool word, no eligibilities.
+        """
+        one = self.lanes == 1 and self.weight_bits == 8 and self.records(False) == 1
+        return one and self.learning == "stdp"
+
+    @property
     def multiply_cycles(self) -> int:
         """Cycles of MUL and SQR: small cores take three, two for the multiplier (nextpnr takes those of an iCE40 for registers
         and times no path through one) and one in which what RND needs to know of the product gets ready.
@@ -170,6 +178,7 @@ class CoreConfig:
 PROFILES: dict[str, str] = {
     "infer": "networks without delays beyond one step, no learning",
     "delay": "delays of many steps, no learning",
+    "delay16": "delays of many steps, states of 16 bits, no learning",
     "decide": "early decisions, delays of one step, no learning",
     "stdp": "pair STDP, delays of one step",
     "reward": "STDP, reward-modulated STDP with eligibility, delays up to 63 steps",
@@ -182,10 +191,13 @@ _SMALL = CoreConfig("infer", pool_words=1024, neurons=256, inputs=128, slots=2, 
 
 CORES: dict[str, tuple[CoreConfig, ...]] = {
     "icebreaker": (
-        # what a UP5K has room for beside the link: no learning; DECIDE with one lane only
+        # what a UP5K has room for beside the link: DECIDE or learning with one lane only; with a history of 64 steps for 1,024
+        # neurons all block RAM is taken, so that states have 16 bits
         _UP5K,
         replace(_UP5K, profile="delay", slots=64, neurons=512, inputs=256),
+        replace(_UP5K, profile="delay16", slots=64, inputs=128, program_words=256, state_bits=16),
         replace(_UP5K, profile="decide", lanes=1, pool_words=32768, decision=True),
+        replace(_UP5K, profile="stdp", lanes=1, pool_words=32768, learning="stdp"),
     ),
     "ulx3s_85f": (
         CoreConfig(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from . import serial_cycles
 from .core import SPIKE_WORD, CoreConfig
 
 START, DONE = 1, 1
@@ -57,6 +58,8 @@ def _rule_cycles(config: CoreConfig, eligible: bool, dep: bool, pot: bool, rewar
 
 def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look, *, fast: bool = False) -> int:
     """Cycles of one LEARN_DENSE; ``fast``: the core was built with the fast path."""
+    if config.serial_learning:
+        return serial_cycles.dense_cycles(config, fields, look)
     sources, targets = fields.get("sources", 0), fields.get("targets", 0)
     if not sources or not targets:
         return START + DONE
@@ -111,6 +114,8 @@ def _row_cycles(per: int, fetches: int, look: int, start: int, records: Sequence
 
 def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look, *, fast: bool = False) -> int:
     """Cycles of one LEARN_SPARSE; ``fast`` changes nothing."""
+    if config.serial_learning:
+        return serial_cycles.sparse_cycles(config, fields, look)
     sources = fields.get("sources", 0)
     if not sources or not fields.get("targets", 0):
         return START + DONE

@@ -218,17 +218,16 @@ class ByteEngine(wiring.Component):
 
             with m.State("READ"):
                 m.d.comb += core.access.eq(1)
-                m.next = "WAIT" if config.large else "SHOW"
-            shown = core.byte_r
-            if config.large:  # a byte of a long word comes late
-                shown = Signal(8, reset_less=True)
+                m.next = "WAIT" if config.large else "KEEP"
+            if config.large:
                 with m.State("WAIT"):
                     m.d.comb += core.access.eq(1)
                     m.next = "KEEP"
-                with m.State("KEEP"):
-                    m.d.comb += core.access.eq(1)
-                    m.d.sync += shown.eq(core.byte_r)
-                    m.next = "SHOW"
+            shown = Signal(8, reset_less=True)  # a byte of a memory comes late, and the link's checksum hangs on it
+            with m.State("KEEP"):
+                m.d.comb += core.access.eq(1)
+                m.d.sync += shown.eq(core.byte_r)
+                m.next = "SHOW"
             with m.State("SHOW"):
                 m.d.comb += core.access.eq(1)
                 with m.If(offer(shown)):

@@ -13,9 +13,11 @@ from neuroloom.compiler.spiking.isa import FIELDS, Step
 
 from .decide import Decide
 from .deliver import Deliver
+from .history import History
 from .inputs import Inputs
 from .learn import Learn
-from .memories import Accumulators, Events, History, Pool, Program, Staging
+from .learn_serial import SerialLearn
+from .memories import Accumulators, Events, Pool, Program, Staging
 from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS
 from .random import Lfsr
 from .scan import Scan
@@ -107,7 +109,8 @@ class Core(wiring.Component):
             Step.SPARSE: deliver,
         }
         if config.learning != "none":
-            m.submodules.learn = learn = Learn(config, fast=config.fast_learning)
+            serial = config.serial_learning
+            m.submodules.learn = learn = SerialLearn(config) if serial else Learn(config, fast=config.fast_learning)
             units |= {Step.LEARN_DENSE: learn, Step.LEARN_SPARSE: learn}
         decide = None
         if config.decision:
@@ -116,7 +119,10 @@ class Core(wiring.Component):
 
         # Registers of a command; every unit sees its fields in them.
         command = Signal(4)
-        words = [Signal(32, name=f"word{n}", reset_less=True) for n in range(max(fetched_words(c) for c in units))]
+        kept = max(
+            fetched_words(c) for c, unit in units.items() if not isinstance(unit, SerialLearn)
+        )  # that one reads its own
+        words = [Signal(32, name=f"word{n}", reset_less=True) for n in range(kept)]
         for code, unit in units.items():
             for name, place in FIELDS[code].items():
                 if name in unit.signature.members:
@@ -246,9 +252,12 @@ class Core(wiring.Component):
             fetch_at
             | scan.program.addr
             | (decide.program.addr if decide is not None else 0)
-            | Mux(self._uses(Space.PROGRAM), self.address[2:], 0)
+            | (learn.program.addr if config.serial_learning else 0)
+            | Mux(self._may_use(Space.PROGRAM), self.address[2:], 0)
         )
         m.d.comb += program.hold.eq(scan.hold)
+        if config.serial_learning:
+            m.d.comb += learn.behind.eq(pc[2:])
         opcode = Signal(4)
         last = Signal()
         m.d.comb += opcode.eq(Mux(index == 0, program.data_r[28:], command))
@@ -318,7 +327,7 @@ class Core(wiring.Component):
                 with m.If(done):
                     m.next = "NEXT"
         strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
-        if config.learning != "none":
+        if config.learning != "none" and not config.serial_learning:
             strobes.append(learn.saturated)
         if config.large:  # no counter or flag hangs on arithmetic
             kept = Signal(len(strobes))
@@ -335,12 +344,18 @@ class Core(wiring.Component):
         """Whether the host uses a space in this cycle."""
         return self.access & (self.space == space)
 
+    def _may_use(self, space: int) -> Value:
+        """Whether the host's address and data stand at a space: on small cores whenever the core is idle, because how the host's
+        byte is decoded would come first on the longest paths.
+        """
+        return self._uses(space) if self._config.large else self.idle
+
     def _memories(self, m: Module, units: list[Any], pool: Pool, hist: History, program: Program) -> None:
         """Join the ports of the units, and the host's."""
         config = self._config
         lane_bits = (config.lanes - 1).bit_length()
         slot_bits = (config.slots - 1).bit_length()
-        addr: Value = Mux(self._uses(Space.POOL), self.address[2 + lane_bits :], 0)
+        addr: Value = Mux(self._may_use(Space.POOL), self.address[2 + lane_bits :], 0)
         write: Value = Const(0)
         data: Value = Const(0)
         rows: list[Any] = []
@@ -371,19 +386,23 @@ class Core(wiring.Component):
             host_writes, host_lane, host_data = late[:3]
             w_addr = Mux(host_writes, late[3][2 + lane_bits :], w_addr)
             m.d.comb += pool.w_addr.eq(w_addr)
+        else:
+            host = self.data_w.replicate(config.lanes)
+            m.d.comb += pool.data_w.eq(Mux(self._may_use(Space.POOL), host, data))
         with m.If(host_writes):
             if config.large:  # the word goes back as it came, but for the lane
                 kept = (pool.data_r.word_select(lane, 32) for lane in range(config.lanes))
                 merged = Cat(Mux(host_lane[lane], host_data, old) for lane, old in enumerate(kept))
                 m.d.comb += [pool.write.eq(1), pool.data_w.eq(merged)]
             else:
-                m.d.comb += [pool.write.eq(host_lane), pool.data_w.eq(self.data_w.replicate(config.lanes))]
+                m.d.comb += pool.write.eq(host_lane)
 
-        index = Mux(self.sweep, self.address, Mux(self._uses(Space.HIST), self.address[1:], 0))
+        index = Mux(self.sweep, self.address, Mux(self._may_use(Space.HIST), self.address[1:], 0))
         slot: Value = index[:slot_bits]
         word: Value = index[slot_bits:]
         write = self.sweep | (self._uses(Space.HIST) & self.write)
-        data = Mux(self._uses(Space.HIST), self.data_w[16:], 0)
+        hosts = self._may_use(Space.HIST) if config.large else self.idle & ~self.sweep
+        data = Mux(hosts, self.data_w[16:], 0)
         for unit in units:
             if "hist" in unit.signature.members:
                 slot, word = slot | unit.hist.slot, word | unit.hist.word

@@ -79,10 +79,17 @@ class Deliver(wiring.Component):
 
         # The scanner of spikes.
         scanning, free, take, load, exhausted = Signal(), Signal(), Signal(), Signal(), Signal()
-        index = Signal(4)
+        index = Signal(4)  # of the lowest spike
+        ahead = Signal(SPIKE_WORD)  # spikes of the next cycle, where that one's index is found on small cores
+        seen = spikes if config.large else ahead
+        lowest = Signal(4)
         for bit in reversed(range(SPIKE_WORD)):
-            with m.If(spikes[bit]):
-                m.d.comb += index.eq(bit)
+            with m.If(seen[bit]):
+                m.d.comb += lowest.eq(bit)
+        if config.large:
+            m.d.comb += index.eq(lowest)
+        else:
+            m.d.sync += index.eq(lowest)
         none = Signal()
         m.d.comb += [
             none.eq(spikes == 0),
@@ -106,9 +113,10 @@ class Deliver(wiring.Component):
         next_base = Signal(POOL_ADDR_BITS)
         stride = Mux(self.sparse, header_stride, self.row_words << 4)
         m.d.comb += next_base.eq(Mux(first, Mux(self.sparse, self.header_base, self.base), word_base + stride))
+        m.d.comb += ahead.eq(Mux(load, self.hist.data_r, Mux(take, spikes & (spikes - 1), spikes)))
+        m.d.sync += spikes.eq(ahead)
         with m.If(load):
             m.d.sync += [
-                spikes.eq(self.hist.data_r),
                 word_base.eq(next_base),
                 first.eq(0),
                 words_left.eq(words_left - 1),
@@ -116,8 +124,7 @@ class Deliver(wiring.Component):
             ]
         with m.If(take):
             m.d.sync += [
-                spikes.eq(spikes & (spikes - 1)),
-                address.eq(word_base + (times(steps, row_words) if config.large else steps * row_words)),
+                address.eq(word_base + times(steps, row_words)),
                 row_left.eq(self.row_words),
                 row.eq(self.target[bank_bits:]),
             ]

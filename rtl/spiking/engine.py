@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .bytes import ByteEngine
+from .learn_serial import REGISTERS_FILE, registers_verilog
 from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG, ROWS_FILE, ROWS_VERILOG
 
 RTL_VERSION = "2"
@@ -22,14 +23,17 @@ def model_hash(config: CoreConfig) -> bytes:
 
 
 def frame_bytes(config: CoreConfig) -> int:
-    """Size of the link's frame buffers beside a core: the boards of small cores have little block RAM."""
-    return 512 if config.lanes <= 2 else 1024
+    """Size of the link's frame buffers beside a core: small boards have little block RAM, none left beside a long history."""
+    if config.lanes > 2:
+        return 1024
+    return 256 if config.sources * config.slots > 1 << 16 else 512
 
 
 def memory_files(config: CoreConfig) -> dict[str, str]:
     """Verilog files by name of the memories that a core instantiates."""
     pool = {ROWS_FILE: ROWS_VERILOG} if config.large else {POOL_FILE: POOL_VERILOG}
-    return {**pool, RAM_FILE: RAM_VERILOG}
+    registers = {REGISTERS_FILE: registers_verilog(config)} if config.serial_learning else {}
+    return {**pool, RAM_FILE: RAM_VERILOG, **registers}
 
 
 class Slice(wiring.Component):

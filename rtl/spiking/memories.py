@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
 
-from .ports import POOL_ADDR_BITS, PROGRAM_ADDR_BITS, HistPort
+from .ports import POOL_ADDR_BITS, PROGRAM_ADDR_BITS
 
 POOL_FILE = "neuroloom_pool.v"
 POOL_VERILOG = """\
@@ -186,31 +186,6 @@ class Pool(wiring.Component):
             o_data_r=self.data_r,
             **ports,
         )
-        return m
-
-
-class History(wiring.Component):
-    """Spike words by slot and word: word number ``word * slots + slot``.
-
-    Members: ``port``, a :class:`HistPort`'s other side.
-    """
-
-    def __init__(self, config: CoreConfig) -> None:
-        self.slots = config.slots
-        self.depth = config.sources // SPIKE_WORD * config.slots
-        super().__init__({"port": In(HistPort())})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.memory = memory = Ram(16, self.depth)
-        addr = Cat(self.port.slot[: (self.slots - 1).bit_length()], self.port.word)
-        m.d.comb += [
-            memory.r_addr.eq(addr),
-            memory.w_addr.eq(addr),
-            memory.w_en.eq(self.port.write),
-            memory.w_data.eq(self.port.data_w),
-            self.port.data_r.eq(memory.r_data),
-        ]
         return m
 
 

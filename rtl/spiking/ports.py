@@ -122,7 +122,10 @@ def decide_members(config: CoreConfig) -> dict[str, wiring.Member]:
 
 
 def times(number: Value, value: Value) -> Value:
-    """``number * value`` from adders, for a number of few bits: so that it stays one path for the tool that shortens paths."""
+    """``number * value`` from adders, for a number of few bits: one path for the tools that shorten and time paths.
+
+    nextpnr times no path through an iCE40 multiplier.
+    """
     terms = [Mux(bit, value, 0) << place for place, bit in enumerate(number)]
     while len(terms) > 1:
         terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)] + terms[len(terms) & ~1 :]

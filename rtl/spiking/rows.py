@@ -106,10 +106,11 @@ class Rows(wiring.Component):
         if shared:
             bits = min(slots, 32)
             mask, groups, is_low = Signal(bits), Signal(range(bits + 1)), Signal()
+            before = Signal(bits, reset_less=True)  # marks of the groups to pass, counted in the next cycle
             m.d.comb += [
                 is_low.eq(part == unit(1)[0]),
                 mask.eq(Mux(is_low, unit(1)[1], unit(2)[1]) if slots > 32 else unit(1)[1]),
-                groups.eq(sum(mask & _below(self.delay[: (bits - 1).bit_length()], is_low & high))),
+                groups.eq(sum(before)),
             ]
 
         target_bits, weight_bits = config.target_bits, config.weight_bits
@@ -186,7 +187,10 @@ class Rows(wiring.Component):
                                 m.d.sync += skip.eq(passed(0) + (passed(1) if slots > 32 else 0))
                 if shared:
                     m.d.comb += hit.eq(mask.bit_select(self.delay[: (bits - 1).bit_length()], 1))
-                    m.d.sync += skip.eq(groups + Mux(is_low, 0, skip))
+                    m.d.sync += [
+                        before.eq(mask & _below(self.delay[: (bits - 1).bit_length()], is_low & high)),
+                        skip.eq(Mux(is_low, 0, groups)),
+                    ]
                 m.d.sync += part.eq(part + 1)
                 with m.If(~ends):
                     m.d.comb += self.addr.eq(self.header + part + 1)
@@ -199,7 +203,11 @@ class Rows(wiring.Component):
                 m.d.comb += self.addr.eq(at)
                 m.d.sync += ahead.eq(at + 1)
                 m.next = "RECORDS"
-                with m.If(skip != 0):
+                passes = skip != 0
+                if shared:
+                    m.d.sync += skip.eq(skip + groups)
+                    passes = passes | before.any()
+                with m.If(passes):
                     m.next = "SEEK"
             with m.State("SEEK"):
                 # What the word shows is kept, so that no address hangs on what has just been read.

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from neuroloom.compiler.ir import BIT, Builder, Graph, Type
 
-S24 = Type(24, True)
 Pick = Callable[..., Any]
 
 
@@ -52,8 +51,11 @@ def random_lif(rng: np.random.Generator, n: int) -> dict[str, Any]:
 class GraphMaker:
     """A random network: inputs, populations, projections with histories, learning, a decision."""
 
-    def __init__(self, rng: np.random.Generator, *, max_delay: int = 5, learning: str = "none") -> None:
+    def __init__(
+        self, rng: np.random.Generator, *, max_delay: int = 5, learning: str = "none", state_bits: int = 24
+    ) -> None:
         self.rng, self.max_delay, self.rules = rng, max_delay, learning
+        self.state = Type(state_bits, True)
         self.b = Builder("random", clocked=True)
         self.size: dict[str, int] = {}
         self.spikes: dict[str, str] = {}
@@ -108,7 +110,7 @@ class GraphMaker:
             room = (1 << 22) // max(1, *map(abs, b.ranges[total]))
             total = b.node("shift", [total], amount=min(int(rng.integers(1, 12)), room.bit_length() - 1))
         if rng.random() < 0.2:
-            drive = b.input(f"{name}.drive", S24, (self.size[name],), bounds=(-20, 20))
+            drive = b.input(f"{name}.drive", self.state, (self.size[name],), bounds=(-20, 20))
             total = b.node("add", [total, drive])
         return total
 
@@ -154,7 +156,7 @@ class GraphMaker:
         """Neurons of some model."""
         rng, b, n = self.rng, self.b, self.size[name]
         current, model = self.current(name), rng.choice(["lif"] * 6 + ["izhikevich", "alpha_neuron"])
-        state = lambda word, low, high: b.state(rng.integers(low, high, n), S24, "sample", name=f"{name}.{word}")  # noqa: E731
+        state = lambda word, low, high: b.state(rng.integers(low, high, n), self.state, "sample", name=f"{name}.{word}")  # noqa: E731
         rounding = rng.choice(["floor", "half_up", "toward_zero"])
         bias = np.array(rng.integers(-5, 9, (n,))) if rng.random() < 0.5 else None
         attrs: dict[str, Any]

@@ -345,7 +345,7 @@ REFUSED: list[tuple[str, Any, CoreConfig, str]] = [
         "learning",
         lambda: network(LEARNER, learn={}),
         ICE[0],
-        r"node %w.next = stdp must run on a core with learning 'stdp', not 'none'; it fits ulx3s_85f with profile reward",
+        r"node %w.next = stdp must run on a core with learning 'stdp', not 'none'; it fits icebreaker with profile stdp, ulx3s_85f",
     ),
     (
         "eligibility",
@@ -377,9 +377,10 @@ def test_refusals(make: Any, config: CoreConfig, text: str) -> None:
 def test_the_smallest_profile_is_chosen() -> None:
     assert choose_core(network(np.ones((2, 3), int)), "icebreaker").config.profile == "infer"
     assert choose_core(network(np.ones((2, 3), int), delay=3), "icebreaker").config.profile == "delay"
+    assert choose_core(network(LEARNER, learn={}), "icebreaker").config.profile == "stdp"
     assert choose_core(network(LEARNER, learn={}), "ulx3s_85f").config.profile == "reward"
-    with pytest.raises(DoesNotFitError, match="must run on a core with learning 'stdp', .* it fits ulx3s_85f"):
-        choose_core(network(LEARNER, learn={}), "icebreaker")
+    with pytest.raises(DoesNotFitError, match="must run on a core with learning 'reward', .* it fits ulx3s_85f"):
+        choose_core(network(LEARNER, learn={"eligibility": True}), "icebreaker")
     with pytest.raises(DoesNotFitError, match="it fits ulx3s_85f"):
         choose_core(network(np.ones((2, 1025), int)), "icebreaker")
     with pytest.raises(UnsupportedError, match="board must be one with a spiking core"):

@@ -5,20 +5,23 @@ The reading below is written from docs/spiking-core.md ("Learning", "Memories") 
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from amaranth.hdl import Const
 from amaranth.sim import Simulator
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.compiler.spiking.cycles_learning import Look, learn_dense_cycles, learn_sparse_cycles
-from neuroloom.compiler.spiking.isa import FIELDS, Step
+from neuroloom.compiler.spiking.isa import FIELDS, Step, encode_command
 from neuroloom.rtl.spiking.learn import Learn
 from neuroloom.rtl.spiking.learn_fast import check_fast
 from neuroloom.rtl.spiking.learn_rule import Rule
+from neuroloom.rtl.spiking.learn_serial import SerialLearn
 
 LIMIT = 200_000
 """Cycles after which a command has hung."""
@@ -248,7 +251,9 @@ def random_case(rng: random.Random, config: CoreConfig, sparse: bool, busy: bool
 
 def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False) -> list[int]:
     """Run the cases one after the other on one unit; the pools hold the result. Returns their cycles."""
-    unit = Learn(config, fast=fast)
+    serial = config.serial_learning
+    unit: Any = SerialLearn(config, behavioural=True) if serial else Learn(config, fast=fast)
+    program: dict[int, int] = {}
     current: list[Case] = []
     cycles: list[int] = []
     clipped: set[bool] = set()
@@ -256,7 +261,7 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
 
     async def memories(ctx: Any) -> None:
         signals = [
-            unit.saturated,
+            Const(0) if serial else unit.saturated,
             unit.pool.addr,
             unit.pool.write,
             unit.pool.data_w,
@@ -267,6 +272,8 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
         if fast:
             signals += [unit.rows.write, unit.rows.addr, unit.rows.data]
         earlier = [(0, 0, 0, None)] * (config.pool_cycles - 1)  # a register in front of the pool
+        if serial:
+            signals += [unit.program.addr]
         async for _, _, saturated, addr, write, data, slot, word, hist_write, *rows in ctx.tick().sample(*signals):
             if not current:
                 continue
@@ -278,7 +285,9 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
             ctx.set(unit.pool.data_r, noise if write else case.pool.get(addr, noise))
             ctx.set(unit.hist.data_r, case.hist.get((slot, word), noise & 0xFFFF))
             assert not hist_write
-            if rows and rows[0]:
+            if serial:
+                ctx.set(unit.program.data_r, program.get(rows[0], rng.getrandbits(32)))
+            elif rows and rows[0]:
                 assert not write and rows[1] in case.pool
                 case.pool[rows[1]] = rows[2]
             if write:
@@ -289,11 +298,17 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
         for case in cases:
             current[:] = [case]
             clipped.clear()
-            for name in FIELDS[Step.LEARN_DENSE]:
-                ctx.set(getattr(unit, name), case.fields.get(name, 0))
+            if serial:  # it reads its fields itself
+                at = 4 * rng.randrange(100)
+                command = {name: value for name, value in case.fields.items() if name in FIELDS[Step.LEARN_DENSE]}
+                program.update(enumerate(encode_command(Step.LEARN_DENSE, command), at))
+                ctx.set(unit.behind, at // 4 + 3)
+            else:
+                for name in FIELDS[Step.LEARN_DENSE]:
+                    ctx.set(getattr(unit, name), case.fields.get(name, 0))
+                ctx.set(unit.reward, case.reward)
             ctx.set(unit.slot, case.slot)
             ctx.set(unit.lfsr, case.lfsr)
-            ctx.set(unit.reward, case.reward)
             ctx.set(unit.sparse, sparse)
             ctx.set(unit.start, 1)
             spent = 1
@@ -339,7 +354,7 @@ def check(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = Fals
 
 BUILDS = [
     (2, 8, "stdp", False), (2, 8, "reward", False), (1, 8, "reward", False), (4, 8, "reward", True),
-    (8, 16, "reward", False), (2, 16, "stdp", False), (16, 8, "reward", True),
+    (1, 8, "stdp", False), (8, 16, "reward", False), (2, 16, "stdp", False), (16, 8, "reward", True),
 ]  # fmt: skip
 """Lanes, bits of a weight, learning, fast."""
 
@@ -381,6 +396,19 @@ def test_ties_and_extremes(sparse: bool) -> None:
     check(cases, config, sparse)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_serial_unit(sparse: bool) -> None:
+    """Every way to bring a change down and to round it, with and without random numbers, soft bounds, windows, enable planes."""
+    config, rng = config_of(1, 8, "stdp", 1024), random.Random(11)
+    small = {"sources": 5, "targets": 21}
+    cases = [
+        random_case(rng, config, sparse, True, rounding=r, f=f, **small)
+        for r, f in itertools.product(range(3), (0, 1, 2, 3, 7, 14, 15, 16, 17, 18, 24, 25, 31))
+    ]
+    cases += [random_case(rng, config, sparse, sources=n, targets=m) for n, m in ((1, 1), (17, 4), (33, 16), (2, 40))]
+    check(cases, config, sparse)
+
+
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_fast_additive_rule(lanes: int) -> None:
     config, rng = config_of(lanes, 8, "stdp"), random.Random(lanes)
@@ -393,12 +421,16 @@ def test_fast_additive_rule(lanes: int) -> None:
     check(cases, config, False, True)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_nothing_to_learn(sparse: bool) -> None:
-    config, rng = config_of(2, 8, "stdp"), random.Random(3)
+def test_nothing_to_learn(sparse: bool, lanes: int) -> None:
+    config, rng = config_of(lanes, 8, "stdp"), random.Random(3)
     cases = [random_case(rng, config, sparse, sources=0), random_case(rng, config, sparse, targets=0)]
     before = [dict(case.pool) for case in cases]
-    assert run(cases, config, sparse) == [2, 2]
+    formula: Callable[..., int] = learn_sparse_cycles if sparse else learn_dense_cycles
+    predicted = [formula(config, case.fields, case.look()) for case in cases]
+    assert predicted == [2, 2] or lanes == 1
+    assert run(cases, config, sparse) == predicted
     assert [case.pool for case in cases] == before
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
+from neuroloom.compiler.errors import DoesNotFitError, GraphError, UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking import layout
 from neuroloom.compiler.spiking.core import CoreConfig, CoreProgram
@@ -41,8 +41,14 @@ BUILDS = {
         **{"lanes": 1, "learning": "none", "weight_bits": 16},
         **{"neurons": 256, "pool_words": 16384, "event_depth": 256},
     },
+    "1 lane, stdp": {"lanes": 1, "learning": "stdp", "neurons": 256, "pool_words": 32768, "event_depth": 256},
+    "2 lanes, 64 slots": {
+        **{"lanes": 2, "slots": 64, "state_bits": 16, "neurons": 256, "pool_words": 4096, "event_depth": 256},
+    },
 }
-"""Widths and lanes; the first is the large board's core with smaller memories."""
+"""Widths and lanes; the first is the large board's core with smaller memories, the last two are small boards' cores that learn by
+the serial unit, and that have a long history.
+"""
 
 
 def build(name: str) -> CoreConfig:
@@ -222,7 +228,16 @@ def one(engine: RtlEngine, config: CoreConfig, seed: int, coverage: Coverage, ma
     """Map and run one random network; False when the mapper refuses it."""
     rng = np.random.default_rng([SEED, seed])
     learning = ("none", config.learning, config.learning)[int(rng.integers(3))]
-    graph = maker(np.random.default_rng([SEED, seed, 1]), max_delay=int(rng.integers(2, 8)), learning=learning).make()
+    most = int(rng.integers(2, config.slots))
+    random_graph = maker(
+        np.random.default_rng([SEED, seed, 1]), max_delay=most, learning=learning, state_bits=config.state_bits
+    )
+    try:
+        graph = random_graph.make()
+    except GraphError:  # states of so few bits can not hold its currents
+        assert config.state_bits < 24
+        coverage.refused["GraphError"] += 1
+        return False
     try:
         program = map_graph(graph, config)
     except (DoesNotFitError, UnsupportedError) as refusal:
@@ -296,7 +311,13 @@ def test_random_networks_under_verilator(name: str, running: Callable[..., RtlEn
     assert len(coverage.missing) < 0.03 * len(coverage.legal), sorted(coverage.missing)
 
 
-@pytest.mark.parametrize("name", ["4 lanes, reward", "1 lane, 16-bit weights"])
+@pytest.mark.parametrize(("name", "count"), [("1 lane, stdp", 40), ("2 lanes, 64 slots", 25)])
+def test_small_cores_under_verilator(name: str, count: int, running: Callable[..., RtlEngine], shown: Any) -> None:
+    coverage = many(running(name), name, itertools.count(500), count, shown)
+    assert coverage.spikes and (coverage.learnt or "stdp" not in name)
+
+
+@pytest.mark.parametrize("name", ["4 lanes, reward", "1 lane, 16-bit weights", "1 lane, stdp", "2 lanes, 64 slots"])
 def test_random_networks_under_icarus(name: str, running: Callable[..., RtlEngine], shown: Any) -> None:
     assert many(running(name, "icarus"), name, itertools.count(100), 1, shown).spikes
 
