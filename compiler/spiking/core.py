@@ -20,7 +20,9 @@ HEADER_BITS = HEADER_START_BITS + 64
 """Bits of a packed row header: where the row starts, and its mask of delays."""
 
 LEARNING = ("none", "stdp", "reward")
-_RECORD = struct.Struct("<HBBIHHBBBBHHB11x")
+_RECORD = struct.Struct("<HBBIHHBBBBHHBB10x")
+CORES_MAX = 16
+"""Most cores of one build."""
 NO_DECISION = 1
 """Flag of the configuration record: the core is built without DECIDE."""
 
@@ -29,7 +31,8 @@ NO_DECISION = 1
 class CoreConfig:
     """Build parameters of a core; see the table in ``docs/spiking-core.md``. Raises InputError on values that make no core.
 
-    ``decision``: whether the core executes DECIDE.
+    ``decision``: whether the core executes DECIDE. ``cores``: cores of this configuration in the build, with an exchange of spikes
+    between them when there are several.
     """
 
     profile: str
@@ -44,6 +47,7 @@ class CoreConfig:
     learning: str = "none"
     event_depth: int = 128
     decision: bool = True
+    cores: int = 1
 
     def __post_init__(self) -> None:
         def need(condition: bool, name: str, rule: str) -> None:
@@ -58,6 +62,7 @@ class CoreConfig:
         need(self.weight_bits in (8, 16), "weight_bits", "8 or 16")
         need(64 <= self.pool_words <= 65536, "pool_words", "from 64 to 65536")
         need(64 <= self.program_words <= 4096 and self.program_words % 4 == 0, "program_words", "64 to 4096, in fours")
+        need(1 <= self.cores <= CORES_MAX, "cores", f"from 1 to {CORES_MAX}")
         need(self.learning in LEARNING, "learning", f"one of {', '.join(LEARNING)}")
 
     @property
@@ -126,6 +131,7 @@ class CoreConfig:
             self.program_words,
             self.event_depth,
             0 if self.decision else NO_DECISION,
+            self.cores - 1,  # 0 in the records of builds that knew one core only
         )
 
     @classmethod
@@ -133,7 +139,7 @@ class CoreConfig:
         """Read a configuration record; raises InputError when it is of another version."""
         if len(data) != _RECORD.size or data[:2] != b"\x01\x00":
             raise InputError("the core's configuration record must be of version 1; rebuild the bitstream")
-        _, lanes, bits, pool, neurons, inputs, slots, weight, learning, profile, program, events, flags = (
+        _, lanes, bits, pool, neurons, inputs, slots, weight, learning, profile, program, events, flags, more = (
             _RECORD.unpack(data)
         )
         names = sorted(PROFILES)
@@ -150,6 +156,7 @@ class CoreConfig:
             program_words=program,
             event_depth=events,
             decision=not flags & NO_DECISION,
+            cores=more + 1,
         )
 
 

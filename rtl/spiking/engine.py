@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .bytes import ByteEngine
+from .cluster import Cluster
 from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG, ROWS_FILE, ROWS_VERILOG
 
 RTL_VERSION = "2"
@@ -33,7 +34,7 @@ def memory_files(config: CoreConfig) -> dict[str, str]:
 
 
 class SpikingEngine(wiring.Component):
-    """A spiking core that takes opcodes and gives answers, see "Bytes of the engine" in ``docs/spiking-core.md``.
+    """A spiking core, or several, that take opcodes and give answers, see "Bytes of the engine" in ``docs/spiking-core.md``.
 
     Members
     -------
@@ -63,7 +64,7 @@ class SpikingEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        inner = ByteEngine(self.config)
+        inner = Cluster(self.config) if self.config.cores > 1 else ByteEngine(self.config)
         m.submodules.bytes = ResetInserter(self.reset)(inner)
         wiring.connect(m, wiring.flipped(self.i), inner.i)
         wiring.connect(m, inner.o, wiring.flipped(self.o))
