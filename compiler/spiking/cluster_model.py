@@ -19,8 +19,13 @@ from .isa import Role, Step
 class ClusterModel:
     """The cores of a build: ``cores``, each a :class:`~.executor.CoreModel`, whose cycles are the same behind every step."""
 
-    def __init__(self, program: ClusterProgram, cores: Sequence[CoreModel] | None = None) -> None:
-        self.cores = list(cores or map(CoreModel, program.parts))
+    def __init__(self, cores: Sequence[CoreModel]) -> None:
+        self.cores = list(cores)
+
+    @classmethod
+    def loaded(cls, program: ClusterProgram) -> ClusterModel:
+        """Cores that are loaded with a program."""
+        return cls([CoreModel(part) for part in program.parts])
 
     @property
     def decided(self) -> bool:
@@ -83,7 +88,7 @@ def run_cluster(
 ) -> Result:
     """Run a network on several cores for one sample; arguments as of :func:`~.executor.run_program`, as is the result, whose
     ``core`` is a :class:`ClusterModel`."""
-    model = model or ClusterModel(program)
+    model = model or ClusterModel.loaded(program)
     own = [inputs_of(program, k, inputs) for k in range(len(program.parts))]
     if raster:
         for core, part, given in zip(model.cores, program.parts, own, strict=True):
