@@ -165,14 +165,20 @@ def _maps(
             "state": p.state,
             "eligibility": learn.eligibility if learn else None,
             "bounds": (learn.node.attrs["w_min"], learn.node.attrs["w_max"]) if learn else None,
-            "learns": np.flatnonzero(learn.node.attrs.get("enable", np.ones(p.size))) if learn else np.zeros(0, np.int64),
+            "learns": np.flatnonzero(learn.node.attrs.get("enable", np.ones(p.size)))
+            if learn
+            else np.zeros(0, np.int64),
             "pieces": [piece for net in nets for piece in net.pieces.get(name, ())],
         }
     decision = network.decision
     return {
         "name": network.graph.name,
         "populations": {
-            name: {"size": p.size, "watch": name in watched, "states": {state: word for word, state in p.states.items()}}
+            name: {
+                "size": p.size,
+                "watch": name in watched,
+                "states": {state: word for word, state in p.states.items()},
+            }
             for name, p in network.populations.items()
         },
         "fragments": {name: list(fragments) for name, fragments in cut.items()},
@@ -233,4 +239,6 @@ def outputs_of(
 def refuse_alone(config: CoreConfig, what: str) -> None:
     """Raise UnsupportedError when there are several cores where one is needed."""
     if config.cores > 1:
-        raise UnsupportedError(f"{what} must have one core, not the {config.cores} of profile {config.profile!r}; choose another")
+        raise UnsupportedError(
+            f"{what} must have one core, not the {config.cores} of profile {config.profile!r}; choose another"
+        )

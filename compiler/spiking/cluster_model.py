@@ -57,7 +57,9 @@ class ClusterModel:
         while True:
             met = [next(walk) for walk in walks]
             if len({(step, fields.get("words")) for step, fields in met}) > 1:
-                raise InputError("the cores' programs must have the same EXCHANGE commands in the same order; map the network again")
+                raise InputError(
+                    "the cores' programs must have the same EXCHANGE commands in the same order; map the network again"
+                )
             step, fields = met[0]
             latest = max(core.cycles for core in self.cores)
             if step is Step.EXCHANGE:
@@ -84,7 +86,11 @@ def _span(f: Mapping[str, int]) -> slice:
 
 
 def run_cluster(
-    program: ClusterProgram, inputs: Mapping[str, np.ndarray], *, model: ClusterModel | None = None, raster: bool = False
+    program: ClusterProgram,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    model: ClusterModel | None = None,
+    raster: bool = False,
 ) -> Result:
     """Run a network on several cores for one sample; arguments as of :func:`~.executor.run_program`, as is the result, whose
     ``core`` is a :class:`ClusterModel`."""

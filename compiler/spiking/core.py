@@ -211,3 +211,13 @@ class CoreProgram:
     program: np.ndarray
     pool: np.ndarray
     maps: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pool_used(self) -> int:
+        """Pool words."""
+        return len(self.pool)
+
+    @property
+    def program_used(self) -> int:
+        """Program words."""
+        return len(self.program)

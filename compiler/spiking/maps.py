@@ -16,7 +16,9 @@ def maps_of(place: Placement, raster: dict[str, int] | None, sizes: dict[str, in
     """How to read the core back and what may be written; see ``compiler/spiking/image.py``."""
     populations = {name: _source_map(place, name, s) for name, s in place.net.populations.items()}
     inputs = {name: _source_map(place, name, s) for name, s in place.net.inputs.items() if name in place.placed}
-    mirrors = {name: inputs.pop(name) for name, s in place.net.inputs.items() if isinstance(s, Mirror) and name in inputs}
+    mirrors = {
+        name: inputs.pop(name) for name, s in place.net.inputs.items() if isinstance(s, Mirror) and name in inputs
+    }
     for name, population in place.net.populations.items():
         code = place.placed[name].code
         assert code is not None

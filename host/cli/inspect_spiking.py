@@ -122,6 +122,13 @@ def _show_cores(cores: list[CoreRow], ui: Ui) -> None:
     columns = ("board", "profile", ">pool words", ">program words", ">idle", ">worst", ">worst steps/s")
     if rows:
         ui.table(title, columns, rows)
+    for c in cores:
+        for share in c.partition:
+            held = ", ".join(f"{count:,} of {name}" for name, count in share.neurons.items())
+            ui.say(
+                f"{c.board} {c.profile}, core {share.core} of {c.cores}: {held}; receives the spikes of {share.remote:,} other "
+                f"neurons; {share.pool_used:,} pool words, {share.program_used:,} program words"
+            )
     refused: dict[str, str] = {}
     for c in cores:
         if not c.fits:

@@ -131,7 +131,9 @@ class ClusterDevice(SpikingDevice):
         """Replace the weights of projection ``name``; raises InputError when they do not fit where the old ones stand."""
         place, values = self._projection(name), np.asarray(weights, np.int64)
         if values.shape != (place["synapses"],):
-            raise InputError(f"weights of {name!r} must be {place['synapses']}, one per synapse, not {list(values.shape)}")
+            raise InputError(
+                f"weights of {name!r} must be {place['synapses']}, one per synapse, not {list(values.shape)}"
+            )
         for piece in place["pieces"]:
             self.members[piece.core].set_weights(piece.name, values[piece.index])
 

@@ -62,7 +62,8 @@ class ClusterRun:
         self.raster = bool(fed) and all(place["capacity"] for place in fed) if raster is None else raster
         self.longest = min([RUN_STEPS, *(place["capacity"] for place in fed)]) if self.raster else RUN_STEPS
         self.runs = [
-            SampleRun(member, part, raster=self.raster) for member, part in zip(session.members, program.parts, strict=True)
+            SampleRun(member, part, raster=self.raster)
+            for member, part in zip(session.members, program.parts, strict=True)
         ]
         self.limit = session.members[0].limit
         self.each_step = trace or any(run.reads for run in self.runs)
@@ -135,7 +136,9 @@ class ClusterRun:
         while start < steps:
             later = np.flatnonzero(new[start + 1 : start + longest])
             stop = min(start + 1 + int(later[0]) if len(later) else start + longest, steps)
-            setup = [c for k in range(len(self.runs)) for c in to_core(k, self._setup(k, own[k], start, stop, new[start]))]
+            setup = [
+                c for k in range(len(self.runs)) for c in to_core(k, self._setup(k, own[k], start, stop, new[start]))
+            ]
             yield _Segment(start, stop, setup, Go.CONTINUE | (Go.RASTER if fed and self.raster else 0))
             start = stop
 
@@ -223,9 +226,7 @@ class ClusterRun:
     # ------------------------------------------------------------------ what it means
 
     def _recording(self, arrays: Mapping[str, np.ndarray], steps: int) -> Recording:
-        parts = [
-            run._recording(inputs_of(self.program, k, arrays), steps).outputs for k, run in enumerate(self.runs)
-        ]
+        parts = [run._recording(inputs_of(self.program, k, arrays), steps).outputs for k, run in enumerate(self.runs)]
         first = self.runs[0]
         saturated = int(np.bitwise_or.reduce([run.now.saturated for run in self.runs]))
         return Recording(

@@ -297,7 +297,12 @@ class ByteEngine(wiring.Component):
         if config.cores > 1:
             m.d.comb += [
                 *(self.between.eq(fsm.ongoing("OPCODE")), self.stalled.eq(core.stalled), self.decided.eq(core.decided)),
-                *(self.waits.eq(core.waits), self.word_o.eq(core.word_o), core.go.eq(self.go), core.word_i.eq(self.word_i)),
+                *(
+                    self.waits.eq(core.waits),
+                    self.word_o.eq(core.word_o),
+                    core.go.eq(self.go),
+                    core.word_i.eq(self.word_i),
+                ),
                 *(core.any_stalled.eq(self.any_stalled), core.any_decided.eq(self.any_decided)),
             ]
         if self._ports:
