@@ -76,7 +76,7 @@ def capacity_table() -> list[Capacity]:
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several cores has of a network: ``neurons`` by population, ``remote`` neurons whose spikes it receives, and words."""
+    """What one of several cores has of a network: ``neurons`` by population, ``remote`` neurons whose spikes it gets, and words."""
 
     core: int
     neurons: Mapping[str, int]

@@ -39,8 +39,8 @@ class ClusterProgram:
     """What the cores of a build are loaded with: a program for each, those without neurons only keep step.
 
     ``maps`` has what belongs to the whole network: ``fragments`` (population → list of :class:`Fragment`), ``projections`` (name →
-    ``synapses``, ``state``, ``bounds``, ``learns``, ``pieces``: :class:`~.members.Piece` of each), ``outputs``, ``inputs``, ``drives``,
-    ``reward``, ``decision`` (with the ``core`` that decides), ``persistent_states``, ``exchanges``.
+    ``synapses``, ``state``, ``bounds``, ``learns``, ``pieces``: :class:`~.members.Piece` of each), ``outputs``, ``inputs``,
+    ``drives``, ``reward``, ``decision`` (with the ``core`` that decides), ``persistent_states``, ``exchanges``.
     """
 
     config: CoreConfig

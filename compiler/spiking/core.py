@@ -166,6 +166,7 @@ PROFILES: dict[str, str] = {
     "decide": "early decisions, delays of one step, no learning",
     "stdp": "pair STDP, delays of one step",
     "reward": "STDP, reward-modulated STDP with eligibility, delays up to 63 steps",
+    "twin": "two cores that share out a network too large for one, delays up to 15 steps, no learning",
     "custom": "a configuration of your own",
 }
 """Profiles by name and what they carry."""
@@ -191,6 +192,18 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
             program_words=1024,
             learning="reward",
             event_depth=1024,
+        ),
+        # two cores of half the lanes: twice the neurons, for networks without learning
+        CoreConfig(
+            "twin",
+            lanes=8,
+            pool_words=5120,
+            neurons=4096,
+            inputs=4096,
+            slots=16,
+            program_words=1024,
+            event_depth=1024,
+            cores=2,
         ),
     ),
     "ice40_hx8k_evn": (_SMALL,),

@@ -98,7 +98,8 @@ def _core(device: Device) -> tuple[bool, str]:
     session = SpikingDevice(device)
     config, status = session.config, session.status()
     several = f"{config.cores} cores, each of " if config.cores > 1 else ""
-    text = f"profile {config.profile}, {several}{config.neurons:,} neurons, {config.inputs:,} inputs, {config.pool_words:,} pool words"
+    sizes = f"{config.neurons:,} neurons, {config.inputs:,} inputs, {config.pool_words:,} pool words"
+    text = f"profile {config.profile}, {several}{sizes}"
     return not status.running, text if not status.running else f"{text}, still running in step {status.step:,}"
 
 

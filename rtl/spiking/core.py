@@ -265,20 +265,6 @@ class Core(wiring.Component):
         with m.If(deliver.next_delay):
             m.d.sync += Cat(words[2], words[3])[: config.slots].eq(slots[1:])
 
-        def end_step() -> None:
-            m.d.sync += [
-                pc.eq(0),
-                step.eq(step + 1),
-                steps_left.eq(steps_left - 1),
-            ]
-            m.d.comb += step_ends.eq(1)
-            stops = stop & (self.decided if exchange is None else self.any_decided)
-            m.d.sync += self.stopped.eq(stops)
-            with m.If((steps_left == 1) | stops):
-                m.next = "IDLE"
-            with m.Else():
-                m.next = "NEXT"
-
         with m.FSM(name="sequencer") as fsm:
             m.d.comb += [self.idle.eq(fsm.ongoing("IDLE")), running.eq(~self.idle)]
             with m.State("IDLE"):
@@ -306,7 +292,7 @@ class Core(wiring.Component):
                             m.d.sync += word.eq(program.data_r)
                 with m.If((index == 0) & (opcode == Step.END)):
                     if exchange is None:
-                        end_step()
+                        self._end_step(m, pc, steps_left, step_ends, stop & self.decided)
                     else:
                         m.next = "JOIN"
                 with m.Elif(last):
@@ -328,7 +314,7 @@ class Core(wiring.Component):
                 m.d.comb += self.waits.eq(exchange.waits | fsm.ongoing("JOIN") | self.idle)
                 with m.State("JOIN"):
                     with m.If(self.go):
-                        end_step()
+                        self._end_step(m, pc, steps_left, step_ends, stop & self.any_decided)
         strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
         if config.learning != "none":
             strobes.append(learn.saturated)
@@ -338,6 +324,20 @@ class Core(wiring.Component):
         with m.If(self.reset_run):
             m.d.sync += [step.eq(0), self.cycles.eq(0), self.stalls.eq(0), self.saturated.eq(0), self.stopped.eq(0)]
         return m
+
+    def _end_step(self, m: Module, pc: Signal, left: Signal, ends: Signal, stops: Value) -> None:
+        """What END does, in the last cycle of a step."""
+        m.d.sync += [
+            pc.eq(0),
+            self.step.eq(self.step + 1),
+            left.eq(left - 1),
+        ]
+        m.d.comb += ends.eq(1)
+        m.d.sync += self.stopped.eq(stops)
+        with m.If((left == 1) | stops):
+            m.next = "IDLE"
+        with m.Else():
+            m.next = "NEXT"
 
     def _uses(self, space: int) -> Value:
         """Whether the host uses a space in this cycle."""
