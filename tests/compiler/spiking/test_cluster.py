@@ -10,13 +10,13 @@ import pytest
 from neuroloom.compiler.errors import DoesNotFitError, InputError, UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking.bounds import cycle_bounds
-from neuroloom.compiler.spiking.capacity import capacity, partition_of
+from neuroloom.compiler.spiking.capacity import capacity, capacity_report, partition_of
 from neuroloom.compiler.spiking.cluster import ClusterProgram
 from neuroloom.compiler.spiking.cluster_model import ClusterModel, run_cluster
-from neuroloom.compiler.spiking.core import CoreConfig, CoreProgram
+from neuroloom.compiler.spiking.core import CORES, CoreConfig, CoreProgram
 from neuroloom.compiler.spiking.isa import Step, encode_command
 from neuroloom.compiler.spiking.lower import lower_network
-from neuroloom.compiler.spiking.mapper import map_graph
+from neuroloom.compiler.spiking.mapper import choose_core, map_graph
 from neuroloom.compiler.spiking.models import Neuron
 from neuroloom.compiler.spiking.network import Network
 from neuroloom.compiler.spiking.plasticity import Learning
@@ -236,3 +236,27 @@ def test_programs_that_wait_for_different_exchanges_are_refused() -> None:
         model.run_step([None, None])
     with pytest.raises(InputError, match="together with those of the other cores"):
         ClusterModel.loaded(program).cores[0].run_step()
+
+
+def test_a_network_larger_than_the_largest_core_fits_the_board_with_two() -> None:
+    """6,000 neurons: the row that holds them, the report of the parts, and what they do in some steps."""
+    rng = np.random.default_rng(1)
+    net = Network("large")
+    cells = net.input("in", 64)
+    a = net.population("a", 6000, neuron(threshold=40))
+    net.connect(cells, a, pre=rng.integers(0, 64, 12000), post=np.repeat(np.arange(6000), 2), weights=25, delay=0)
+    pre, post = rng.integers(0, 6000, 24000), np.repeat(np.arange(6000), 4)
+    net.connect(a, a, pre=pre, post=post, weights=rng.integers(-20, 30, 24000), delay=rng.integers(1, 16, 24000))
+    net.record(a, "spikes")
+    graph = lower_network(net)
+    fits = {(fit.board, fit.profile): fit for fit in capacity_report(graph)}
+    assert [row for row, fit in fits.items() if fit.fits] == [("ulx3s_85f", "twin")]
+    assert "4096 neurons" in fits["ulx3s_85f", "reward"].refusal
+    fit = fits["ulx3s_85f", "twin"]
+    assert fit.cores == 2 and [sum(share.neurons.values()) for share in fit.partition] == [3008, 2992]
+    program = choose_core(graph, "ulx3s_85f")
+    assert program.config.profile == "twin" and fit.pool_used == program.pool_used <= 5120
+    with pytest.raises(DoesNotFitError, match="it fits ulx3s_85f with profile twin"):
+        map_graph(graph, CORES["ulx3s_85f"][0])
+    result = checked(graph, program, {"in": (rng.random((STEPS, 64)) < 0.3).astype(np.int64)})
+    assert 0.02 < result.outputs["a.spikes"].mean() < 0.5
