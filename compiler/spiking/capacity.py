@@ -123,18 +123,18 @@ class Fit:
         return not self.refusal
 
 
-def capacity_report(graph: Graph) -> list[Fit]:
-    """A row per board and profile: what ``graph`` needs there, or why it does not fit."""
+def capacity_report(graph: Graph, board: str | None = None) -> list[Fit]:
+    """A row per board (or of one) and profile: what ``graph`` needs there, or why it does not fit."""
     network = recognise(graph)
     out = []
-    for board, cores in CORES.items():
-        for config in cores:
+    for name, cores in CORES.items():
+        for config in cores if board in (None, name) else ():
             try:
                 program = map_recognised(network, config)
             except (DoesNotFitError, UnsupportedError) as error:
                 out.append(
                     Fit(
-                        *(board, config.profile, config.pool_words),
+                        *(name, config.profile, config.pool_words),
                         program_words=config.program_words,
                         refusal=str(error),
                         cores=config.cores,
@@ -143,7 +143,7 @@ def capacity_report(graph: Graph) -> list[Fit]:
                 continue
             out.append(
                 Fit(
-                    board,
+                    name,
                     config.profile,
                     config.pool_words,
                     program.pool_used,
