@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,27 +96,31 @@ MapMember = Callable[[Network, Callable[[Placement], StepProgram]], CoreProgram]
 """Maps the network of one core with the step program that it is given."""
 
 
-def map_cluster(network: Network, config: CoreConfig, map_member: MapMember) -> ClusterProgram:
-    """The programs of as few cores as hold the network, of ``config.cores``.
+def cluster_programs(network: Network, config: CoreConfig, map_member: MapMember) -> Iterator[ClusterProgram]:
+    """The programs for one core, for two of them, and so on up to ``config.cores``, where so many hold the network.
 
-    Raises UnsupportedError and DoesNotFitError as for one core; a refusal for size is the last cut's.
+    Raises UnsupportedError and DoesNotFitError as for one core when there is none; a refusal for size is the last cut's.
     """
     check_cut(network, config)
-    refusal: DoesNotFitError | None = None
+    refusal, found = None, False
     for cores in range(least_cores(network, config), config.cores + 1):
         for cut in cuts(network, config, cores):
             try:
-                return _map_cut(network, config, cut, map_member)
+                program = _map_cut(network, config, cut, map_member)
             except DoesNotFitError as error:
                 refusal = error
+                continue
+            found = True
+            yield program
+            break
+    if found:
+        return
     if refusal is None:
         neurons = sum(align(p.size, SPIKE_WORD) for p in network.populations.values())
         raise DoesNotFitError(
             f"network {network.graph.name!r} must have at most {config.cores * config.neurons} neurons (populations begin at "
             f"multiples of 16) on the {config.cores} cores of profile {config.profile!r}, not {neurons}"
         )
-    if config.cores == 1:
-        raise refusal
     raise DoesNotFitError(f"{refusal} (shared out over the {config.cores} cores of profile {config.profile!r})")
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from neuroloom.compiler.ir import Graph
 
+from .bounds import idle_cycles
 from .checks import check_network
-from .cluster import ClusterProgram, map_cluster
+from .cluster import ClusterProgram, cluster_programs
 from .core import CORES, CoreConfig, CoreProgram
 from .maps import maps_of
 from .placement import EVEN, FAST, SMALL, Placement
@@ -77,7 +78,8 @@ def map_recognised(
 ) -> CoreProgram | ClusterProgram:
     """Map with dense rows where they are faster; if that does not fit, with the smaller form of each projection.
 
-    Builds of several cores get a program for each. Raises UnsupportedError and DoesNotFitError as :func:`map_graph`, without
+    Builds of several cores get a program for each: the network is shared out over as many as make a silent step shortest, the
+    fewest of those that are equal. Raises UnsupportedError and DoesNotFitError as :func:`map_graph`, without
     looking at other cores.
     """
 
@@ -89,7 +91,9 @@ def map_recognised(
                 continue
         return _map(part, config, keep_words, raster_steps, SMALL, steps)
 
-    return map_cluster(network, config, on_core) if config.cores > 1 else on_core(network, StepProgram)
+    if config.cores == 1:
+        return on_core(network, StepProgram)
+    return min(cluster_programs(network, config, on_core), key=idle_cycles)
 
 
 Steps = Callable[[Placement], StepProgram]

@@ -152,8 +152,21 @@ def test_a_population_is_cut_between_spike_words_and_evenly() -> None:
     assert [e.receivers for e in program.maps["exchanges"]] == [(1,), (0,)]
 
 
-def test_a_network_that_one_core_holds_stays_there() -> None:
-    graph = lower_network(wide(np.random.default_rng(1)))
+def test_cores_are_taken_where_they_make_the_step_shorter() -> None:
+    rng = np.random.default_rng(1)
+    for make, cores in ((wide, 4), (chain, 1)):  # four levels one after the other, and no scan to share
+        graph = lower_network(make(rng))
+        program = map_graph(graph, build(4, neurons=256, lanes=16 if make is chain else 2))
+        assert program.used == cores
+        checked(graph, program, stimulus(graph, rng))
+
+
+def test_a_network_that_one_core_computes_as_fast_stays_there() -> None:
+    net = Network("few")
+    a = net.population("a", 12, neuron())
+    net.connect(net.input("in", 20), a, weights=np.random.default_rng(1).integers(-20, 60, (20, 12)), delay=0)
+    net.record(a, "spikes")
+    graph = lower_network(net)
     program = map_graph(graph, build(neurons=64))
     assert program.used == 1 and not program.maps["exchanges"]
     alone = map_graph(graph, build(neurons=64, cores=1))
