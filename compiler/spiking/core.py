@@ -193,13 +193,13 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
             learning="reward",
             event_depth=1024,
         ),
-        # two cores of half the lanes: twice the neurons, for networks without learning
+        # two cores of half the lanes, without learning: each has room for all neurons of the other, and for 1,024 inputs
         CoreConfig(
             "twin",
             lanes=8,
             pool_words=5120,
-            neurons=4096,
-            inputs=4096,
+            neurons=3584,
+            inputs=4608,
             slots=16,
             program_words=1024,
             event_depth=1024,
