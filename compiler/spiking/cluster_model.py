@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from neuroloom.compiler.errors import InputError
 from . import cycles
 from .cluster import ClusterProgram, inputs_of, outputs_of
 from .core import SPIKE_WORD
-from .executor import CoreModel, Result, output, write_word
+from .executor import CoreModel, output, write_word
 from .image import input_spikes, write_raster
 from .isa import Role, Step
 
@@ -85,15 +86,23 @@ def _span(f: Mapping[str, int]) -> slice:
     return slice(f["first_word"] * SPIKE_WORD, (f["first_word"] + f["words"]) * SPIKE_WORD)
 
 
+@dataclass
+class ClusterResult:
+    """What a run gave: ``outputs`` by name [steps, ...] as the graph has them, ``cycles`` [steps], and the cores as left."""
+
+    outputs: dict[str, np.ndarray]
+    cycles: np.ndarray
+    model: ClusterModel
+
+
 def run_cluster(
     program: ClusterProgram,
     inputs: Mapping[str, np.ndarray],
     *,
     model: ClusterModel | None = None,
     raster: bool = False,
-) -> Result:
-    """Run a network on several cores for one sample; arguments as of :func:`~.executor.run_program`, as is the result, whose
-    ``core`` is a :class:`ClusterModel`."""
+) -> ClusterResult:
+    """Run a network on several cores for one sample; arguments as of :func:`~.executor.run_program`."""
     model = model or ClusterModel.loaded(program)
     own = [inputs_of(program, k, inputs) for k in range(len(program.parts))]
     if raster:
@@ -120,4 +129,4 @@ def run_cluster(
             for name, (kind, of) in maps["outputs"].items():
                 shown[name].append(output(core, maps, kind, of))
     parts = [{name: np.array(values) for name, values in shown.items()} for shown in seen]
-    return Result(outputs_of(program, parts, inputs), np.array(taken, np.int64), model)
+    return ClusterResult(outputs_of(program, parts, inputs), np.array(taken, np.int64), model)

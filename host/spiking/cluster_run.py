@@ -199,7 +199,7 @@ class ClusterRun:
         """A run of the cores that may fill FIFOs: look and drain, one core after the other, until all are idle."""
         self.session.call([*segment.setup, *to_core(ALL, [go(segment.stop - segment.start, segment.flags)])])
         timeout, clock = self.session.device.timeout, time.monotonic
-        moved, last = clock(), [()] * len(self.runs)
+        moved, last = clock(), [(-1, -1, -1)] * len(self.runs)
         wait = [DRAIN_LEAST] * len(self.runs)
         busy = True
         while busy:

@@ -74,7 +74,8 @@ class SpikingDevice:
     def map(self, graph: Graph) -> CoreProgram:
         """The program of ``graph`` for this very core; raises DoesNotFitError or UnsupportedError naming a core that would do."""
         try:
-            return map_graph(graph, self.config)
+            program: Any = map_graph(graph, self.config)  # for several cores in a session with several
+            return program
         except DoesNotFitError as error:
             hint = _hint(graph, self.device.identity.board, self.config)
             raise DoesNotFitError(f"{error}{hint}") from None

@@ -123,8 +123,7 @@ def predicted(
     """What the graph says: outputs [N, T, ...] and plastic weights at the end; and the predicted cycles [N, T]."""
     places: dict = program.maps["projections"]
     interpreter = reference.Interpreter(graph)
-    several = isinstance(program, ClusterProgram)
-    parts = program.parts if several else [program]
+    parts = program.parts if isinstance(program, ClusterProgram) else [program]
     cores = [CoreModel(part) for part in parts]
     given, rows = [], []
     for number in range(len(next(iter(arrays.values())))):
@@ -132,7 +131,7 @@ def predicted(
             new_sample(core, part)
         given.append(interpreter.samples({name: a[number : number + 1] for name, a in arrays.items()}))
         own = {name: a[number] for name, a in arrays.items()}
-        if several:
+        if isinstance(program, ClusterProgram):
             rows.append(run_cluster(program, own, model=ClusterModel(cores)).cycles)
         else:
             rows.append(run_program(program, own, core=cores[0]).cycles)
