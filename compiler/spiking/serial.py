@@ -188,7 +188,7 @@ class Assembler:
             to = To.A if takes else To.NONE
         if wr is not None and jump is not None:
             raise InputError("instruction must not write a register and jump")
-        values = {"fn": fn, "src": src, "to": to, "flag": flag, "when": when, "mem": mem}
+        values: dict[str, int] = {"fn": fn, "src": src, "to": to, "flag": flag, "when": when, "mem": mem}
         values |= {"writes": wr is not None, "jumps": jump is not None}
         self._items.append(_Item({k: int(v) for k, v in values.items()}, name, wr, jump, word))
 

@@ -6,6 +6,7 @@ The command's fields and the walk over the sources; rows are in ``serial_rows.py
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from .core import CoreConfig
 from .serial import ONES, Assembler, Flag, Fn, Mem, Src, To, When, bumps, shifted
@@ -30,7 +31,7 @@ def _setup(i: Assembler) -> None:
     before = None
     for word in range(10):
         i(src=Src.PROGRAM_LOW, wr=before, mem=Mem.PROGRAM, word=program_word(word))
-        more = {"mem": Mem.PROGRAM, "word": program_word(word + 1)} if word < 9 else {}
+        more: dict[str, Any] = {"mem": Mem.PROGRAM, "word": program_word(word + 1)} if word < 9 else {}
         i(src=Src.PROGRAM_HIGH, wr=f"{word}l", **more)
         before = f"{word}h"
     i(wr=before)

@@ -70,10 +70,10 @@ class Inputs(wiring.Component):
 
         writes = Signal()
         if large:  # no write of the history hangs on what has just been read
-            parts = word, self.staged, drawn
-            late = [Signal(len(value), name=f"late{n}", reset_less=True) for n, value in enumerate(parts)]
+            shown = word, self.staged, drawn
+            late = [Signal(len(value), name=f"late{n}", reset_less=True) for n, value in enumerate(shown)]
             late_writes = Signal()
-            m.d.sync += [late_writes.eq(writes), *(kept.eq(value) for kept, value in zip(late, parts, strict=True))]
+            m.d.sync += [late_writes.eq(writes), *(kept.eq(value) for kept, value in zip(late, shown, strict=True))]
             with m.If(late_writes):
                 m.d.comb += write(*late)
 

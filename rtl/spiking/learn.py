@@ -69,7 +69,7 @@ class Learn(wiring.Component):
         parts = self, rule, sources, targets, access
         fast = FastWalk(self._config, *parts) if self._fast else None
         addr, write, data = access.build(m)
-        if self._fast:
+        if fast is not None:
             addr = addr | fast.access.build(m)[0]
         m.d.comb += [self.pool.addr.eq(addr), self.pool.write.eq(write), self.pool.data_w.eq(data)]
         m.d.comb += [
