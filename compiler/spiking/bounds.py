@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from .cluster import ClusterProgram
 from .core import CoreProgram
 from .executor import CoreModel
 from .isa import Step
 from .timing import Activity, command_cycles
+from .together import Stretch, stretches, together
 
 
 @dataclass(frozen=True)
@@ -24,24 +26,35 @@ class Bounds:
     worst: int
 
 
-def cycle_bounds(program: CoreProgram) -> Bounds:
+def cycle_bounds(program: CoreProgram | ClusterProgram) -> Bounds:
     """Bounds of ``program``'s steps with inputs from the host, stalls of a full event FIFO apart."""
-    return Bounds(_cycles(program, 0), _cycles(program, 1))
+    return Bounds(idle_cycles(program), _cycles(program, 1))
 
 
-def _cycles(program: CoreProgram, spiking: int) -> int:
+def idle_cycles(program: CoreProgram | ClusterProgram) -> int:
+    """The least cycles alone, which are found sooner."""
+    return _cycles(program, 0)
+
+
+def _cycles(program: CoreProgram | ClusterProgram, spiking: int) -> int:
+    parts = program.parts if isinstance(program, ClusterProgram) else [program]
+    return int(together([_stretches(part, spiking) for part in parts]))
+
+
+def _stretches(program: CoreProgram, spiking: int) -> list[Stretch]:
     core = CoreModel(program)
     maps: Any = program.maps
-    for place in (*maps["populations"].values(), *maps["inputs"].values()):
+    for place in (*maps["populations"].values(), *maps["inputs"].values(), *maps["mirrors"].values()):
         core.history[:, place["first"] : place["first"] + place["size"]] = bool(spiking)
-    total = 0
-    for step, fields in core.commands:
+
+    def cost(step: Step, fields: Mapping[str, int]) -> int:
         activity = Activity()
         if step in _MEETS:
             _MEETS[step](core, fields, activity, spiking)
         microcode = core.program[fields.get("pc", 0) :]
-        total += command_cycles(program.config, step, fields, activity, microcode=microcode)
-    return total
+        return command_cycles(program.config, step, fields, activity, microcode=microcode)
+
+    return stretches(core.commands, cost)
 
 
 def _scan(core: CoreModel, f: Mapping[str, int], activity: Activity, spiking: int) -> None:

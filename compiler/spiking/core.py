@@ -20,7 +20,9 @@ HEADER_BITS = HEADER_START_BITS + 64
 """Bits of a packed row header: where the row starts, and its mask of delays."""
 
 LEARNING = ("none", "stdp", "reward")
-_RECORD = struct.Struct("<HBBIHHBBBBHHB11x")
+_RECORD = struct.Struct("<HBBIHHBBBBHHBB10x")
+CORES_MAX = 16
+"""Most cores of one build."""
 NO_DECISION = 1
 """Flag of the configuration record: the core is built without DECIDE."""
 
@@ -29,7 +31,8 @@ NO_DECISION = 1
 class CoreConfig:
     """Build parameters of a core; see the table in ``docs/spiking-core.md``. Raises InputError on values that make no core.
 
-    ``decision``: whether the core executes DECIDE.
+    ``decision``: whether the core executes DECIDE. ``cores``: cores of this configuration in the build, with an exchange of spikes
+    between them when there are several.
     """
 
     profile: str
@@ -44,6 +47,7 @@ class CoreConfig:
     learning: str = "none"
     event_depth: int = 128
     decision: bool = True
+    cores: int = 1
 
     def __post_init__(self) -> None:
         def need(condition: bool, name: str, rule: str) -> None:
@@ -58,6 +62,7 @@ class CoreConfig:
         need(self.weight_bits in (8, 16), "weight_bits", "8 or 16")
         need(64 <= self.pool_words <= 65536, "pool_words", "from 64 to 65536")
         need(64 <= self.program_words <= 4096 and self.program_words % 4 == 0, "program_words", "64 to 4096, in fours")
+        need(1 <= self.cores <= CORES_MAX, "cores", f"from 1 to {CORES_MAX}")
         need(self.learning in LEARNING, "learning", f"one of {', '.join(LEARNING)}")
 
     @property
@@ -148,6 +153,7 @@ class CoreConfig:
             self.program_words,
             self.event_depth,
             0 if self.decision else NO_DECISION,
+            self.cores - 1,  # 0 in the records of builds that knew one core only
         )
 
     @classmethod
@@ -155,7 +161,7 @@ class CoreConfig:
         """Read a configuration record; raises InputError when it is of another version."""
         if len(data) != _RECORD.size or data[:2] != b"\x01\x00":
             raise InputError("the core's configuration record must be of version 1; rebuild the bitstream")
-        _, lanes, bits, pool, neurons, inputs, slots, weight, learning, profile, program, events, flags = (
+        _, lanes, bits, pool, neurons, inputs, slots, weight, learning, profile, program, events, flags, more = (
             _RECORD.unpack(data)
         )
         names = sorted(PROFILES)
@@ -172,6 +178,7 @@ class CoreConfig:
             program_words=program,
             event_depth=events,
             decision=not flags & NO_DECISION,
+            cores=more + 1,
         )
 
 
@@ -182,6 +189,7 @@ PROFILES: dict[str, str] = {
     "decide": "early decisions, delays of one step, no learning",
     "stdp": "pair STDP, delays of one step",
     "reward": "STDP, reward-modulated STDP with eligibility, delays up to 63 steps",
+    "twin": "two cores that share out a network too large for one, delays up to 15 steps, no learning",
     "custom": "a configuration of your own",
 }
 """Profiles by name and what they carry."""
@@ -211,6 +219,18 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
             learning="reward",
             event_depth=1024,
         ),
+        # two cores of half the lanes, without learning: each has room for all neurons of the other, and for 1,024 inputs
+        CoreConfig(
+            "twin",
+            lanes=8,
+            pool_words=5120,
+            neurons=3584,
+            inputs=4608,
+            slots=16,
+            program_words=1024,
+            event_depth=1024,
+            cores=2,
+        ),
     ),
     "ice40_hx8k_evn": (_SMALL,),
     "tang_nano_9k": (_SMALL, replace(_SMALL, profile="stdp", learning="stdp")),
@@ -230,3 +250,13 @@ class CoreProgram:
     program: np.ndarray
     pool: np.ndarray
     maps: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pool_used(self) -> int:
+        """Pool words."""
+        return len(self.pool)
+
+    @property
+    def program_used(self) -> int:
+        """Program words."""
+        return len(self.program)

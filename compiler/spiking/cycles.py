@@ -12,7 +12,9 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.isa import END_BIT, FIELDS, Op, Step
 
 END_CYCLES = 2
-"""What END costs, so that an empty step program takes this long per step."""
+"""What END costs on a core alone, so that an empty step program takes this long per step."""
+BARRIER_CYCLES = 2
+"""From the cycle in which the last of several cores comes to EXCHANGE or END until all of them leave it."""
 
 
 def acc_banks(config: CoreConfig) -> int:
@@ -31,6 +33,16 @@ def fetched_words(command: Step) -> int:
 def fetch_cycles(command: Step) -> int:
     """What a command costs before its unit starts."""
     return 1 + fetched_words(command)
+
+
+def end_cycles(config: CoreConfig) -> int:
+    """END, from the last core's coming on where there are several."""
+    return END_CYCLES + (BARRIER_CYCLES if config.cores > 1 else 0)
+
+
+def exchange_cycles(words: int) -> int:
+    """EXCHANGE of ``words`` spike words from the cycle on in which the last core has fetched and started it."""
+    return BARRIER_CYCLES + 2 + words
 
 
 def inputs_cycles(config: CoreConfig, words: int, *, raster: bool) -> int:

@@ -7,13 +7,13 @@ SCAN are worked on together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from . import layout
+from . import cycles, layout
 from .core import SPIKE_WORD, CoreConfig, CoreProgram
 from .image import input_spikes, read_synapses, write_raster
 from .isa import END_BIT, Op, Step, command_words, decode_command
@@ -77,8 +77,22 @@ class CoreModel:
         its cycles.
         """
         before = self.cycles
+        for step, _ in self.walk(spikes, raster=raster):
+            if step is Step.EXCHANGE:
+                raise InputError("a program with EXCHANGE must run together with those of the other cores")
+        return self.cycles - before
+
+    def walk(self, spikes: np.ndarray | None = None, *, raster: bool = False) -> Iterator[tuple[Step, dict[str, int]]]:
+        """One step that stops where it waits for other cores: before it has done EXCHANGE, and when it has come to END.
+
+        The cycles of an EXCHANGE are counted up to the wait, those of END are.
+        """
         self.raster = raster
         for step, fields in self.commands:
+            if step is Step.EXCHANGE:
+                self.cycles += cycles.fetch_cycles(step) + 1
+                yield step, fields
+                continue
             activity = Activity()
             if step is not Step.END:
                 _COMMANDS[step](self, fields, activity, spikes)
@@ -87,7 +101,7 @@ class CoreModel:
             )
         self.lfsr = self.lfsr >> 1 ^ (LFSR_POLYNOMIAL if self.lfsr & 1 else 0)
         self.step += 1
-        return self.cycles - before
+        yield Step.END, {}
 
     # commands
 
@@ -293,17 +307,17 @@ def run_program(
         core.pool[base : base + len(words)] = words
         core.position = 0
     outputs: dict[str, list[np.ndarray]] = {name: [] for name in maps["outputs"]}
-    cycles = []
+    taken = []
     for t in range(steps):
         spikes = None if raster else input_spikes(program, inputs, t)
         for name, (population, word) in maps["drives"].items():
             write_word(core, maps["populations"][population], word, inputs[name][t])
         if maps["reward"]:
             core.reward = int(inputs[maps["reward"]][t])
-        cycles.append(core.run_step(spikes, raster=raster))
+        taken.append(core.run_step(spikes, raster=raster))
         for name, (kind, of) in maps["outputs"].items():
-            outputs[name].append(_output(core, maps, kind, of))
-    return Result({name: np.array(v) for name, v in outputs.items()}, np.array(cycles, np.int64), core)
+            outputs[name].append(output(core, maps, kind, of))
+    return Result({name: np.array(v) for name, v in outputs.items()}, np.array(taken, np.int64), core)
 
 
 def write_word(core: CoreModel, place: Mapping, word: str, value: np.ndarray) -> None:
@@ -318,7 +332,7 @@ def read_word(core: CoreModel, place: Mapping, word: str) -> np.ndarray:
     return layout.read_fields(core.pool, at, core.config.state_bits)
 
 
-def _output(core: CoreModel, maps: Mapping, kind: str, of: str) -> np.ndarray:
+def output(core: CoreModel, maps: Mapping, kind: str, of: str) -> np.ndarray:
     """A graph output after a step."""
     if kind == "decision":
         return {

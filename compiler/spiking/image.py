@@ -133,7 +133,7 @@ def patch_state(program: CoreProgram, state: str, values: int | np.ndarray) -> C
 
 def _places(program: CoreProgram) -> dict[str, Any]:
     maps: Any = program.maps
-    return {**maps["inputs"], **maps["populations"]}
+    return {**maps["inputs"], **maps["mirrors"], **maps["populations"]}
 
 
 def _population(program: CoreProgram, name: str) -> Mapping[str, Any]:

@@ -112,6 +112,15 @@ class Step(IntEnum):
     LEARN_DENSE = 5
     LEARN_SPARSE = 6
     DECIDE = 7
+    EXCHANGE = 8
+
+
+class Role(IntEnum):
+    """What a core does in an EXCHANGE: the others' spike words are none of its business, or it sends or receives them."""
+
+    NONE = 0
+    SEND = 1
+    RECEIVE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +204,10 @@ FIELDS: Mapping[Step, Mapping[str, Place]] = {
         "margin": Place(2, 0, 32),  # margin, or the largest sum of table entries
         "table": Place(3, 0, 16),  # confidence: first program word of the table
         "entries": Place(3, 16, 12),
+    },
+    Step.EXCHANGE: {
+        **_SOURCES,
+        "role": Place(0, 24, 2),  # of Role
     },
 }
 """Fields of every command. A command takes as many program words as its fields need, rounded up to 4."""

@@ -6,10 +6,14 @@ Where everything stands is decided in ``placement.py``, the commands are written
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from neuroloom.compiler.ir import Graph
 
+from .bounds import idle_cycles
 from .checks import check_network
+from .cluster import ClusterProgram, cluster_programs
 from .core import CORES, CoreConfig, CoreProgram
 from .maps import maps_of
 from .placement import EVEN, FAST, SMALL, Placement
@@ -17,8 +21,10 @@ from .recognise import Network, recognise
 from .step_program import StepProgram
 
 
-def map_graph(graph: Graph, config: CoreConfig, *, keep_words: bool = False, raster_steps: int = 0) -> CoreProgram:
-    """The program of ``graph`` for a core.
+def map_graph(
+    graph: Graph, config: CoreConfig, *, keep_words: bool = False, raster_steps: int = 0
+) -> CoreProgram | ClusterProgram:
+    """The program of ``graph`` for a core, or the programs for a build of several.
 
     ``keep_words`` gives thresholds and biases that the graph has per neuron a state word even when they are equal, so
     that they can be written one by one later. ``raster_steps`` input steps must fit behind the network in the pool.
@@ -32,7 +38,9 @@ def map_graph(graph: Graph, config: CoreConfig, *, keep_words: bool = False, ras
         raise DoesNotFitError(f"{error}; {where_it_fits(network, config)}") from None
 
 
-def choose_core(graph: Graph, board: str, *, keep_words: bool = False, raster_steps: int = 0) -> CoreProgram:
+def choose_core(
+    graph: Graph, board: str, *, keep_words: bool = False, raster_steps: int = 0
+) -> CoreProgram | ClusterProgram:
     """The program for the smallest core of ``board`` that holds ``graph``; the last core's refusal when none does."""
     network = recognise(graph)
     if board not in CORES:
@@ -67,24 +75,37 @@ def where_it_fits(network: Network, config: CoreConfig) -> str:
 
 def map_recognised(
     network: Network, config: CoreConfig, keep_words: bool = False, raster_steps: int = 0
-) -> CoreProgram:
+) -> CoreProgram | ClusterProgram:
     """Map with dense rows where they are faster; if that does not fit, with the smaller form of each projection.
 
-    Raises UnsupportedError and DoesNotFitError as :func:`map_graph`, without looking at other cores.
+    Builds of several cores get a program for each: the network is shared out over as many as make a silent step shortest, the
+    fewest of those that are equal. Raises UnsupportedError and DoesNotFitError as :func:`map_graph`, without
+    looking at other cores.
     """
-    for preference in (FAST, EVEN):
-        try:
-            return _map(network, config, keep_words, raster_steps, preference)
-        except DoesNotFitError:
-            continue
-    return _map(network, config, keep_words, raster_steps, SMALL)
+
+    def on_core(part: Network, steps: Steps) -> CoreProgram:
+        for preference in (FAST, EVEN):
+            try:
+                return _map(part, config, keep_words, raster_steps, preference, steps)
+            except DoesNotFitError:
+                continue
+        return _map(part, config, keep_words, raster_steps, SMALL, steps)
+
+    if config.cores == 1:
+        return on_core(network, StepProgram)
+    return min(cluster_programs(network, config, on_core), key=idle_cycles)
 
 
-def _map(network: Network, config: CoreConfig, keep_words: bool, raster_steps: int, preference: float) -> CoreProgram:
+Steps = Callable[[Placement], StepProgram]
+
+
+def _map(
+    network: Network, config: CoreConfig, keep_words: bool, raster_steps: int, preference: float, make: Steps
+) -> CoreProgram:
     """Check, place, write the program, and say how to read it back."""
     check_network(network, config)
     place = Placement(network, config, keep_words, preference)
-    steps = StepProgram(place)
+    steps = make(place)
     words = steps.encode()
     if place.pool.used > config.pool_words:
         raise DoesNotFitError(

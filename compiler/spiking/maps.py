@@ -9,12 +9,16 @@ import numpy as np
 from .isa import assemble
 from .placement import Placement
 from .recognise import Projection, Source
+from .recognised import Mirror
 
 
 def maps_of(place: Placement, raster: dict[str, int] | None, sizes: dict[str, int]) -> dict[str, object]:
     """How to read the core back and what may be written; see ``compiler/spiking/image.py``."""
     populations = {name: _source_map(place, name, s) for name, s in place.net.populations.items()}
     inputs = {name: _source_map(place, name, s) for name, s in place.net.inputs.items() if name in place.placed}
+    mirrors = {
+        name: inputs.pop(name) for name, s in place.net.inputs.items() if isinstance(s, Mirror) and name in inputs
+    }
     for name, population in place.net.populations.items():
         code = place.placed[name].code
         assert code is not None
@@ -32,6 +36,7 @@ def maps_of(place: Placement, raster: dict[str, int] | None, sizes: dict[str, in
         "name": place.net.graph.name,
         "populations": populations,
         "inputs": inputs,
+        "mirrors": mirrors,
         "unused": list(place.net.unused),
         "raster": raster,
         "drives": {

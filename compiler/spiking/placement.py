@@ -15,6 +15,7 @@ from .emitter import Code
 from .layout import Pool, align
 from .microcode import NeuronSpec, TraceSpec, input_code, population_code
 from .recognise import Network, Population, Projection, Source
+from .recognised import Mirror
 from .rows import Part, Pieces
 
 FAST, LEARNING, EVEN, SMALL = 4.0, 8.0, 1.5, 1.0
@@ -59,6 +60,7 @@ class Placement:
         self.parts: dict[str, list[Part]] = {}
         self.pieces: dict[str, Pieces] = {}
         self.dense: dict[str, bool] = {}
+        self.input_words = 0
         self.watched = {p for kind, p in network.outputs.values() if kind == "spikes"}
         if network.decision:
             self.watched.add(network.decision.population)
@@ -102,16 +104,18 @@ class Placement:
                 f"16) on this core, not {free}"
             )
         free = self.config.neurons
-        for name, source in self.net.inputs.items():
-            if name in self.net.unused:
-                continue
+        given = {name: source for name, source in self.net.inputs.items() if name not in self.net.unused}
+        own = [name for name, source in given.items() if not isinstance(source, Mirror)]
+        for name in [*own, *(name for name in given if name not in own)]:  # the words of INPUTS first
             free = align(free, SPIKE_WORD)
             self.placed[name] = Placed(free)
-            free += source.size
-        self.input_words = -(-(free - self.config.neurons) // SPIKE_WORD)
-        if self.input_words * SPIKE_WORD > self.config.inputs:
+            free += given[name].size
+            if name in own:
+                self.input_words = -(-(free - self.config.neurons) // SPIKE_WORD)
+        if align(free, SPIKE_WORD) > self.config.neurons + self.config.inputs:
+            also = "" if len(own) == len(given) else " and neurons of other cores whose spikes it needs"
             raise DoesNotFitError(
-                f"network {self.net.graph.name!r} must have at most {self.config.inputs} inputs (each input "
+                f"network {self.net.graph.name!r} must have at most {self.config.inputs} inputs{also} (each input "
                 f"begins at a multiple of 16) "
                 f"on this core, not {free - self.config.neurons}"
             )

@@ -13,35 +13,57 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 
 from . import cycles
+from .cluster import ClusterProgram
 from .core import SPIKE_WORD, CoreProgram
 from .cycles_learning import decide_cycles
 from .executor import CoreModel
 from .isa import Step
+from .members import mirror_name
+from .together import Stretch, stretches, together
 
 
-def predict_cycles(program: CoreProgram, spikes: Mapping[str, np.ndarray], *, raster: bool = False) -> np.ndarray:
-    """Cycles of each step, int64 [steps].
+def predict_cycles(
+    program: CoreProgram | ClusterProgram, spikes: Mapping[str, np.ndarray], *, raster: bool = False
+) -> np.ndarray:
+    """Cycles of each step, int64 [steps]; of several cores together.
 
     ``spikes``: of every population and spike input by name, 0 or 1, [steps, n] from step 0 on. Raises InputError for
     programs that learn, and when a source is missing.
     """
+    if not isinstance(program, ClusterProgram):
+        return np.asarray(together([_stretches(program, spikes, raster)]))
+    found = []
+    for number, part in enumerate(program.parts):
+        own = dict(spikes)
+        for name, fragments in program.maps["fragments"].items():
+            if name not in spikes:
+                raise InputError(f"spikes of {name!r} must be given to predict cycles")
+            for f in fragments:
+                own[name if f.core == number else mirror_name(f)] = np.asarray(spikes[name])[:, f.start : f.stop]
+        found.append(_stretches(part, own, raster))
+    return np.asarray(together(found))
+
+
+def _stretches(program: CoreProgram, spikes: Mapping[str, np.ndarray], raster: bool) -> list[Stretch]:
+    """One core's cycles in every step, up to each wait for others."""
     core = CoreModel(program)
     maps: Any = program.maps
-    places = {**maps["populations"], **maps["inputs"]}
+    places = {**maps["populations"], **maps["inputs"], **maps["mirrors"]}
     steps = len(next(iter(spikes.values())))
     history = np.zeros((steps, program.config.sources), np.int64)
     for name, place in places.items():
         if name not in spikes:
             raise InputError(f"spikes of {name!r} must be given to predict cycles")
         history[:, place["first"] : place["first"] + place["size"]] = np.asarray(spikes[name]) != 0
-    total = np.zeros(steps, np.int64)
-    for step, f in core.commands:
+
+    def cost(step: Step, f: Mapping[str, int]) -> np.ndarray:
         if step not in _COUNTS:
             raise InputError(
                 f"program must not learn to be predicted from spikes alone; run it with run_program for {step.name}"
             )
-        total += _COUNTS[step](core, f, history, raster)
-    return total
+        return np.zeros(steps, np.int64) + _COUNTS[step](core, f, history, raster)
+
+    return stretches(core.commands, cost)
 
 
 def _sources(f: Mapping[str, int], history: np.ndarray, delay: int) -> np.ndarray:
@@ -106,7 +128,7 @@ def _decide(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: 
 
 
 _COUNTS: dict[Step, Any] = {
-    Step.END: lambda core, f, history, raster: cycles.END_CYCLES,
+    Step.END: lambda core, f, history, raster: cycles.end_cycles(core.config),
     Step.INPUTS: _inputs,
     Step.SCAN: _scan,
     Step.DENSE: _dense,

@@ -30,6 +30,14 @@ class Source:
 
 
 @dataclass
+class Mirror(Source):
+    """Neurons ``start`` and on of a population on another core: what its SCAN writes there, EXCHANGE writes here."""
+
+    core: int = 0
+    start: int = 0
+
+
+@dataclass
 class Population(Source):
     """Neurons: the node, its states (word → state node), what adds to its current besides synapses."""
 

@@ -67,6 +67,13 @@ class StepProgram:
 
     def commands(self) -> list[tuple[Step, dict[str, Any]]]:
         """The step program; addresses of microcode and tables are filled in later."""
+        out = self.before()
+        for name in self.net.populations:
+            out += self.of_population(name)
+        return out + self.after()
+
+    def before(self) -> list[tuple[Step, dict[str, Any]]]:
+        """What a step begins with: the inputs and their traces."""
         out: list[tuple[Step, dict[str, Any]]] = []
         if self.place.input_words:
             base = self.place.pool.used
@@ -83,11 +90,19 @@ class StepProgram:
         for name, source in self.net.inputs.items():
             if source.traces:
                 out += self.scans(name, source, False)
-        for name, population in self.net.populations.items():
-            for p in self.net.projections.values():
-                if p.target == name:
-                    out += [self.delivery(p, part) for part in self.place.parts[p.name]]
-            out += self.scans(name, population, name in self.place.watched)
+        return out
+
+    def of_population(self, name: str) -> list[tuple[Step, dict[str, Any]]]:
+        """What a population takes: deliveries, then its neurons."""
+        out: list[tuple[Step, dict[str, Any]]] = []
+        for p in self.net.projections.values():
+            if p.target == name:
+                out += [self.delivery(p, part) for part in self.place.parts[p.name]]
+        return out + self.scans(name, self.net.populations[name], name in self.place.watched)
+
+    def after(self) -> list[tuple[Step, dict[str, Any]]]:
+        """What a step ends with: learning and the decision."""
+        out: list[tuple[Step, dict[str, Any]]] = []
         for p in self.net.projections.values():
             out += [self.learning(p, part) for part in self.place.parts[p.name] if part.learns]
         if self.net.decision:

@@ -108,7 +108,7 @@ def _decide(
 
 
 _CYCLES: dict[Step, Callable[[CoreConfig, Mapping[str, int], Activity, Sequence[int], bool], int]] = {
-    Step.END: lambda *_: cycles.fetch_cycles(Step.END),
+    Step.END: lambda config, *_: cycles.end_cycles(config),
     Step.INPUTS: _inputs,
     Step.SCAN: _scan,
     Step.DENSE: _dense,

@@ -50,6 +50,7 @@ CORE_COLUMNS = (
     *(
         "board",
         "profile",
+        ">cores",
         ">neurons",
         ">inputs",
         ">delay",
@@ -66,7 +67,16 @@ CORE_COLUMNS = (
 def _core(c: Capacity) -> tuple[str, ...]:
     counts = [c.dense, c.plastic, c.compressed, c.eligible]
     kinds = ["" if n is None else f"{n:,}" for n in counts]
-    return (c.board, c.profile, f"{c.neurons:,}", f"{c.inputs:,}", f"{c.delay}", f"{c.weight_bits}", *kinds)
+    return (
+        c.board,
+        c.profile,
+        f"{c.cores}",
+        f"{c.neurons:,}",
+        f"{c.inputs:,}",
+        f"{c.delay}",
+        f"{c.weight_bits}",
+        *kinds,
+    )
 
 
 def _flat(data: dict, prefix: str = "") -> list[tuple[str, str]]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.text import format_graph
 from neuroloom.compiler.passes.manager import Pass, all_passes
+from neuroloom.compiler.spiking.capacity import Fit, capacity_report
+from neuroloom.host.engines import engine_of
 
 from neuroloom.model import compile
 
 from .common import add_frontend, frontend_options
+from .inspect_spiking import show_partition
 from .summary import graph_facts, layer_gains
 from .ui import Ui
 
@@ -71,8 +75,30 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.say(f"  hash {model.hash.hex()}")
     for warning in model.graph.records.get("warnings", []):
         ui.note(f"warning: {warning}")
-    ui.result({"file": str(target), "hash": model.hash, "seconds": seconds, **facts, "gains": layer_gains(model.graph)})
+    result = {"file": str(target), "hash": model.hash, "seconds": seconds, **facts, "gains": layer_gains(model.graph)}
+    if engine_of(model.graph).name == "spiking":
+        result["cores"] = [asdict(fit) for fit in _cores(model.graph, args.board, ui)]
+    ui.result(result)
     return 0
+
+
+def _cores(graph: Graph, board: str | None, ui: Ui) -> list[Fit]:
+    """Say which cores hold a spiking network, or why none does."""
+    try:
+        fits = capacity_report(graph, board)
+    except UnsupportedError as error:
+        ui.note(f"no spiking core carries it: {error}")
+        return []
+    for fit in fits:
+        if fit.fits:
+            ui.say(
+                f"  fits {fit.board} {fit.profile}: {fit.pool_used:,} of {fit.pool_words:,} pool words, {fit.program_used:,} of "
+                f"{fit.program_words:,} program words"
+            )
+            show_partition(fit, ui)
+    if fits and not any(fit.fits for fit in fits):
+        ui.note(f"no core holds it: {fits[-1].refusal}")
+    return fits
 
 
 def _after(dump: list[str], ui: Ui, say: Callable[[str], None]) -> Callable[[Pass, Graph, bool], None]:

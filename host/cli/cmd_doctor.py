@@ -97,7 +97,9 @@ def _core(device: Device) -> tuple[bool, str]:
     """What the core says of itself, and whether it stands still."""
     session = SpikingDevice(device)
     config, status = session.config, session.status()
-    text = f"profile {config.profile}, {config.neurons:,} neurons, {config.inputs:,} inputs, {config.pool_words:,} pool words"
+    several = f"{config.cores} cores, each of " if config.cores > 1 else ""
+    sizes = f"{config.neurons:,} neurons, {config.inputs:,} inputs, {config.pool_words:,} pool words"
+    text = f"profile {config.profile}, {several}{sizes}"
     return not status.running, text if not status.running else f"{text}, still running in step {status.step:,}"
 
 

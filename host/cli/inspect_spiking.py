@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from neuroloom.compiler.spiking.capacity import Fit
 from neuroloom.compiler.spiking.recognise import Network
 from neuroloom.host.look.activity import Activity, cycles_of_sample, measure, program_for, spikes_of
 from neuroloom.host.look.energy import CONSTANTS, REFERENCE, Energy, estimate
@@ -122,12 +123,24 @@ def _show_cores(cores: list[CoreRow], ui: Ui) -> None:
     columns = ("board", "profile", ">pool words", ">program words", ">idle", ">worst", ">worst steps/s")
     if rows:
         ui.table(title, columns, rows)
+    for c in cores:
+        show_partition(c, ui)
     refused: dict[str, str] = {}
     for c in cores:
         if not c.fits:
             refused.setdefault(c.refusal, f"{c.board} {c.profile}")
     for sentence, where in refused.items():
         ui.say(f"not on {where}: {sentence}")
+
+
+def show_partition(fit: CoreRow | Fit, ui: Ui) -> None:
+    """Print what each of several cores has of the network; nothing where one has all of it."""
+    for share in fit.partition if len(fit.partition) > 1 else ():
+        held = ", ".join(f"{count:,} of {name}" for name, count in share.neurons.items())
+        ui.say(
+            f"{fit.board} {fit.profile}, core {share.core} of {fit.cores}: {held}; receives the spikes of {share.remote:,} other "
+            f"neurons; {share.pool_used:,} pool words, {share.program_used:,} program words"
+        )
 
 
 def _show_activity(

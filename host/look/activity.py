@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from neuroloom.compiler.errors import NeuroloomError
+from neuroloom.compiler.spiking.cluster import ClusterProgram
+from neuroloom.compiler.spiking.cluster_model import run_cluster
 from neuroloom.compiler.spiking.core import CoreProgram
 from neuroloom.compiler.spiking.executor import run_program
 from neuroloom.compiler.spiking.mapper import map_graph
@@ -105,7 +107,7 @@ def operations_of(p: Projection, spikes: np.ndarray) -> np.ndarray:
 
 
 def cycles_of_sample(
-    program: CoreProgram,
+    program: CoreProgram | ClusterProgram,
     net: Network,
     spikes: Mapping[str, np.ndarray],
     arrays: Mapping[str, np.ndarray],
@@ -119,12 +121,13 @@ def cycles_of_sample(
     if persistent and sample:
         return None
     try:
-        return run_program(program, {name: np.asarray(a)[sample] for name, a in arrays.items()}).cycles
+        own = {name: np.asarray(a)[sample] for name, a in arrays.items()}
+        return (run_cluster(program, own) if isinstance(program, ClusterProgram) else run_program(program, own)).cycles
     except NeuroloomError:
         return None
 
 
-def program_for(net: Network, board: str, profile: str) -> CoreProgram:
+def program_for(net: Network, board: str, profile: str) -> CoreProgram | ClusterProgram:
     """The program of a network on a board's core."""
     from neuroloom.compiler.spiking.core import CORES
 

@@ -11,7 +11,7 @@ from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Graph, Node
 from neuroloom.compiler.spiking.bounds import cycle_bounds
-from neuroloom.compiler.spiking.capacity import capacity_report
+from neuroloom.compiler.spiking.capacity import Share, capacity_report
 from neuroloom.compiler.spiking.core import CORES
 from neuroloom.compiler.spiking.mapper import map_graph
 from neuroloom.compiler.spiking.recognise import Network, Population, Projection, recognise
@@ -168,7 +168,10 @@ def learning_text(net: Network, p: Projection) -> str:
 
 @dataclass(frozen=True)
 class CoreRow:
-    """What the network needs of one board's core, or why it does not fit. Cycles are per step, rates in steps/s."""
+    """What the network needs of one board's core, or why it does not fit. Cycles are per step, rates in steps/s.
+
+    Of several ``cores``, words of the fullest; ``partition`` is what each has of the network.
+    """
 
     board: str
     profile: str
@@ -180,6 +183,8 @@ class CoreRow:
     idle_cycles: int | None
     worst_cycles: int | None
     refusal: str
+    cores: int = 1
+    partition: tuple[Share, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -216,6 +221,8 @@ def core_rows(graph: Graph) -> list[CoreRow]:
                 bounds.idle if bounds else None,
                 bounds.worst if bounds else None,
                 fit.refusal,
+                fit.cores,
+                fit.partition,
             )
         )
     return rows

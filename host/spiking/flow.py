@@ -10,6 +10,7 @@ from neuroloom.boards import emit
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.spiking.cluster import refuse_alone
 from neuroloom.compiler.spiking.core import CORES, CoreConfig
 from neuroloom.compiler.spiking.mapper import choose_core
 from neuroloom.host.device import Device
@@ -36,6 +37,8 @@ def core_design(config: CoreConfig, board: Board) -> tuple[Callable[[], Any], Id
 
     A board whose spike pins are in use gets the engine that has them.
     """
+    if board.wired:
+        refuse_alone(config, "a core with spikes on pins")
     clock_hz = board.speed("spiking").plan.logic_hz
     kind = PinEngine if board.wired else SpikingEngine
     return lambda: kind(config), Identity("spiking", board.name, model_hash(config), 0, 0, clock_hz)
@@ -47,6 +50,7 @@ CORE_MODULE = "neuroloom_core"
 
 def core_component(config: CoreConfig) -> str:
     """A core as Verilog with documented stream ports, module :data:`CORE_MODULE`, its memories included."""
+    refuse_alone(config, "a core with streams, for someone else's design,")
     core = StreamCore(config)
     return header(config) + emit.to_verilog(core, CORE_MODULE) + "".join(core.extra_files.values())
 

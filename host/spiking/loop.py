@@ -10,8 +10,6 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.sim.inputs import prepare
 
-from .sample import SampleRun
-
 if TYPE_CHECKING:
     from .session import SpikingDevice
 
@@ -27,7 +25,7 @@ class Loop:
         self.device, self.graph = device, graph
         assert device.program is not None
         self.program = device.program
-        self._runner = SampleRun(device, self.program, raster=None)
+        self._runner = device.runner(self.program)
         self.new_sample()
 
     @property

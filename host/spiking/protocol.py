@@ -20,6 +20,10 @@ SOURCES_MAX = 255
 _WRITE = struct.Struct("<cBIH")
 _GO = struct.Struct("<cIB")
 _STATUS = struct.Struct("<BBHIIIIHH")
+_ENVELOPE = struct.Struct("<cBH")
+ENVELOPE_BYTES = _ENVELOPE.size
+ALL = 0xFF
+"""The number that names all cores of a build at once."""
 
 
 class Space(IntEnum):
@@ -107,6 +111,11 @@ def zero() -> Call:
 def query() -> Call:
     """``Q``: the configuration record."""
     return Call(b"Q", RECORD_BYTES)
+
+
+def to_core(core: int, calls: Iterable[Call]) -> list[Call]:
+    """Calls for one of several cores, or for :data:`ALL` at once (core 0 answers); each takes :data:`ENVELOPE_BYTES` more."""
+    return [Call(_ENVELOPE.pack(b"C", core, len(call.data)) + call.data, call.answer) for call in calls]
 
 
 SATURATIONS = ("synaptic sums", "additions of neurons", "rounded products", "eligibilities")

@@ -20,7 +20,7 @@ from neuroloom.sim.inputs import prepare
 
 from .loop import Loop
 from .pool import GAP, fill, read_words, spans, words_of, write_words
-from .protocol import Call, Control, Space, Status, control, pack, query, read, status, write
+from .protocol import RECORD_BYTES, Call, Control, Space, Status, control, pack, query, read, status, write
 from .sample import Recording, SampleRun
 
 STAMP_WORDS = 4
@@ -35,6 +35,16 @@ class SpikingDevice:
     Raises DeviceError unless the device has a spiking core. Attributes: ``config``, the core as it says itself; ``program``, what
     it was loaded with; ``facts``, what :meth:`run` measured: ``cycles``, ``stalls`` (per sample) and ``saturated`` (texts).
     """
+
+    def __new__(cls, device: Device) -> SpikingDevice:
+        """A session with several cores where the device has them: they are loaded and read together."""
+        if cls is SpikingDevice and device.identity.engine == "spiking":
+            from .cluster import ClusterDevice
+
+            (answer,) = device.stream([(query().data, RECORD_BYTES)])
+            if CoreConfig.from_bytes(answer).cores > 1:
+                return super().__new__(ClusterDevice)
+        return super().__new__(cls)
 
     def __init__(self, device: Device) -> None:
         identity = device.identity
@@ -64,7 +74,8 @@ class SpikingDevice:
     def map(self, graph: Graph) -> CoreProgram:
         """The program of ``graph`` for this very core; raises DoesNotFitError or UnsupportedError naming a core that would do."""
         try:
-            return map_graph(graph, self.config)
+            program: Any = map_graph(graph, self.config)  # for several cores in a session with several
+            return program
         except DoesNotFitError as error:
             hint = _hint(graph, self.device.identity.board, self.config)
             raise DoesNotFitError(f"{error}{hint}") from None
@@ -76,6 +87,12 @@ class SpikingDevice:
         written.
         """
         program = self.map(graph)
+        self.load_program(program, check=check)
+        self.graph, self.program = graph, program
+        return program
+
+    def load_program(self, program: CoreProgram, *, check: bool = True) -> None:
+        """Load the program of one core; raises DeviceError when the memory does not hold what was written."""
         config = self.config
         image = np.ascontiguousarray(program.program, "<u4").tobytes()
         stamp_at, mark = 4 * (config.program_words - STAMP_WORDS), stamp(program)
@@ -94,8 +111,6 @@ class SpikingDevice:
         if stamped:
             calls += write(Space.PROGRAM, stamp_at, mark, self.limit)
         self.call(calls)
-        self.graph, self.program = graph, program
-        return program
 
     def _compare(self, space: Space, data: bytes) -> None:
         got = self.call(read(space, 0, len(data), self.limit))
@@ -119,16 +134,20 @@ class SpikingDevice:
     def has(self, graph: Graph) -> bool:
         """Whether the core was loaded with ``graph``; if so, the session goes on with it."""
         program = self.map(graph)
+        if not self.holds(program):
+            return False
+        self.graph, self.program = graph, program
+        return True
+
+    def holds(self, program: CoreProgram) -> bool:
+        """Whether the core was loaded with a program."""
         image = np.ascontiguousarray(program.program, "<u4").tobytes()
         stamp_at, mark = 4 * (self.config.program_words - STAMP_WORDS), stamp(program)
         want = image + mark if len(image) <= stamp_at else image
         calls = read(Space.PROGRAM, 0, len(image), self.limit)
         if len(image) <= stamp_at:
             calls += read(Space.PROGRAM, stamp_at, 4 * STAMP_WORDS, self.limit)
-        if self.call(calls) != want:
-            return False
-        self.graph, self.program = graph, program
-        return True
+        return self.call(calls) == want
 
     def _loaded(self) -> CoreProgram:
         if self.program is None:
@@ -156,7 +175,7 @@ class SpikingDevice:
         assert self.graph is not None
         arrays = prepare(self.graph, inputs)
         count = len(next(iter(arrays.values())))
-        runner = SampleRun(self, program, raster=raster, trace=trace)
+        runner = self.runner(program, raster=raster, trace=trace)
         recordings: list[Recording] = []
         for number in range(count):
             recordings.append(runner.run({name: array[number] for name, array in arrays.items()}))
@@ -185,7 +204,7 @@ class SpikingDevice:
             raise InputError(f"network {self.graph.name!r} must have a decision to stop at; run it instead")
         arrays = prepare(self.graph, inputs)
         count = len(next(iter(arrays.values())))
-        runner, found = SampleRun(self, program, raster=None), []
+        runner, found = self.runner(program), []
         for number in range(count):
             found.append(runner.decide({name: array[number] for name, array in arrays.items()}))
             if progress:
@@ -196,6 +215,10 @@ class SpikingDevice:
             "at": np.array([s.decided_at if s.decided else 0 for s in found]),
             "cycles": np.array([s.cycles for s in found]),
         }
+
+    def runner(self, program: CoreProgram, *, raster: bool | None = None, trace: bool = False) -> SampleRun:
+        """What runs samples of a loaded program."""
+        return SampleRun(self, program, raster=raster, trace=trace)
 
     def loop(self) -> Loop:
         """A sample that is run piece by piece, each piece's inputs made of what the last one gave; see :class:`.loop.Loop`."""

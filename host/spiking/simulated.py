@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from neuroloom.compiler.spiking import layout
+from neuroloom.compiler.spiking.cluster_model import ClusterModel
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig, CoreProgram
 from neuroloom.compiler.spiking.executor import CoreModel
 from neuroloom.host.device import Device
@@ -14,7 +15,7 @@ from neuroloom.host.simulated import DeviceModel, SimulatedLine
 from neuroloom.rtl.link.protocol import Identity, Status
 from neuroloom.rtl.spiking.engine import model_hash
 
-from .protocol import EVENT_BYTES, NO_EVENT, Control, Go, Space
+from .protocol import ALL, EVENT_BYTES, NO_EVENT, Control, Go, Space
 
 STEPS_PER_LOOK = 8
 """Steps that the model does between two looks at it, so that hosts meet it while it runs."""
@@ -59,7 +60,9 @@ def simulated_device(
 ) -> Device:
     """A device with a spiking core in this process; ``engine`` is the Python model of the core unless given."""
     identity = Identity("spiking", board, model_hash(config), 0, 0, 24_000_000)
-    model = StreamDevice(identity, engine or ModelEngine(config), frame_bytes=frame_bytes)
+    if engine is None:
+        engine = ClusterEngine(config) if config.cores > 1 else ModelEngine(config)
+    model = StreamDevice(identity, engine, frame_bytes=frame_bytes)
     return Device(SimulatedLine(model, "the simulated core"), timeout=timeout)
 
 
@@ -90,6 +93,11 @@ class ModelEngine:
 
     def exchange(self, data: bytes, count: int) -> bytes | None:
         """Execute opcodes; None when one would have to wait for a core that waits for the host."""
+        out = self.execute(data)
+        return out if out is not None and len(out) == count else None
+
+    def execute(self, data: bytes) -> bytes | None:
+        """The answers to opcodes, some of which may be under way."""
         self.pending += data
         out = b""
         while self.pending:
@@ -102,7 +110,7 @@ class ModelEngine:
                     if not self._steps():
                         return None
             out += getattr(self, _OPCODES[call[:1]])(call[1:])
-        return out if len(out) == count else None
+        return out
 
     def _size(self) -> int | None:
         """Bytes of the opcode that comes next, None when too few are here to tell."""
@@ -118,16 +126,28 @@ class ModelEngine:
         for number in range(STEPS_PER_LOOK):
             if not self.left:
                 break
-            room = self.config.event_depth - len(self.core.events)
-            if room < self._most():
+            if not self.has_room():
                 return number > 0
-            self.core.run_step(self.staged, raster=bool(self.flags & Go.RASTER))
-            self.staged = np.zeros(self.config.inputs, bool)
-            self.left -= 1
-            self.stopped = bool(self.flags & Go.STOP) and self.core.decided
-            if self.stopped:
-                self.left = 0
+            self.core.run_step(self.staged, raster=self.raster)
+            self.step_done(self.core.decided)
         return True
+
+    @property
+    def raster(self) -> bool:
+        """Whether the run's inputs come from the raster."""
+        return bool(self.flags & Go.RASTER)
+
+    def has_room(self) -> bool:
+        """Whether the events of a step have room."""
+        return self.config.event_depth - len(self.core.events) >= self._most()
+
+    def step_done(self, decided: bool) -> None:
+        """Behind a step of the run."""
+        self.staged = np.zeros(self.config.inputs, bool)
+        self.left -= 1
+        self.stopped = bool(self.flags & Go.STOP) and decided
+        if self.stopped:
+            self.left = 0
 
     def _most(self) -> int:
         """Events that a step may have, at most what the FIFO takes (the model cannot stop inside a step)."""
@@ -206,6 +226,65 @@ class ModelEngine:
 
     def _query(self, fields: bytes) -> bytes:
         return self.config.to_bytes()
+
+
+class ClusterEngine:
+    """Several cores over :class:`~neuroloom.compiler.spiking.cluster_model.ClusterModel`: envelopes of opcodes, and joint steps."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.members = [_Member(config, self) for _ in range(config.cores)]
+        self.model = ClusterModel([member.core for member in self.members])
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget half an envelope, and the run."""
+        self.pending = b""
+        for member in self.members:
+            member.reset()
+
+    def exchange(self, data: bytes, count: int) -> bytes | None:
+        """Pass on the opcodes of envelopes; None when one would have to wait for cores that wait for the host."""
+        self.pending += data
+        out = b""
+        while self.pending:
+            head, number, size = self.pending[:1], 0, 1
+            if head == b"C":
+                if len(self.pending) < 4:
+                    break
+                number, size = self.pending[1], int.from_bytes(self.pending[2:4], "little")
+                if len(self.pending) < 4 + size:
+                    break
+                inner, self.pending = self.pending[4 : 4 + size], self.pending[4 + size :]
+            else:
+                inner, self.pending = (head if head == b"Q" else b""), self.pending[1:]
+            answers = [m.execute(inner) for k, m in enumerate(self.members) if number in (k, ALL)]
+            if None in answers:
+                return None
+            out += (answers or [b""])[0] or b""
+        return out if len(out) == count else None
+
+    def steps(self) -> bool:
+        """Go on with the run of all cores; False when a step's events have no room."""
+        for number in range(STEPS_PER_LOOK):
+            if not self.members[0].left:
+                break
+            if not all(member.has_room() for member in self.members):
+                return number > 0
+            self.model.run_step([member.staged for member in self.members], raster=self.members[0].raster)
+            for member in self.members:
+                member.step_done(self.model.decided)
+        return True
+
+
+class _Member(ModelEngine):
+    """One of several cores: it steps with the others."""
+
+    def __init__(self, config: CoreConfig, cluster: ClusterEngine) -> None:
+        super().__init__(config)
+        self.cluster = cluster
+
+    def _steps(self) -> bool:
+        return self.cluster.steps()
 
 
 _OPCODES = {

@@ -9,6 +9,8 @@ import numpy as np
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import DoesNotFitError, MismatchError, UnsupportedError
 from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.spiking.cluster import ClusterProgram
+from neuroloom.compiler.spiking.cluster_model import ClusterModel, run_cluster
 from neuroloom.compiler.spiking.core import CORES, CoreProgram
 from neuroloom.compiler.spiking.executor import CoreModel, run_program
 from neuroloom.compiler.spiking.image import reset_eligibility, sample_reset
@@ -63,7 +65,7 @@ def check(
     return RungResult("rtl", True, samples, cycles, detail, time.monotonic() - started)
 
 
-def program_for(graph: Graph, board: Board | None) -> CoreProgram:
+def program_for(graph: Graph, board: Board | None) -> CoreProgram | ClusterProgram:
     """The network on the smallest core of the board, or of any board when none is named."""
     if board is not None:
         return choose_core(graph, board.name)
@@ -76,14 +78,20 @@ def program_for(graph: Graph, board: Board | None) -> CoreProgram:
     return choose_core(graph, last)
 
 
-def _simulate(graph: Graph, program: CoreProgram, arrays: Mapping[str, np.ndarray], simulator: str) -> int:
+def _simulate(
+    graph: Graph, program: CoreProgram | ClusterProgram, arrays: Mapping[str, np.ndarray], simulator: str
+) -> int:
     with RtlEngine(program.config, simulator) as engine, simulated_device(program.config, engine) as device:
         drive(graph, program, arrays, SpikingDevice(device), f"the core under {simulator}")
         return engine.cycles
 
 
 def drive(
-    graph: Graph, program: CoreProgram, arrays: Mapping[str, np.ndarray], session: SpikingDevice, what: str
+    graph: Graph,
+    program: CoreProgram | ClusterProgram,
+    arrays: Mapping[str, np.ndarray],
+    session: SpikingDevice,
+    what: str,
 ) -> None:
     """Load the network into the session's core, run the samples step by step and then freely; all must be as the graph says.
 
@@ -110,17 +118,23 @@ def _equal(want: np.ndarray, got: np.ndarray, what: str) -> None:
 
 
 def predicted(
-    graph: Graph, program: CoreProgram, arrays: Mapping[str, np.ndarray]
+    graph: Graph, program: CoreProgram | ClusterProgram, arrays: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
     """What the graph says: outputs [N, T, ...] and plastic weights at the end; and the predicted cycles [N, T]."""
-    places: dict = program.maps["projections"]  # type: ignore[assignment]
-    interpreter, core = reference.Interpreter(graph), CoreModel(program)
+    places: dict = program.maps["projections"]
+    interpreter = reference.Interpreter(graph)
+    parts = program.parts if isinstance(program, ClusterProgram) else [program]
+    cores = [CoreModel(part) for part in parts]
     given, rows = [], []
     for number in range(len(next(iter(arrays.values())))):
-        if number:
-            new_sample(core, program)
+        for core, part in zip(cores, parts, strict=True) if number else ():
+            new_sample(core, part)
         given.append(interpreter.samples({name: a[number : number + 1] for name, a in arrays.items()}))
-        rows.append(run_program(program, {name: a[number] for name, a in arrays.items()}, core=core).cycles)
+        own = {name: a[number] for name, a in arrays.items()}
+        if isinstance(program, ClusterProgram):
+            rows.append(run_cluster(program, own, model=ClusterModel(cores)).cycles)
+        else:
+            rows.append(run_program(program, own, core=cores[0]).cycles)
     outputs = {o.name: np.concatenate([part[o.name] for part in given]) for o in graph.outputs}
     weights = {
         name: interpreter.persistent[p["state"]] for name, p in places.items() if p["state"] in interpreter.persistent

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .core import Core, Space
+from .ports import several_members
 
 
 class Code(enum.Enum, shape=3):  # type: ignore[call-arg]
@@ -56,11 +57,15 @@ class ByteEngine(wiring.Component):
     event_enable : ``In(1)``, events go to ``event`` and ``D`` finds none
     step : ``Out(16)``, number of the next step, of its low bits
     idle : ``Out(1)``, no opcode and no step is under way, and no event waits; the members from ``spike`` on with ``ports`` only
+    between : ``Out(1)``, no opcode is under way; ``stalled``, ``decided`` : ``Out(1)``; these, and those of
+        :func:`.ports.several_members`, when there are several cores
     """
 
     def __init__(self, config: CoreConfig, *, ports: bool = False) -> None:
         self._config, self._ports = config, ports
-        members = {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
+        members = {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), **several_members(config)}
+        if config.cores > 1:
+            members |= {"between": Out(1), "stalled": Out(1), "decided": Out(1)}
         if ports:
             members |= {
                 "spike": In(stream.Signature(16)),
@@ -291,6 +296,17 @@ class ByteEngine(wiring.Component):
                 with m.If(address[: core.sweep_bits].all()):
                     m.d.comb += core.reset_run.eq(1)
                     m.next = "OPCODE"
+        if config.cores > 1:
+            m.d.comb += [
+                *(self.between.eq(fsm.ongoing("OPCODE")), self.stalled.eq(core.stalled), self.decided.eq(core.decided)),
+                *(
+                    self.waits.eq(core.waits),
+                    self.word_o.eq(core.word_o),
+                    core.go.eq(self.go),
+                    core.word_i.eq(self.word_i),
+                ),
+                *(core.any_stalled.eq(self.any_stalled), core.any_decided.eq(self.any_decided)),
+            ]
         if self._ports:
             self._events(m, core, fsm.ongoing("OPCODE"))
         return m

@@ -13,12 +13,13 @@ from neuroloom.compiler.spiking.isa import FIELDS, Step
 
 from .decide import Decide
 from .deliver import Deliver
+from .exchange import Exchange
 from .history import History
 from .inputs import Inputs
 from .learn import Learn
 from .learn_serial import SerialLearn
 from .memories import Accumulators, Events, Pool, Program, Staging
-from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS
+from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS, several_members
 from .random import Lfsr
 from .scan import Scan
 
@@ -46,6 +47,8 @@ class Core(wiring.Component):
     event_next : In(1), drop the oldest event; ``event``, ``events`` : Out, it and how many wait
     step, cycles, stalls : Out(32); ``stalled`` : Out(1), ``saturated`` : Out(4), accumulators, ADD or SUB, RND, eligibilities
     stopped, decided, winner, decided_at : Out
+
+    One of several cores has those of :func:`.ports.several_members` as well.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -54,7 +57,8 @@ class Core(wiring.Component):
             (config.sources // SPIKE_WORD * config.slots - 1).bit_length(), (config.neurons - 1).bit_length()
         )
         super().__init__(
-            {
+            several_members(config)
+            | {
                 "run": In(1),
                 "steps": In(32),
                 "raster": In(1),
@@ -115,6 +119,10 @@ class Core(wiring.Component):
         decide = None
         if config.decision:
             m.submodules.decide = decide = units[Step.DECIDE] = Decide(config)
+        exchange = None
+        if config.cores > 1:
+            m.submodules.exchange = exchange = units[Step.EXCHANGE] = Exchange()
+            m.d.comb += [exchange.go.eq(self.go), exchange.word_i.eq(self.word_i), self.word_o.eq(exchange.word_o)]
         distinct = list(dict.fromkeys(units.values()))
 
         # Registers of a command; every unit sees its fields in them.
@@ -267,7 +275,7 @@ class Core(wiring.Component):
                     m.d.comb += last.eq(index == fetched_words(code) - 1)
         running = Signal()
         with m.If(running):
-            with m.If(self.stalled):
+            with m.If(self.any_stalled if exchange is not None else self.stalled):
                 m.d.sync += self.stalls.eq(self.stalls + 1)
             with m.Else():
                 m.d.sync += self.cycles.eq(self.cycles + 1)
@@ -300,18 +308,10 @@ class Core(wiring.Component):
                         with m.Case(number):
                             m.d.sync += word.eq(program.data_r)
                 with m.If((index == 0) & (opcode == Step.END)):
-                    m.d.sync += [
-                        pc.eq(0),
-                        step.eq(step + 1),
-                        steps_left.eq(steps_left - 1),
-                    ]
-                    m.d.comb += step_ends.eq(1)
-                    stops = stop & self.decided
-                    m.d.sync += self.stopped.eq(stops)
-                    with m.If((steps_left == 1) | stops):
-                        m.next = "IDLE"
-                    with m.Else():
-                        m.next = "NEXT"
+                    if exchange is None:
+                        self._end_step(m, pc, steps_left, step_ends, stop & self.decided)
+                    else:
+                        m.next = "JOIN"
                 with m.Elif(last):
                     m.next = "START"
             with m.State("START"):
@@ -326,6 +326,12 @@ class Core(wiring.Component):
             with m.State("WORK"):
                 with m.If(done):
                     m.next = "NEXT"
+            if exchange is not None:
+                # No core begins a step before all have ended the one before: they stop together, and count the same cycles.
+                m.d.comb += self.waits.eq(exchange.waits | fsm.ongoing("JOIN") | self.idle)
+                with m.State("JOIN"):
+                    with m.If(self.go):
+                        self._end_step(m, pc, steps_left, step_ends, stop & self.any_decided)
         strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
         if config.learning != "none" and not config.serial_learning:
             strobes.append(learn.saturated)
@@ -339,6 +345,20 @@ class Core(wiring.Component):
         with m.If(self.reset_run):
             m.d.sync += [step.eq(0), self.cycles.eq(0), self.stalls.eq(0), self.saturated.eq(0), self.stopped.eq(0)]
         return m
+
+    def _end_step(self, m: Module, pc: Signal, left: Signal, ends: Signal, stops: Value) -> None:
+        """What END does, in the last cycle of a step."""
+        m.d.sync += [
+            pc.eq(0),
+            self.step.eq(self.step + 1),
+            left.eq(left - 1),
+        ]
+        m.d.comb += ends.eq(1)
+        m.d.sync += self.stopped.eq(stops)
+        with m.If((left == 1) | stops):
+            m.next = "IDLE"
+        with m.Else():
+            m.next = "NEXT"
 
     def _uses(self, space: int) -> Value:
         """Whether the host uses a space in this cycle."""

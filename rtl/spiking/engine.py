@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .bytes import ByteEngine
+from .cluster import Cluster
 from .learn_serial import REGISTERS_FILE, registers_verilog
 from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG, ROWS_FILE, ROWS_VERILOG
 
@@ -55,7 +56,7 @@ class Slice(wiring.Component):
 
 
 class SpikingEngine(wiring.Component):
-    """A spiking core that takes opcodes and gives answers, see "Bytes of the engine" in ``docs/spiking-core.md``.
+    """A spiking core, or several, that take opcodes and give answers, see "Bytes of the engine" in ``docs/spiking-core.md``.
 
     Members
     -------
@@ -85,7 +86,7 @@ class SpikingEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        inner = ByteEngine(self.config)
+        inner = Cluster(self.config) if self.config.cores > 1 else ByteEngine(self.config)
         m.submodules.bytes = ResetInserter(self.reset)(inner)
         if self.config.large:
             m.submodules.slice_i = slice_i = ResetInserter(self.reset)(Slice())

@@ -83,6 +83,18 @@ def command_members(*commands: Step) -> dict[str, wiring.Member]:
     return members
 
 
+def several_members(config: CoreConfig) -> dict[str, wiring.Member]:
+    """What one of several cores has beside the members of a core alone.
+
+    ``waits`` : it waits for the others, or has nothing to do; ``go``: all of them did in the cycle before, and do now; ``word_o``,
+    ``word_i``: the bus of :mod:`.exchange`; ``any_stalled``, ``any_decided``: one of the cores is.
+    """
+    if config.cores == 1:
+        return {}
+    outs, ins = {"waits": 1, "word_o": 16}, {"go": 1, "word_i": 16, "any_stalled": 1, "any_decided": 1}
+    return {**{name: Out(width) for name, width in outs.items()}, **{name: In(width) for name, width in ins.items()}}
+
+
 def learn_members(config: CoreConfig, command: Step) -> dict[str, wiring.Member]:
     """Members of a unit of LEARN_DENSE or LEARN_SPARSE.
 
