@@ -331,7 +331,7 @@ REFUSED: list[tuple[str, Any, CoreConfig, str]] = [
     ),
     (
         "nowhere",
-        lambda: network(np.ones((2, 5000), int)),
+        lambda: network(np.ones((2, 8000), int)),
         ICE[0],
         "no core of the boards holds it, so make the network smaller",
     ),
