@@ -21,13 +21,15 @@ step "Inspect: layers, types, proven ranges, predicted cycles" \
 step "Accuracy: the ONNX source in onnxruntime, and the graph" \
     "$nl" eval "$out/digits.nloom" -i "$out/digits.npz" --source "$here/digits_logic.onnx"
 
-# Two seeds, one per core, to keep the demo short; a build takes three unless told otherwise.
+# Two seeds, one per core, to keep the demo short; a build takes three unless told otherwise. Verify takes the file; the report
+# finds the build in the cache, by the same seeds.
+seeds=1,2
 step "Build: a real bitstream, two place-and-route seeds" \
-    "$nl" build "$out/digits.nloom" --board "$board" --seeds 1,2 -o "$out/$board"
+    "$nl" build "$out/digits.nloom" --board "$board" --seeds "$seeds" -o "$out/$board"
 
 step "Verify: every rung equal to the graph, down to the bitstream file" \
     "$nl" verify "$out/digits.nloom" -i "$out/digits.npz" --board "$board" --to bitstream --samples 40 \
-    --skip-missing -o "$out/verified.json"
+    --image "$out/$board/$board.bin" --skip-missing -o "$out/verified.json"
 
 # With the unpacker's tables the virtual board executes the bitstream file itself, else the RTL it was built from.
 design="$out/digits.nloom"
@@ -38,7 +40,7 @@ step "Run: the virtual board executes $design and answers on a serial port, as a
 
 step "Report: one page" \
     "$nl" report "$out/digits.nloom" -i "$out/digits.npz" --source "$here/digits_logic.onnx" --board "$board" \
-    --verified "$out/verified.json" -o "$out/report.html"
+    --seeds "$seeds" --verified "$out/verified.json" -o "$out/report.html"
 
 printf '\nOpen %s in a browser.\n' "$out/report.html"
 printf 'With a board on your desk: %s flash %s/%s/%s.bin --board %s, then the same run with --port /dev/ttyUSB1\n' \

@@ -50,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the bitstream and reports, or for the vendor's project (default: build/BOARD)",
     )
-    parser.add_argument("--seeds", metavar="S,S,..", help="place-and-route seeds, all reported (default 1,2,3)")
+    add_seeds(parser)
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
     parser.add_argument("--no-cache", action="store_true", help="run every tool again")
     parser.add_argument(
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     folder = Path(args.output or f"build/{board.name}")
     if board.support == "vendor-project":
         return _vendor(args, model.graph, board, folder, ui)
-    seeds = _seeds(args)
+    seeds = seeds_of(args)
     folder.mkdir(parents=True, exist_ok=True)
     with ui.status(f"building for {board.title}") as say:
         result = build_model(
@@ -98,7 +98,13 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     return 0 if result.timing_met else 1
 
 
-def _seeds(args: argparse.Namespace) -> list[int]:
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """--seeds."""
+    parser.add_argument("--seeds", metavar="S,S,..", help="place-and-route seeds, all reported (default 1,2,3)")
+
+
+def seeds_of(args: argparse.Namespace) -> list[int]:
+    """The seeds that were asked for; raises InputError for what is no list of integers."""
     try:
         return [int(s) for s in (args.seeds or "1,2,3").split(",")]
     except ValueError:
@@ -144,7 +150,7 @@ def _core(args: argparse.Namespace, profile: str, ui: Ui, board: Board | None = 
             profile,
             board.name,
             spike_pins=args.spike_pins,
-            seeds=_seeds(args),
+            seeds=seeds_of(args),
             out_dir=folder,
             progress=lambda text: say(f"{board.name}: {text}"),
             use_cache=not args.no_cache,

@@ -19,7 +19,7 @@ from neuroloom.host.report import Facts, collect, render, render_spiking
 
 from neuroloom.model import Model
 
-from .cmd_build import build_facts
+from .cmd_build import add_seeds, build_facts, seeds_of
 from .common import add_inputs, add_model, load_inputs, open_model
 from .ui import Ui
 
@@ -31,6 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="Y", help="class numbers (default: y of the inputs' .npz)")
     parser.add_argument("--source", metavar="MODEL.onnx", help="also show the source's accuracy, by onnxruntime")
     parser.add_argument("--board", metavar="B", help="build for this board (or take the cached build) and show it")
+    add_seeds(parser)
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
     parser.add_argument("--verified", metavar="V.json", help="results of 'neuroloom verify -o V.json'")
     parser.add_argument("-o", "--output", metavar="R.html", help="default: the model's name with .html")
@@ -53,10 +54,18 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         facts.schedule = {"latency_cycles": plan.latency}
     except UnsupportedError as e:
         ui.note(f"no pipeline: {e}")
+    if args.seeds and not args.board:
+        raise InputError("--seeds must come with --board")
     if args.board:
         target = board_of(model.graph, args.board)
         with ui.status(f"building for {target.title}") as say:
-            result = build_model(model.graph, target.name, register_interval=args.register_interval, progress=say)
+            result = build_model(
+                model.graph,
+                target.name,
+                register_interval=args.register_interval,
+                seeds=seeds_of(args),
+                progress=say,
+            )
         facts.build = build_facts(
             result, schedule_model(model.graph, board=target, register_interval=args.register_interval).latency
         )
@@ -71,7 +80,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _spiking(args: argparse.Namespace, model: Model, net: Network, ui: Ui) -> int:
-    for option in ("source", "board", "verified", "register_interval"):
+    for option in ("source", "board", "verified", "register_interval", "seeds"):
         if getattr(args, option) is not None:
             raise InputError(f"--{option.replace('_', '-')} must be left out of a spiking network's report")
     arrays = labels = None
