@@ -1,4 +1,4 @@
-"""What stands where in a board's flash, and the loader's opcodes: one table for gateware, host and ``docs/flash.md``.
+"""What stands where in a board's flash, and the loader's opcodes: one table for the gateware and for hosts.
 
 Golden's header page and image fill the first ``golden_bytes``; behind them come ``slots`` of ``slot_bytes`` each, numbered from 1.
 A slot holds an image from its first byte on and, in its last page, a *label* that says that the image is whole. The label's
