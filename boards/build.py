@@ -126,7 +126,7 @@ def build(
             "board": asdict(board),
             "constraints": constraints,
             "synth": flow.synth(board),
-            "place": list(flow.device(board)),
+            "place": [*flow.device(board), *flow.routing(board, identity.engine)],
             "seeds": list(seeds),
             "tools": {name: tool.version for name, tool in tools.items()},
         }

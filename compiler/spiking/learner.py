@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from .timing import Activity
 
 STOCHASTIC, HALF_UP = 2, 1
+SOURCE_STEP, TARGET_STEP = 40503, 27469
+"""What one source, one target, adds to the two halves of a synapse's random number, modulo 2^16."""
 SATURATED_ELIGIBILITY = 8
 
 
 def random_numbers(lfsr: int, high: bool, j: np.ndarray, i: np.ndarray) -> np.ndarray:
     """The 16 random bits of synapse (j, i) in a step."""
     half = lfsr >> 16 if high else lfsr & 0xFFFF
-    u = (half + 40503 * j) % 65536 ^ 27469 * i % 65536
+    u = (half + SOURCE_STEP * j) % 65536 ^ TARGET_STEP * i % 65536
     u ^= u << 7 & 0xFFFF
     u ^= u >> 9
     return u ^ u << 8 & 0xFFFF

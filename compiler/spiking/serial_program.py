@@ -9,12 +9,10 @@ from functools import cache
 from typing import Any
 
 from .core import CoreConfig
+from .learner import SOURCE_STEP
 from .serial import ONES, Assembler, Flag, Fn, Mem, Src, To, When, bumps, shifted
 from .serial_rows import dense_rows, sparse_rows
 from .serial_synapse import synapse
-
-SOURCE_STEP = 40503
-"""What a source adds to the halves of its synapses' random numbers."""
 
 
 def program_word(word: int) -> int:

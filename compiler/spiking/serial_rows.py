@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from .learner import TARGET_STEP
 from .serial import Assembler, Flag, Fn, Mem, Src, To, When, bumps, shifted
-
-TARGET_STEP = 27469
-"""What a target adds to its synapses' random numbers."""
 
 
 def dense_rows(i: Assembler) -> None:

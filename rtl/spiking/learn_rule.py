@@ -10,8 +10,9 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.compiler.spiking.learner import TARGET_STEP
 
-from .random import TARGET_STEP, scramble, source_part
+from .random import scramble, source_part
 
 LEAST_BEATS = 4
 """Least cycles in which a row word passes under the lanes once: the pipeline behind them has four stages, so that a

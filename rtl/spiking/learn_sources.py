@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.layout import header_place, header_stride
+from neuroloom.compiler.spiking.learner import SOURCE_STEP
 
 from .learn_rule import TRACE_BITS, Rule
 from .ports import HIST_WORD_BITS
-from .random import SOURCE_STEP
 
 if TYPE_CHECKING:
     from .learn import Learn

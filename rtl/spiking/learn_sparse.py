@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from neuroloom.compiler.spiking.core import HEADER_BITS, HEADER_START_BITS, SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.layout import header_place
+from neuroloom.compiler.spiking.learner import TARGET_STEP
 
 from .learn_rule import Rule
 from .learn_sources import Access, Sources, due
 from .learn_targets import Targets
-from .random import TARGET_STEP
 from .rows_large import count, place_last, record_place
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from amaranth.hdl import Cat, Module, Signal
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
+from neuroloom.compiler.spiking.learner import TARGET_STEP
 
 from .learn_rule import Rule
 from .learn_sources import Access
 from .ports import HIST_WORD_BITS
-from .random import TARGET_STEP
 
 if TYPE_CHECKING:
     from .learn import Learn

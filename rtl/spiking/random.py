@@ -9,10 +9,6 @@ from amaranth.lib.wiring import In, Out
 POLYNOMIAL = 0x80200003
 """Taps of x^32 + x^22 + x^2 + x + 1 of the right-shifting Galois form; it passes through all 2^32 - 1 states but 0."""
 
-SOURCE_STEP = 40503
-TARGET_STEP = 27469
-"""What one source, one target, adds to the two halves of a synapse's number, modulo 2^16."""
-
 
 def scramble(value: Value) -> Value:
     """The 16-bit xorshift (7, 9, 8) of ``value``, a permutation of 0..65535 that keeps 0."""
