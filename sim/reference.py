@@ -171,8 +171,8 @@ class Interpreter:
                     body.append(item)
             results = self.region(Region(body, region.results), inner)
             carried = results[:first]
-            for whole, value, i in zip(stacked, results[first:], at[len(sequences) :], strict=True):
-                whole[:, i] = value
+            for whole, result, i in zip(stacked, results[first:], at[len(sequences) :], strict=True):
+                whole[:, i] = result
         for value, array in zip(node.outputs, [*carried, *stacked], strict=True):
             frame.env[value.name] = array
 

@@ -155,7 +155,7 @@ class Builder:
                 )
             for number, key in enumerate(sequences):
                 v, (lo, hi) = self[key], self.ranges[key]
-                attrs = {"index": number, "type": v.type, "shape": v.shape[1:], "lo": lo, "hi": hi}
+                attrs: dict[str, Any] = {"index": number, "type": v.type, "shape": v.shape[1:], "lo": lo, "hi": hi}
                 elements.append(self.node("scanned", name=v.name, source=source, **attrs))
             new, stack = body(carried, elements)
             stacked = len(stack)
