@@ -95,9 +95,7 @@ def run(say: Say, seed: int) -> list[dict[str, Any]]:
                             "samples": count,
                             "line_s": round(seconds, 4),
                             "goodput": round(busier * 10 / baud / seconds, 4),
-                            "line_busy": round(
-                                max(after.sent - before.sent, after.received - before.received) * 10 / baud / seconds, 4
-                            ),
+                            "line_busy": round(moved * 10 / baud / seconds, 4),
                             "repeats": device.repeats - repeats,
                             "host_cpu_s": round(_cpu() - cpu, 3),
                             "wall_s": round(time.perf_counter() - wall, 3),
