@@ -16,6 +16,12 @@ unless a host confirms it in time; ``unattended``: goes back when it is asked to
 
 def with_boot(identity: Identity, board: Board, policy: str) -> Identity:
     """The identity of a design with this boot policy; raises InputError for a board that holds one image only."""
+    check_policy(board, policy)
+    return replace(identity, boot=BOOT_POLICIES[policy])
+
+
+def check_policy(board: Board, policy: str) -> None:
+    """Raise InputError for a policy that is none, or that ``board`` cannot have."""
     if policy not in BOOT_POLICIES:
         raise InputError(f"boot must be one of {', '.join(BOOT_POLICIES)}, not {policy!r}")
     if policy != "none" and board.flash.layout is None:
@@ -23,7 +29,6 @@ def with_boot(identity: Identity, board: Board, policy: str) -> Identity:
             f"boot must be none for {board.name}, not {policy}: the board is cable only, its flash holds one image; "
             "leave --boot out"
         )
-    return replace(identity, boot=BOOT_POLICIES[policy])
 
 
 def policy_of(identity: Identity) -> str:

@@ -154,6 +154,11 @@ class FlashLoader:
         self.program(self.layout.label_at(slot), label(image))
         return InstallFacts(written, kept, erased)
 
+    def relabel(self, slot: int, image: bytes) -> None:
+        """Give a slot that holds ``image`` a new label without flags."""
+        self._remove_label(slot)
+        self.program(self.layout.label_at(slot), label(image))
+
     def _remove_label(self, slot: int) -> int:
         at = self.layout.label_at(slot)
         if self._crcs([(at, PAGE_BYTES)]) == [crc32(BLANK * PAGE_BYTES)]:
