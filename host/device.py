@@ -21,7 +21,7 @@ from neuroloom.rtl.link.protocol import (
 from numpy.typing import NDArray
 
 from .link import Link
-from .runner import Runner, stream
+from .runner import Feed, MessageFeed, SampleFeed, run
 from .serial_port import SerialPort
 from .simulated import DeviceModel, Engine, SimulatedLine
 from .transport import Transport
@@ -236,17 +236,25 @@ class Device:
             raise DeviceError(f"nothing answered on {self.name} within {seconds:g} s of the boot ({problem})")
         return found
 
-    def stream(self, requests: Iterable[tuple[bytes, int]]) -> list[bytes]:
-        """RUN requests of (payload, answer bytes), for engines whose bytes are not samples; returns the answers in order.
+    def stream(self, messages: Iterable[tuple[bytes, int]]) -> bytes:
+        """Messages of (payload, answer bytes), for engines whose bytes are not samples; returns the answers, one behind another.
 
-        As many are on their way at once as the device has room for. Each is executed exactly once. Raises DeviceError.
+        The engine must take a message whole before it answers; messages travel many to a frame or in several frames, as they
+        fit, several frames at once, and in smaller ones on a bad line. Each is executed exactly once. Raises DeviceError.
         """
-        link = self._begin()
+        return self._run(MessageFeed(messages))
+
+    def _run(self, feed: Feed, progress: Callable[[int], None] | None = None) -> bytes:
+        link, out = self._begin(), bytearray()
         try:
-            return list(stream(link, requests))
+            for answer in run(link, feed, self.identity.max_payload):
+                out += answer
+                if progress:
+                    progress(len(out))
         except BaseException:
             link.end()
             raise
+        return bytes(out)
 
     def run_bytes(self, samples: NDArray[np.uint8], progress: Progress | None = None) -> NDArray[np.uint8]:
         """Run samples through the engine: uint8 (N, bytes_in) → uint8 (N, bytes_out), in order.
@@ -264,13 +272,17 @@ class Device:
             raise InputError(f"samples must be uint8, not {samples.dtype}")
         if samples.ndim != 2 or samples.shape[1] != identity.bytes_in:
             raise InputError(f"samples must have shape (N, {identity.bytes_in}), not {samples.shape}")
-        link = self._begin()
-        runner = Runner(link, identity, samples.tobytes(), len(samples))
-        try:
-            data = runner.run(progress)
-        except BaseException:
-            link.end()
-            raise
+        count, size = len(samples), identity.bytes_out
+
+        def report(done: int) -> None:
+            assert progress is not None
+            progress(done // size if size else count, count)
+
+        data = self._run(
+            SampleFeed(samples.tobytes(), count, identity.bytes_in, size), report if progress is not None else None
+        )
+        if len(data) != count * size:
+            raise DeviceError(f"the device on {self.name} must answer {count * size} bytes in all, not {len(data)}")
         return np.frombuffer(data, np.uint8).reshape(len(samples), identity.bytes_out).copy()
 
 

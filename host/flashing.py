@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from neuroloom.compiler.errors import DeviceError, InputError
@@ -29,10 +29,8 @@ BLANK = bytes([ERASED])
 SECTORS_AS_FAST = 3
 """So many sectors are erased in the time of one block: 45 ms and 150 ms by the W25Q128JV's data sheet."""
 
-PIECES = (PAGE_BYTES, 64, 16)
-"""Bytes of one PROGRAM, smaller ones on a line that breaks longer frames."""
-ATTEMPTS = 8
-"""How often a block is begun anew before the line, or the flash, is given up."""
+ATTEMPTS = 3
+"""How often a block is begun anew before the flash, or the line, is given up."""
 CRC_BYTES_AT_ONCE = 1 << 14
 """Bytes behind one answer when much is compared, so that a slow (virtual) board is not taken for a dead one."""
 
@@ -61,7 +59,6 @@ class FlashLoader:
         device.allow(1 + device.identity.watchdog_ms / 1000)
         self._device = device
         self._largest = device.identity.max_payload
-        self._piece = 0  # index into PIECES
         self.layout = Layout.from_bytes(self._ask("MAP", 16))
         jedec = self._ask("JEDEC", 3)
         check_id(jedec, device.name)
@@ -71,13 +68,12 @@ class FlashLoader:
     # ------------------------------------------------------------------ opcodes
 
     def _ask(self, name: str, answer: int, *fields: tuple[int, int], data: bytes = b"") -> bytes:
-        return self._device.stream([(request(name, *fields, data=data), answer)])[0]
+        return self._device.stream([(request(name, *fields, data=data), answer)])
 
     def _read(self, name: str, address: int, count: int) -> bytes:
         pieces = range(address, address + count, self._largest)
         sizes = [min(self._largest, address + count - at) for at in pieces]
-        asked = [(request(name, (at, 3), (n, 3)), n) for at, n in zip(pieces, sizes, strict=True)]
-        return b"".join(self._device.stream(asked))
+        return self._device.stream((request(name, (at, 3), (n, 3)), n) for at, n in zip(pieces, sizes, strict=True))
 
     def read(self, address: int, count: int) -> bytes:
         """Bytes of the flash."""
@@ -89,8 +85,9 @@ class FlashLoader:
 
     def program(self, address: int, data: bytes) -> None:
         """Program bytes of one page, and read them back."""
-        answer, crc = self._device.stream([program_request(address, data), crc_request(address, len(data))])
-        self._done(answer, f"program {address:#x}")
+        answer = self._device.stream([program_request(address, data), crc_request(address, len(data))])
+        crc = answer[1:]
+        self._done(answer[:1], f"program {address:#x}")
         if crc != crc32(data):
             raise DeviceError(
                 f"the flash on {self._device.name} must hold what was written at {address:#x}, and does not"
@@ -103,10 +100,7 @@ class FlashLoader:
 
     def _crcs(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """CRC-32s of (address, bytes)."""
-        per_frame = min(self._largest // 7, self._largest // 4, 32)
-        batches = [ranges[at : at + per_frame] for at in range(0, len(ranges), per_frame)]
-        asked = [(b"".join(crc_request(*one)[0] for one in batch), 4 * len(batch)) for batch in batches]
-        answer = b"".join(self._device.stream(asked))
+        answer = self._device.stream(crc_request(*one) for one in ranges)
         return [answer[at : at + 4] for at in range(0, len(answer), 4)]
 
     # ------------------------------------------------------------------ slots
@@ -180,9 +174,7 @@ class FlashLoader:
                     return InstallFacts(-(-len(block) // PAGE_BYTES) - done, done, erased)
                 fresh = True  # a page is wrong: it was there before, or the flash is worn
             except DeviceError as error:
-                problem = str(error)
-                self._piece = min(self._piece + 1, len(PIECES) - 1)
-                fresh = False
+                problem, fresh = str(error), False
         raise DeviceError(
             f"the flash on {self._device.name} must take the block at {address:#x}, but {ATTEMPTS} attempts failed: {problem}"
         )
@@ -213,49 +205,23 @@ class FlashLoader:
         return sectors
 
     def _program_pages(self, address: int, block: bytes, start: int, progress: Callable[[int], object]) -> bool:
-        """Program ``block`` from ``start`` on, several pages a frame, each read back; False when one is not as it should be."""
-        before = self._device.repeats
-        pieces = [(at, block[at : at + self._size(at)]) for at in self._cuts(start, len(block))]
-        frames = list(self._frames(address, pieces))
-        for at in range(0, len(frames), 8):
-            group = frames[at : at + 8]
-            for (_, _, end, crcs), answer in zip(
-                group, self._device.stream([frame[:2] for frame in group]), strict=True
-            ):
-                for n, crc in enumerate(crcs):
-                    result, found = answer[5 * n : 5 * n + 1], answer[5 * n + 1 : 5 * n + 5]
-                    self._done(result, f"program the page before {address + end:#x}")
-                    if found != crc:
-                        return False
-                progress(end)
-            if self._device.repeats - before > len(group) and self._piece < len(PIECES) - 1:
-                self._piece += 1
-                return self._program_pages(address, block, group[-1][2], progress)
-            before = self._device.repeats
+        """Program ``block`` from ``start`` on, each page read back; False when one is not as it should be."""
+        cuts = range(start, len(block), PAGE_BYTES)
+        pages = [block[at : at + PAGE_BYTES] for at in cuts]
+
+        def messages() -> Iterator[tuple[bytes, int]]:
+            for at, page in zip(cuts, pages, strict=True):
+                yield program_request(address + at, page)
+                yield crc_request(address + at, len(page))
+                progress(at + len(page))
+
+        answers = self._device.stream(messages())
+        for n, page in enumerate(pages):
+            result, crc = answers[5 * n : 5 * n + 1], answers[5 * n + 1 : 5 * n + 5]
+            self._done(result, f"program {address + n * PAGE_BYTES + start:#x}")
+            if crc != crc32(page):
+                return False
         return True
-
-    def _size(self, at: int) -> int:
-        return PIECES[self._piece] - at % PIECES[self._piece]
-
-    def _cuts(self, start: int, end: int) -> Iterable[int]:
-        while start < end:
-            yield start
-            start += self._size(start)
-
-    def _frames(
-        self, address: int, pieces: Sequence[tuple[int, bytes]]
-    ) -> Iterable[tuple[bytes, int, int, list[bytes]]]:
-        """(payload, answer bytes, where the flash has got to, CRCs expected): as many pieces to a frame as it holds."""
-        room = self._largest if PIECES[self._piece] == PAGE_BYTES else 2 * PIECES[self._piece]
-        payload, crcs, end = b"", [], 0
-        for at, data in pieces:
-            one = program_request(address + at, data)[0] + crc_request(address + at, len(data))[0]
-            if payload and len(payload) + len(one) > room:
-                yield payload, 5 * len(crcs), end, crcs
-                payload, crcs = b"", []
-            payload, crcs, end = payload + one, [*crcs, crc32(data)], at + len(data)
-        if payload:
-            yield payload, 5 * len(crcs), end, crcs
 
     def mark(self, slot: int, flag: str) -> None:
         """Program a flag of a slot's label; one that is programmed stays so until the image is written again."""

@@ -128,7 +128,7 @@ def test_a_worn_flash_is_named(lines) -> None:
     loader = LoaderModel()
     loader.worn.add(LAYOUT.slot_at(1) + next(at for at in range(2000, 70_000) if not IMAGE[at] & 1))
     with pytest.raises(
-        DeviceError, match="must take the block at 0x10000, but 8 attempts failed: its pages stayed different"
+        DeviceError, match="must take the block at 0x10000, but 3 attempts failed: its pages stayed different"
     ):
         loader_of(lines, loader).install(1, IMAGE)
     assert loader._boot(1) == b"\3"
