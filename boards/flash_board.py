@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from neuroloom.boards.board import Board
+from neuroloom.boards.faults import PERFECT, LineFaults
 from neuroloom.boards.ice40.boot import image_address
 from neuroloom.boards.images import Designs, designs_of
 from neuroloom.boards.virtual import FlashFile, Statistics, VirtualBoard
@@ -40,7 +41,7 @@ class FlashBoard:
     designs : how an image becomes a design, if not by ``fidelity``
     flash_speed : by how much erasing and programming are faster than a real flash's
     on_event : called from another thread with ``golden runs``, ``slot 1 runs``, ``off``, or ``dark: why``
-    seed, pace, progress : as of :class:`~neuroloom.boards.virtual.VirtualBoard`
+    seed, pace, faults, progress : as of :class:`~neuroloom.boards.virtual.VirtualBoard`
 
     Attributes
     ----------
@@ -59,6 +60,7 @@ class FlashBoard:
         seed: int = 1,
         pace: bool = False,
         eager_s: float = EAGER_S,
+        faults: LineFaults = PERFECT,
         on_event: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class FlashBoard:
             )
         self._designs = designs or designs_of(board, fidelity, seed=seed)
         self._seed, self._pace, self._eager_s = seed, pace, eager_s
+        self.faults = faults
         self._on_event = on_event or (lambda text: None)
         self._progress = progress
         self._todo: queue.Queue[str] = queue.Queue()
@@ -158,6 +161,10 @@ class FlashBoard:
             if self._current is current and not current.left:
                 raise  # else it has left for another image by itself
 
+    def cut_in(self, count: int, share: float) -> None:
+        """Cut the power when ``share`` (0 to 1) of the flash's ``count``-th erasure or program from now on is over."""
+        self._running().cut_power_in(count, share)
+
     def wait_for(self, image: str, timeout_s: float = 600.0) -> None:
         """Wait until ``image`` runs; raises DeviceError if it does not come."""
         self._wait(lambda: self.image == image, timeout_s, f"run {image}")
@@ -168,6 +175,33 @@ class FlashBoard:
                 raise DeviceError(
                     f"the virtual board did not {what} within {timeout_s:g} s; it shows {self.image or 'nothing'}"
                 )
+
+    # ------------------------------------------------------------------ the line
+
+    def set_faults(self, faults: LineFaults) -> None:
+        """Give the line these faults from now on, whatever image runs."""
+        self.faults = faults
+        current = self._current
+        if current is not None:
+            current.set_faults(faults)
+
+    def cut_line(self, milliseconds: float) -> None:
+        """Open both wires for ``milliseconds`` of the line's time."""
+        self._running().cut_line(milliseconds)
+
+    def unplug(self, milliseconds: float) -> str:
+        """Not here: the port belongs to the board and not to the program that simulates an image."""
+        raise InputError("unplug must be left out with a flash: the port stays while images change; use cut")
+
+    def reset(self, cycles: int = 16) -> None:
+        """Not here: a design from a bitstream has no reset pin."""
+        raise InputError("reset must be left out with a flash; switch the power off and on")
+
+    def _running(self) -> VirtualBoard:
+        current = self._current
+        if current is None:
+            raise DeviceError("the virtual board must be switched on for that, and is not")
+        return current
 
     # ------------------------------------------------------------------ facts
 
@@ -230,6 +264,7 @@ class FlashBoard:
                 design.baud,
                 seed=self._seed,
                 pace=self._pace,
+                faults=self.faults,
                 flash=self._file,
                 terminal=self._terminal,
                 eager_s=self._eager_s,

@@ -212,9 +212,9 @@ class Device:
         self._identity = None
 
     def expect(self, seconds: float, wanted: Callable[[Identity], bool]) -> Identity:
-        """Ask for ``seconds`` until a device answers that is ``wanted``; returns who answered last, wanted or not.
+        """Ask for ``seconds`` until a device answers that is ``wanted``; returns who answers at the end, wanted or not.
 
-        Raises DeviceError when nobody answers.
+        Raises DeviceError when nobody does.
         """
         link = self._link
         patience, link.timeout = link.timeout, RESTART_POLL_S
@@ -228,7 +228,7 @@ class Device:
                         return found
                     link.transport.read(RESTART_POLL_S)  # the other image may still be on its way
                 except DeviceError as error:
-                    problem = str(error)
+                    found, problem = None, str(error)  # who answered before the boot has left
                 self.expect_restart()
         finally:
             link.timeout = patience

@@ -69,12 +69,17 @@ def boot_slot(device: Device, loader: FlashLoader, slot: int, record: ImageRecor
     return found
 
 
-def let_start(device: Device, slot: int, image: bytes, record: ImageRecord | None, say: Say) -> Identity:
-    """Prove an image by booting it, then let golden start it at power-up; raises InputError for one that cannot come back."""
+def check_startable(record: ImageRecord | None) -> None:
+    """Raise InputError for an image that golden could not be reached from any more if it were started at every power-up."""
     if record is None or record.boot == "none":
         raise InputError(
             "image must be built with --boot unattended (or attended) to be started by golden, because it must find back"
         )
+
+
+def let_start(device: Device, slot: int, image: bytes, record: ImageRecord | None, say: Say) -> Identity:
+    """Prove an image by booting it, then let golden start it at power-up; raises InputError for one that cannot come back."""
+    check_startable(record)
     loader = open_loader(device)
     if "held" in loader.state(slot).flags:
         loader.relabel(slot, image)

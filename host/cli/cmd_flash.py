@@ -16,7 +16,16 @@ from neuroloom.boards.program import cable_command, check_for_cable, program
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError
 from neuroloom.host.device import Device, connect
-from neuroloom.host.flash_flow import boot_slot, check_for, flags_text, hold, let_start, open_loader, slots_of
+from neuroloom.host.flash_flow import (
+    boot_slot,
+    check_for,
+    check_startable,
+    flags_text,
+    hold,
+    let_start,
+    open_loader,
+    slots_of,
+)
 
 from .ports import add_port, port_options
 from .ui import Ui
@@ -100,6 +109,8 @@ def _over_port(args: argparse.Namespace, ui: Ui) -> int:
 def _write(args: argparse.Namespace, device: Device, slot: int, path: Path, ui: Ui) -> int:
     image = path.read_bytes()
     record = check_for(device, image)
+    if args.start:
+        check_startable(record)
     loader = open_loader(device)
     loader.layout.slot_at(slot)
     if args.verify_only:
