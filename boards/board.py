@@ -286,7 +286,7 @@ def _flash(flash: _Section) -> Flash:
     pins = {port: _pins(named, port, resource) for port in FLASH_PORTS}
     named.done()
     try:
-        layout = Layout(*(slots.count(name, 1) for name in ("golden_bytes", "slot_bytes", "slots")), size)
+        layout = Layout(slots.count("golden_bytes", 1), slots.count("slot_bytes", 1), slots.count("slots", 1), size)
     except InputError as error:
         raise InputError(f"{slots.where}: {error}") from None
     slots.done()

@@ -141,9 +141,7 @@ class FlashLoader:
         written = kept = 0
         for start in range(0, len(image), BLOCK_BYTES):
             block = image[start : start + BLOCK_BYTES]
-            facts = self._install_block(
-                where + start, block, lambda n, at=start: progress and progress(at + n, len(image))
-            )
+            facts = self._install_block(where + start, block, _shifted(progress, start, len(image)))
             written, kept, erased = written + facts.written, kept + facts.kept, erased + facts.erased
         self.program(self.layout.label_at(slot), label(image))
         return InstallFacts(written, kept, erased)
@@ -160,7 +158,7 @@ class FlashLoader:
         self.erase(at)
         return 1
 
-    def _install_block(self, address: int, block: bytes, progress: Callable[[int], object]) -> InstallFacts:
+    def _install_block(self, address: int, block: bytes, progress: Callable[[int], None]) -> InstallFacts:
         """Bring a block, or the beginning of one, into the flash; begins anew when the line or a page fails."""
         fresh, problem = False, "its pages stayed different"
         erased = 0
@@ -204,7 +202,7 @@ class FlashLoader:
             self.erase(address + sector * SECTOR_BYTES)
         return sectors
 
-    def _program_pages(self, address: int, block: bytes, start: int, progress: Callable[[int], object]) -> bool:
+    def _program_pages(self, address: int, block: bytes, start: int, progress: Callable[[int], None]) -> bool:
         """Program ``block`` from ``start`` on, each page read back; False when one is not as it should be."""
         cuts = range(start, len(block), PAGE_BYTES)
         pages = [block[at : at + PAGE_BYTES] for at in cuts]
@@ -232,6 +230,11 @@ class FlashLoader:
         self.layout.slot_at(slot)
         self._done(self._ask("BOOT", 1, (slot, 1)), f"boot slot {slot}")
         self._device.expect_restart()
+
+
+def _shifted(progress: Progress | None, start: int, total: int) -> Callable[[int], None]:
+    """What tells the progress of a part that begins at ``start``."""
+    return (lambda done: None) if progress is None else lambda done: progress(start + done, total)
 
 
 def crc32(data: bytes) -> bytes:
