@@ -102,8 +102,8 @@ class _Runner:
             elements = [s[:, i] for s, i in zip(sequences, at, strict=False)]
             results = self.step(region, frame, carried, elements, t)
             carried = results[:first]
-            for whole, value, i in zip(stacked, results[first:], at[len(sequences) :], strict=True):
-                whole[:, i] = value
+            for whole, result, i in zip(stacked, results[first:], at[len(sequences) :], strict=True):
+                whole[:, i] = result
         for value, array in zip(node.outputs, [*carried, *stacked], strict=True):
             frame.env[value.name] = array
 

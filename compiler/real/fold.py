@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .operations import OPERATIONS
 from .program import Program, RealNode, RealRegion, walk
 
 
@@ -17,9 +18,30 @@ def fold(program: Program) -> Program:
     A batch normalisation behind a convolution becomes its weights and bias. Values keep their names; a folded node disappears and
     the weighted node takes its name.
     """
+    program = replace(program, nodes=_computed(program.nodes, {}))
     nodes = _folded(program.nodes, _constants(program.nodes), _readers(program))
     out = replace(program, nodes=nodes)
     return replace(out, nodes=_alive(out.nodes, {o.value for o in out.outputs}))
+
+
+def _computed(nodes: Sequence[RealNode], known: dict[str, np.ndarray]) -> list[RealNode]:
+    """The nodes with what depends on constants alone computed; ``known`` are the constants so far, by name."""
+    out = []
+    for node in nodes:
+        if node.op == "const":
+            known[node.name] = node.attrs["data"]
+        elif node.regions:
+            regions = tuple(RealRegion(_computed(r.nodes, dict(known)), r.results) for r in node.regions)
+            node = replace(node, regions=regions)
+        elif node.inputs and all(i in known for i in node.inputs):
+            result = OPERATIONS[node.op](node, *(known[i][None] for i in node.inputs))
+            for value, array in zip(node.outputs, [result] if isinstance(result, np.ndarray) else result, strict=True):
+                data = np.ascontiguousarray(array[0]) if array[0].ndim else array[0]
+                known[value.name] = data
+                out.append(RealNode("const", (), (value,), {"data": data, "kind": value.kind}, (), node.source))
+            continue
+        out.append(node)
+    return out
 
 
 def _constants(nodes: Sequence[RealNode]) -> dict[str, np.ndarray]:

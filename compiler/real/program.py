@@ -210,7 +210,7 @@ class ProgramBuilder:
                 )
             for number, key in enumerate(sequences):
                 v = self[key]
-                attrs = {"index": number, "shape": v.shape[1:], "kind": v.kind, "bounds": v.bounds}
+                attrs: dict[str, Any] = {"index": number, "shape": v.shape[1:], "kind": v.kind, "bounds": v.bounds}
                 elements.append(self.node("scanned", name=f"{v.name}.step", source=source, **attrs))
             new, stack = body(carried, elements)
             stacked = len(stack)

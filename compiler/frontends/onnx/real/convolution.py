@@ -58,10 +58,9 @@ def conv(call: Call) -> Sym:
         wide = np.zeros((*weights.shape[:2], *extent))
         wide[(slice(None), slice(None), *(slice(None, None, d) for d in dilations))] = weights
         weights = wide
-    attrs = {} if bias is None else {"bias": bias}
     groups = call.integer("group", 1)
     name = emit(
-        call, "conv", [x.name], weights=weights, strides=tuple(strides), pads=tuple(pads), groups=groups, **attrs
+        call, "conv", [x.name], weights=weights, strides=tuple(strides), pads=tuple(pads), groups=groups, bias=bias
     )
     return result(call, name, x.dtype, 0)
 

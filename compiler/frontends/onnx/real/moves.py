@@ -187,34 +187,30 @@ def gather_elements(call: Call) -> Sym:
     """out[i, j] = data[index[i, j], j] (along axis 0): one element of ``data`` for every index."""
     data, indices = call.tensor(0), call.tensor(1)
     whole = next(t for t in (data, indices) if isinstance(t, Sym))
-    at = call.axis(call.integer("axis", 0), whole.rank)
     axis = call.sample_axis(whole, call.integer("axis", 0), "choosing along")
-    own = data if isinstance(data, Sym) else None
-    shape = own.shape if own else build.sample_constant(call, data.array, whole.rank, whole.batch).shape  # type: ignore[union-attr]
     if isinstance(indices, Const):
+        assert isinstance(data, Sym)
         index = build.sample_constant(call, indices.array, whole.rank, whole.batch)
-        index = _checked(call, index, shape[axis])
-        places = list(np.indices(index.shape))
-        places[axis] = index
-        flat = np.ravel_multi_index(tuple(places), shape)
-        assert own is not None
-        return result(call, gathered(call, own, flat), own.dtype, own.batch)
-    if own is not None and own.batch != indices.batch:
-        call.refuse("data and indices must have the batch axis at the same place")
-    source = (
-        own.name if own else constant(call, build.sample_constant(call, data.array, whole.rank, whole.batch), "table")
-    )  # type: ignore[union-attr]
-    del at
+        places: list[np.ndarray] = list(np.indices(index.shape))
+        places[axis] = _checked(call, index, data.shape[axis])
+        flat = np.asarray(np.ravel_multi_index(tuple(places), data.shape))
+        return result(call, gathered(call, data, flat), data.dtype, data.batch)
+    if isinstance(data, Const):
+        table = build.sample_constant(call, data.array, whole.rank, whole.batch)
+        shape, source = table.shape, constant(call, table, "table")
+    else:
+        if data.batch != indices.batch:
+            call.refuse("data and indices must have the batch axis at the same place")
+        shape, source = data.shape, data.name
     stride = math.prod(shape[axis + 1 :])
-    rest = list(np.indices(indices.shape))
+    rest: list[np.ndarray] = list(np.indices(indices.shape))
     rest[axis] = np.zeros(indices.shape, np.int64)
-    offset = np.ravel_multi_index(tuple(rest), shape)
+    offset = np.asarray(np.ravel_multi_index(tuple(rest), shape))
     chosen = _index(call, indices, shape[axis])
     scaled = chosen if stride == 1 else emit(call, "mul", [chosen, constant(call, np.array(stride))], "scaled")
     if offset.any():
         scaled = _bounded(call, emit(call, "add", [scaled, constant(call, offset)], "address"), math.prod(shape))
-    flat_source = reshaped(call, source, (math.prod(shape),), "flat")
-    name = emit(call, "take", [flat_source, scaled], axis=0)
+    name = emit(call, "take", [reshaped(call, source, (math.prod(shape),), "flat"), scaled], axis=0)
     return result(call, name, data.dtype, whole.batch)
 
 
