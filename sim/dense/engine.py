@@ -298,12 +298,14 @@ class _Run:
         stacked = [np.empty((len(frame.rows), *v.shape), np.int64) for v in node.outputs[first:]]
         own = {n.attrs["index"]: n.name for n in body.parameters if n.op == "scanned"}
         kernels = {s.node.name: s.kernel for s in body.steps}
-        ahead = []
+        ahead: list[tuple[str, int, Array]] = []
         for item in step.early:
             place = next(k for k, name in own.items() if name == item.inputs[0])
             run = kernels[item.name]
             assert run is not None
-            ahead.append((item.name, place, run(sequences[place])))
+            whole_steps = run(sequences[place])
+            assert isinstance(whole_steps, np.ndarray)
+            ahead.append((item.name, place, whole_steps))
         needed = {n: frame.env[n] for n in _reads(node) if n in frame.env}
         for t in range(count):
             at = [count - 1 - t if r else t for r in reverse]
