@@ -1,12 +1,16 @@
 // The virtual board: a verilated design whose UART pins are a pseudo-terminal.
 //
-// Ports used: clk, rx, tx; and, where the design has them, rst and leds. Everything is at the level of bits on the
+// Ports used: clk, rx, tx; and, where the design has them, rst, leds, the flash's pins (flash_sck, flash_cs_n, flash_mosi,
+// flash_miso) and warmboot with warmboot_image. Everything is at the level of bits on the
 // pins: 8N1 at the given baud rate, so a bitstream read back to Verilog runs here exactly as the RTL does.
 //
-// stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | end KEY=VALUE ...
-// stdin, one command a line:  stats | reset [CYCLES] | faults KEY=VALUE ... | cut MS | unplug MS | quit
+// stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | boot IMAGE | off | end KEY=VALUE ...
+// stdin, one command a line:  stats | reset [CYCLES] | faults KEY=VALUE ... | cut MS | unplug MS | power [CYCLE] |
+//                             quit
 // End of file: quit (the parent has died). `faults` sets all line faults anew (keys: baud, and to.X and from.X for the X of
 // Faults in line.hpp), `cut` opens both wires for a time on the line, `unplug` takes the terminal away for a time on the wall.
+// `power` cuts the supply, now or in that clock cycle: the flash is left as it then is. After `boot` and `off` the program ends; whoever
+// started it loads the image that was booted into the next one (flash_board.py), which gets the same --terminal.
 
 #include <cerrno>
 #include <chrono>
@@ -27,6 +31,7 @@
 
 #include "Vboard.h"
 #include "line.hpp"
+#include "nor_flash.hpp"
 #include "verilated.h"
 
 namespace {
@@ -48,11 +53,34 @@ template <class M> void set_reset(M&, int, long) {}
 template <class M> auto get_leds(M& m, int) -> decltype((std::uint64_t)m.leds) { return m.leds; }
 template <class M> std::uint64_t get_leds(M&, long) { return 0; }
 
+template <class M> auto get_boot(M& m, int) -> decltype(int(m.warmboot_image)) {
+    return m.warmboot ? int(m.warmboot_image) : -1;
+}
+template <class M> int get_boot(M&, long) { return -1; }
+
+// An absent flash's line is pulled up.
+template <class M> auto step_flash(M& m, NorFlash* flash, std::uint64_t cycle, int) -> decltype((void)m.flash_miso) {
+    m.flash_miso = flash == nullptr ? 1 : flash->step(m.flash_sck, m.flash_cs_n, m.flash_mosi, cycle);
+}
+template <class M> void step_flash(M&, NorFlash*, std::uint64_t, long) {}
+
 // --- the pseudo-terminal -----------------------------------------------------------------------------------------
 
 class Terminal {
 public:
-    Terminal() { plug(); }
+    // The master side `fd` if it is one, else one of its own.
+    explicit Terminal(int fd) : fd_(fd) {
+        if (fd < 0) {
+            plug();
+            return;
+        }
+        const char* name = ::ptsname(fd);
+        if (name == nullptr) fail("cannot name the pseudo-terminal");
+        path_ = name;
+        ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
+        std::uint8_t lost[4096];
+        while (read(lost, sizeof lost) > 0) {}  // what came before power-up
+    }
 
     ~Terminal() { unplug(); }
 
@@ -115,6 +143,11 @@ struct Options {
     std::string faults;
     bool pace = false;
     unsigned reset_cycles = 16;
+    int terminal = -1;
+    std::string flash;
+    unsigned flash_id = 0;
+    double flash_speed = 1;
+    double eager = 0;  // seconds of the board's time in which it never waits for somebody to open the port
 };
 
 Options parse(int argc, char** argv) {
@@ -133,6 +166,11 @@ Options parse(int argc, char** argv) {
         else if (arg == "--seed") o.seed = unsigned(std::strtoul(value(), nullptr, 10));
         else if (arg == "--faults") o.faults = value();
         else if (arg == "--pace") o.pace = true;
+        else if (arg == "--terminal") o.terminal = std::atoi(value());
+        else if (arg == "--flash") o.flash = value();
+        else if (arg == "--flash-id") o.flash_id = unsigned(std::strtoul(value(), nullptr, 16));
+        else if (arg == "--flash-speed") o.flash_speed = std::atof(value());
+        else if (arg == "--eager") o.eager = std::atof(value());
         else {
             std::fprintf(stderr, "virtual board: unknown option %s\n", arg.c_str());
             std::exit(2);
@@ -147,7 +185,16 @@ Options parse(int argc, char** argv) {
 
 class Board {
 public:
-    explicit Board(const Options& options) : options_(options), line_(options.clock_hz, options.baud, options.seed) {
+    explicit Board(const Options& options)
+        : options_(options), terminal_(options.terminal), line_(options.clock_hz, options.baud, options.seed) {
+        if (!options.flash.empty()) {
+            flash_ = std::make_unique<NorFlash>(options.clock_hz, options.flash_speed, options.flash_id, options.seed);
+            const std::string wrong = flash_->open(options.flash);
+            if (!wrong.empty()) {
+                std::fprintf(stderr, "virtual board: %s\n", wrong.c_str());
+                std::exit(4);
+            }
+        }
         context_.randReset(2);  // what has no initial value starts random, as in a real chip
         context_.randSeed(int(options.seed));
         model_ = std::make_unique<Vboard>(&context_, "board");
@@ -160,17 +207,21 @@ public:
         simulate(1024 + unsigned(options_.clock_hz * kStartSeconds));
         set_faults(options_.faults);
         report_port();
-        while (!stop_requested && !context_.gotFinish()) {
+        while (!stop_requested && !context_.gotFinish() && !left_) {
             if (!read_commands()) break;
             plug_again();
             const bool open = terminal_.open();
             exchange(open);
-            const bool busy = open || !line_.to_device.empty() || line_.sending();
+            const bool eager = double(cycle_) < options_.eager * options_.clock_hz;
+            const bool busy = eager || open || !line_.to_device.empty() || line_.sending();
             simulate(kChunk);
             report_leds();
             if (!busy) wait(kIdleMs);
             else if (options_.pace) keep_pace();
         }
+        if (flash_ && boot_ < 0) flash_->power_cut(cycle_);
+        else if (flash_) flash_->finish();
+        if (left_) boot_ < 0 ? std::printf("off\n") : std::printf("boot %d\n", boot_);
         model_->final();
         report("end");
         return 0;
@@ -186,14 +237,17 @@ private:
 
     void simulate(unsigned cycles) {
         Vboard& m = *model_;
-        for (unsigned i = 0; i < cycles; ++i) {
+        for (unsigned i = 0; i < cycles && !left_; ++i) {
             m.rx = line_.drive(cycle_);
             m.clk = 0;
             m.eval();
             m.clk = 1;
             m.eval();
             line_.sample(m.tx, cycle_);
+            step_flash(m, flash_.get(), cycle_, 0);
+            boot_ = get_boot(m, 0);
             ++cycle_;
+            left_ = boot_ >= 0 || cycle_ == off_at_;
         }
     }
 
@@ -302,6 +356,9 @@ private:
                 report("stats");
             } else if (verb == "unplug") {
                 unplug(std::strtod(rest.c_str(), nullptr));
+            } else if (verb == "power") {
+                off_at_ = std::strtoull(rest.c_str(), nullptr, 10);
+                if (off_at_ <= cycle_) left_ = true;
             } else std::fprintf(stderr, "virtual board: unknown command %s\n", command_.c_str());
             command_.clear();
         }
@@ -331,9 +388,11 @@ private:
     double seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
 
     void report(const char* kind) {
-        std::printf("%s cycles=%llu seconds=%.3f sent=%llu received=%llu framing_errors=%llu dropped=%llu faults=%llu leds=%llu\n",
+        std::printf("%s cycles=%llu seconds=%.3f sent=%llu received=%llu framing_errors=%llu dropped=%llu faults=%llu leds=%llu"
+                    " erases=%llu programs=%llu ignored=%llu\n",
                     kind, ull(cycle_), seconds(), ull(line_.sent), ull(line_.received), ull(line_.framing_errors),
-                    ull(dropped_), ull(line_.to.injected + line_.from.injected), ull(get_leds(*model_, 0)));
+                    ull(dropped_), ull(line_.to.injected + line_.from.injected), ull(get_leds(*model_, 0)),
+                    ull(flash_ ? flash_->erases : 0), ull(flash_ ? flash_->programs : 0), ull(flash_ ? flash_->ignored : 0));
         std::fflush(stdout);
     }
 
@@ -342,10 +401,13 @@ private:
     Options options_;
     VerilatedContext context_;
     std::unique_ptr<Vboard> model_;
+    std::unique_ptr<NorFlash> flash_;
     Terminal terminal_;
     Line line_;
-    std::uint64_t cycle_ = 0, dropped_ = 0, leds_ = ~std::uint64_t{0};
+    std::uint64_t cycle_ = 0, dropped_ = 0, off_at_ = 0, leds_ = ~std::uint64_t{0};
     std::string command_;
+    bool left_ = false;  // the design booted another image, or the power is off
+    int boot_ = -1;
     Clock::time_point started_, led_time_{}, plug_at_{};
 };
 

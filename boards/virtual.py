@@ -21,7 +21,7 @@ from neuroloom.boards import cache, toolchain
 from neuroloom.boards.faults import PERFECT, LineFaults
 from neuroloom.compiler.errors import DeviceError, InputError
 
-HARNESS = ("harness.cpp", "line.hpp")
+HARNESS = ("harness.cpp", "line.hpp", "nor_flash.hpp")
 """The program around the verilated design: the first is compiled, the others are its headers."""
 VERILATOR_FLAGS = (
     *(
@@ -52,7 +52,7 @@ STOP_TIMEOUT_S = 5
 class Statistics:
     """Counters of a running virtual board: clock cycles, wall seconds, bytes to (``sent``) and from (``received``) the
     device, broken stop bits, bytes lost because nobody had the port open, line faults injected, and the LED levels as a
-    number."""
+    number; of its flash the erasures, page programs, and commands that it ignored."""
 
     cycles: int
     seconds: float
@@ -62,11 +62,24 @@ class Statistics:
     dropped: int
     faults: int
     leds: int
+    erases: int
+    programs: int
+    ignored: int
 
     @property
     def cycles_per_second(self) -> float:
         """Simulated clock cycles per second of wall time, idle time included."""
         return self.cycles / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class FlashFile:
+    """The SPI flash of a virtual board: a file with its content, the three bytes of command 0x9F, and by how much its erasing and
+    programming are faster than a real one's."""
+
+    path: Path
+    jedec: bytes
+    speed: float = 1.0
 
 
 class VirtualBoard:
@@ -76,6 +89,11 @@ class VirtualBoard:
     at pin ``clk`` and ``baud`` the line rate: only their ratio matters unless ``pace`` limits the simulation to real
     time. ``seed`` chooses the random initial content and the line's faults. ``on_leds`` is called, from another thread,
     with the new levels, and ``on_port`` with the port's path when :meth:`unplug` is over.
+
+    ``flash`` is for designs with the pins flash_sck, flash_cs_n, flash_mosi and flash_miso. A design that boots another image, or
+    whose power was cut, ends the board; ``left`` then says ``boot N`` or ``off``, and ``on_left`` is called with it from another
+    thread. ``terminal`` is the master side of a pseudo-terminal that outlives the board. In the first ``eager_s`` seconds of its
+    own time the board does not slow down while nobody has the port open.
     """
 
     def __init__(
@@ -90,6 +108,10 @@ class VirtualBoard:
         faults: LineFaults = PERFECT,
         on_leds: Callable[[int], None] | None = None,
         on_port: Callable[[str], None] | None = None,
+        flash: FlashFile | None = None,
+        terminal: int | None = None,
+        eager_s: float = 0.0,
+        on_left: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
         if isinstance(verilog, Mapping):
@@ -104,6 +126,16 @@ class VirtualBoard:
         self._arguments = ["--clock-hz", str(clock_hz), "--baud", str(baud), "--seed", str(seed)]
         if pace:
             self._arguments.append("--pace")
+        if flash is not None:
+            self._arguments += ["--flash", str(flash.path), "--flash-id", flash.jedec.hex()]
+            self._arguments += ["--flash-speed", repr(float(flash.speed))]
+        if terminal is not None:
+            self._arguments += ["--terminal", str(terminal)]
+        if eager_s:
+            self._arguments += ["--eager", repr(float(eager_s))]
+        self._terminal = terminal
+        self._on_left = on_left
+        self.left = ""
         self.faults = faults
         self._on_leds = on_leds
         self._on_port = on_port
@@ -176,6 +208,7 @@ class VirtualBoard:
             raise InputError("Virtual board must be stopped before it is started again")
         program = self.compile()
         self._errors.clear()
+        self.left = ""
         self._process = subprocess.Popen(
             [str(program), *self._arguments, "--faults", self.faults.harness()],
             stdin=subprocess.PIPE,  # closes when this process dies, and the board ends with it
@@ -183,6 +216,7 @@ class VirtualBoard:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle
+            pass_fds=() if self._terminal is None else (self._terminal,),
         )
         self._events = queue.Queue()
         self._readers = [
@@ -191,7 +225,11 @@ class VirtualBoard:
         ]
         for reader in self._readers:
             reader.start()
-        self._next_event("port", START_TIMEOUT_S)
+        try:
+            self._next_event("port", START_TIMEOUT_S)
+        except BaseException:
+            self.stop()
+            raise
         assert self.port is not None
         return self.port
 
@@ -204,6 +242,8 @@ class VirtualBoard:
                 if self._on_leds is not None:
                     self._on_leds(self.leds)
             else:
+                if kind in ("boot", "off"):
+                    self.left = line.strip()
                 if kind == "end":
                     self._last = _statistics(line)
                 if kind == "port":
@@ -212,6 +252,8 @@ class VirtualBoard:
                         self._on_port(rest)
                 events.put(line.strip())
         events.put(None)
+        if self._on_left is not None and self.left:
+            self._on_left(self.left)
 
     def _read_errors(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -228,6 +270,7 @@ class VirtualBoard:
                 raise DeviceError(f"Virtual board did not answer within {timeout_s:.0f} s; start it again") from None
             if line is None:
                 self._events.put(None)
+                self._readers[1].join(timeout=STOP_TIMEOUT_S)  # its reason may still be on the way
                 raise DeviceError(f"Virtual board ended: {' | '.join(self._errors[-3:]) or 'it gave no reason'}")
             if line.startswith(kind):
                 return line
@@ -289,6 +332,10 @@ class VirtualBoard:
         self._next_event("port", START_TIMEOUT_S + milliseconds / 1000)
         assert self.port is not None
         return self.port
+
+    def cut_power(self, cycle: int = 0) -> None:
+        """Cut the supply in clock cycle ``cycle`` of this run, at once when that has passed; ``left`` will say ``off``."""
+        self._command(f"power {cycle}")
 
     def stop(self) -> Statistics | None:
         """End the board; returns its last counters. Stopping a stopped board does nothing."""

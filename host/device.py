@@ -19,8 +19,11 @@ from neuroloom.rtl.link.protocol import (
 from numpy.typing import NDArray
 
 from .link import Link
-from .runner import Runner, stream
+from .record import Recorder
+from .replay import ReplayLine
+from .runner import Feed, MessageFeed, SampleFeed, run
 from .serial_port import SerialPort
+from .session_file import SUFFIX
 from .simulated import DeviceModel, Engine, SimulatedLine
 from .transport import Transport
 
@@ -54,8 +57,10 @@ class Device:
     new session by itself, resets the engine, and checks that it is still the same device.
     """
 
-    def __init__(self, transport: Transport, *, timeout: float = 5.0) -> None:
-        self._link = Link(transport, timeout=timeout)
+    def __init__(
+        self, transport: Transport, *, timeout: float = 5.0, nonce: Callable[[int], bytes] | None = None
+    ) -> None:
+        self._link = Link(transport, timeout=timeout, nonce=nonce)
         self._identity: Identity | None = None
         try:
             self._begin()
@@ -175,17 +180,25 @@ class Device:
         data = self._begin().request(Command.STATUS, expected=size_of(STATUS_FIELDS))
         return {name: int(value) for name, value in unpack(STATUS_FIELDS, data).items()}
 
-    def stream(self, requests: Iterable[tuple[bytes, int]]) -> list[bytes]:
-        """RUN requests of (payload, answer bytes), for engines whose bytes are not samples; returns the answers in order.
+    def stream(self, messages: Iterable[tuple[bytes, int]]) -> bytes:
+        """Messages of (payload, answer bytes), for engines whose bytes are not samples; returns the answers, one behind another.
 
-        As many are on their way at once as the device has room for. Each is executed exactly once. Raises DeviceError.
+        The engine must take a message whole before it answers; messages travel many to a frame or in several frames, as they
+        fit, several frames at once, and in smaller ones on a bad line. Each is executed exactly once. Raises DeviceError.
         """
-        link = self._begin()
+        return self._run(MessageFeed(messages))
+
+    def _run(self, feed: Feed, progress: Callable[[int], None] | None = None) -> bytes:
+        link, out = self._begin(), bytearray()
         try:
-            return list(stream(link, requests))
+            for answer in run(link, feed, self.identity.max_payload):
+                out += answer
+                if progress:
+                    progress(len(out))
         except BaseException:
             link.end()
             raise
+        return bytes(out)
 
     def run_bytes(self, samples: NDArray[np.uint8], progress: Progress | None = None) -> NDArray[np.uint8]:
         """Run samples through the engine: uint8 (N, bytes_in) → uint8 (N, bytes_out), in order.
@@ -203,13 +216,17 @@ class Device:
             raise InputError(f"samples must be uint8, not {samples.dtype}")
         if samples.ndim != 2 or samples.shape[1] != identity.bytes_in:
             raise InputError(f"samples must have shape (N, {identity.bytes_in}), not {samples.shape}")
-        link = self._begin()
-        runner = Runner(link, identity, samples.tobytes(), len(samples))
-        try:
-            data = runner.run(progress)
-        except BaseException:
-            link.end()
-            raise
+        count, size = len(samples), identity.bytes_out
+
+        def report(done: int) -> None:
+            assert progress is not None
+            progress(done // size if size else count, count)
+
+        data = self._run(
+            SampleFeed(samples.tobytes(), count, identity.bytes_in, size), report if progress is not None else None
+        )
+        if len(data) != count * size:
+            raise DeviceError(f"the device on {self.name} must answer {count * size} bytes in all, not {len(data)}")
         return np.frombuffer(data, np.uint8).reshape(len(samples), identity.bytes_out).copy()
 
 
@@ -217,13 +234,28 @@ def _describe(identity: Identity) -> str:
     return f"a {identity.engine} engine on {identity.board} with model {identity.model_hash.hex()[:12]}"
 
 
-def connect(port: str, baud: int = 3_000_000, timeout: float = 5.0) -> Device:
+def connect(
+    port: str | os.PathLike[str],
+    baud: int = 3_000_000,
+    timeout: float = 5.0,
+    record: str | os.PathLike[str] | None = None,
+) -> Device:
     """Open a serial port (a board's, or a virtual board's pseudo-terminal) and begin a session with the device.
 
-    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog.
-    Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
+    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog. ``record``
+    writes everything on the line to a file, ``*.nls``; such a file as ``port`` replays it, with its own timeout and without
+    any device. Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
     """
-    return Device(SerialPort(os.fspath(port), baud), timeout=timeout)
+    name = os.fspath(port)
+    if name.endswith(SUFFIX):
+        if record is not None:
+            raise InputError(f"a recorded session ({name}) cannot be recorded again; connect to a port")
+        replay = ReplayLine(name)
+        return Device(replay, timeout=replay.timeout, nonce=replay.nonce)
+    line: Transport = SerialPort(name, baud)
+    if record is not None:
+        line = Recorder(line, os.fspath(record), timeout=timeout)
+    return Device(line, timeout=timeout)
 
 
 class SimulatedDevice(Device):
