@@ -21,8 +21,11 @@ from neuroloom.rtl.link.protocol import (
 from numpy.typing import NDArray
 
 from .link import Link
+from .record import Recorder
+from .replay import ReplayLine
 from .runner import Feed, MessageFeed, SampleFeed, run
 from .serial_port import SerialPort
+from .session_file import SUFFIX
 from .simulated import DeviceModel, Engine, SimulatedLine
 from .transport import Transport
 
@@ -60,8 +63,10 @@ class Device:
     new session by itself, resets the engine, and checks that it is still the same device.
     """
 
-    def __init__(self, transport: Transport, *, timeout: float = 5.0) -> None:
-        self._link = Link(transport, timeout=timeout)
+    def __init__(
+        self, transport: Transport, *, timeout: float = 5.0, nonce: Callable[[int], bytes] | None = None
+    ) -> None:
+        self._link = Link(transport, timeout=timeout, nonce=nonce)
         self._identity: Identity | None = None
         try:
             self._begin()
@@ -290,13 +295,28 @@ def _describe(identity: Identity) -> str:
     return f"a {identity.engine} engine on {identity.board} with model {identity.model_hash.hex()[:12]}"
 
 
-def connect(port: str, baud: int = 3_000_000, timeout: float = 5.0) -> Device:
+def connect(
+    port: str | os.PathLike[str],
+    baud: int = 3_000_000,
+    timeout: float = 5.0,
+    record: str | os.PathLike[str] | None = None,
+) -> Device:
     """Open a serial port (a board's, or a virtual board's pseudo-terminal) and begin a session with the device.
 
-    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog.
-    Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
+    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog. ``record``
+    writes everything on the line to a file, ``*.nls``; such a file as ``port`` replays it, with its own timeout and without
+    any device. Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
     """
-    return Device(SerialPort(os.fspath(port), baud), timeout=timeout)
+    name = os.fspath(port)
+    if name.endswith(SUFFIX):
+        if record is not None:
+            raise InputError(f"a recorded session ({name}) cannot be recorded again; connect to a port")
+        replay = ReplayLine(name)
+        return Device(replay, timeout=replay.timeout, nonce=replay.nonce)
+    line: Transport = SerialPort(name, baud)
+    if record is not None:
+        line = Recorder(line, os.fspath(record), timeout=timeout)
+    return Device(line, timeout=timeout)
 
 
 class SimulatedDevice(Device):

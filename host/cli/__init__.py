@@ -15,6 +15,7 @@ COMMANDS = {
     "learn": "samples to a loaded network, which keeps what it learns",
     "readback": "weights from a board",
     "ping": "who is on the port",
+    "replay": "a recorded session to a board",
     "report": "one HTML page about a network",
     "boards": "the supported boards",
     "passes": "the compiler's passes",

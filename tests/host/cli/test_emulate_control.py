@@ -34,7 +34,7 @@ class FakeBoard:
         self.done.append(("reset",))
 
     def statistics(self):
-        return Statistics(1000, 0.5, 3, 4, 1, 2, 7, 0)
+        return Statistics(1000, 0.5, 3, 4, 1, 2, 7, 0, 0, 0, 0)
 
 
 def test_commands():
