@@ -61,7 +61,7 @@ def test_the_only_sample_may_be_taken_out_of_its_axis(index):
     """As torch writes ``x[0]`` of a batch of one, for the condition of a ``torch.cond``."""
     nodes = [helper.make_node("Gather", ["x", "i"], ["a"]), helper.make_node("Neg", ["a"], ["y"])]
     program = read_program(make_model(nodes, {"x": [1, 3]}, ["y"], {"i": np.array(index)}), 0)
-    assert [n.op for n in program.nodes] == ["neg"]
+    assert not any(n.op == "gather" for n in program.nodes)
     values = RNG.normal(size=(4, 3))
     assert (evaluate(program, {"x": values})["y"] == -values).all()
     with pytest.raises(UnsupportedError, match="gathering along axis 0 would mix samples"):
