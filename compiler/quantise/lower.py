@@ -133,6 +133,8 @@ class Lowering:
     def seen(self, name: str) -> Observed:
         """What calibration saw of a value; UnsupportedError when no sample computed it."""
         found = self.observed.get(name)
+        if found is None and not self.values[name].size:
+            return Observed(0.0, 0.0)
         if found is None:
             source = self.sources.get(name) or name
             raise UnsupportedError(
