@@ -107,7 +107,7 @@ def cases() -> Iterator[Any]:
     """Every case all of whose operators a float model may have."""
     import onnx.backend.test.case.node as package
 
-    known = {name for domain, name in REAL if not domain} | {"Constant", "ConstantOfShape", "Constant"}
+    known = {name for domain, name in REAL if not domain} | {"Constant", "ConstantOfShape"}
     files = {name.lower() for name in known}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
