@@ -70,7 +70,9 @@ def load_onnx(
                 f"{label} is a clocked model and says everything about its inputs itself; leave the options out"
             )
         return spiking.read_clocked(model, name)
-    reader = _Reader(model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name)
+    reader = _Reader(
+        model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name, state or ()
+    )
     if config is not None or quantise or state:
         if calibrate is None:
             raise InputError("a network in fixed point must come with samples to calibrate with (--calibrate DATA.npz)")
@@ -123,7 +125,9 @@ class _Reader:
         calibrate: Mapping[str, np.ndarray] | np.ndarray | None,
         expand: frozenset[tuple[str, str]],
         name: str,
+        memory: Iterable[str] = (),
     ) -> None:
+        self.memory = frozenset(memory)
         self.model, self.folder, self.label = model, folder, label
         self.rules, self.expand = rules, expand
         self.name = name or model.graph.name or "model"
@@ -160,11 +164,10 @@ class _Reader:
             return {}
         if isinstance(given, Mapping):
             return {k: np.asarray(v) for k, v in given.items()}
-        if len(self.inputs) != 1:
-            raise InputError(
-                f"calibration data must be given by input name, because there are {len(self.inputs)} inputs"
-            )
-        return {next(iter(self.inputs)): np.asarray(given)}
+        names = [name for name in self.inputs if name not in self.memory]
+        if len(names) != 1:
+            raise InputError(f"calibration data must be given by input name, because there are {len(names)} inputs")
+        return {names[0]: np.asarray(given)}
 
     def graph(self, narrow: Mapping[str, Range]) -> Graph:
         """Import with ``narrow`` bounds for some inputs."""
