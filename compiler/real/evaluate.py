@@ -34,7 +34,7 @@ def evaluate(
     A clocked program takes [N, T, *shape] and gives [N, T, ...]; its memory starts at 0. At most ``chunk`` samples are worked on
     at a time. Branches run for the samples that take them only.
     """
-    arrays = {v.name: np.asarray(inputs[v.name], _dtype(v)) for v in program.signals}
+    arrays: dict[str, np.ndarray] = {v.name: np.asarray(inputs[v.name], _dtype(v)) for v in program.signals}
     count = len(next(iter(arrays.values())))
     runner = _Runner(observe)
     parts = []
@@ -58,7 +58,9 @@ def _once(program: Program, part: dict[str, np.ndarray], runner: _Runner) -> dic
 
 def _clocked(program: Program, part: dict[str, np.ndarray], runner: _Runner) -> dict[str, np.ndarray]:
     first = next(iter(part.values()))
-    memory = {v.name: np.zeros((len(first), *v.shape), _dtype(v)) for v in program.inputs if v.name in program.states}
+    memory: dict[str, np.ndarray] = {
+        v.name: np.zeros((len(first), *v.shape), _dtype(v)) for v in program.inputs if v.name in program.states
+    }
     steps = []
     for t in range(first.shape[1]):
         steps.append(_once(program, {**{name: a[:, t] for name, a in part.items()}, **memory}, runner))
