@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .config import Config
+from .formats import Grid
 from .quantise import quantise
 
-__all__ = ["Config", "quantise"]
+__all__ = ["Config", "Grid", "quantise"]

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-from neuroloom.compiler.ir.types import Type
+from neuroloom.compiler.ir.types import Range, Type
 
 from .config import Rules
 from .observe import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A float input whose values are scale * q + offset with q of ``type`` (without fraction bits), in ``bounds`` if given."""
+
+    type: Type
+    scale: Fraction
+    offset: Fraction
+    bounds: Range | None = None
+
 
 MAX_FRAC = 60
 """Most fraction bits a format may get; a tensor of zeros would ask for any number."""

@@ -18,7 +18,7 @@ from neuroloom.compiler.ir import Affine, Builder, Graph, Region, Type, smallest
 from neuroloom.compiler.real.program import Program, RealNode, RealRegion, RealValue
 
 from .config import Config, Rules
-from .formats import choose, integers, point, signed_or_not
+from .formats import Grid, choose, integers, point, signed_or_not
 from .observe import Observed, merged
 
 MAX_RAW = 48
@@ -51,8 +51,10 @@ def lowering(*names: str) -> Callable[[Rule], Rule]:
 class Lowering:
     """The graph under construction, and what the values of the program have become."""
 
-    def __init__(self, program: Program, observed: Mapping[str, Observed], config: Config) -> None:
-        self.program, self.observed, self.config = program, observed, config
+    def __init__(
+        self, program: Program, observed: Mapping[str, Observed], config: Config, grids: Mapping[str, Grid]
+    ) -> None:
+        self.program, self.observed, self.config, self.grids = program, observed, config, grids
         self.builder = Builder(program.name, clocked=program.clocked)
         self.values: dict[str, RealValue] = program.values()
         self.sources = {v.name: node.source for node in program.walk() for v in node.outputs}
@@ -129,7 +131,10 @@ class Lowering:
             self.memo.pop()
 
     def input(self, value: RealValue) -> None:
-        """An input: reals in their calibrated format with the rule that says what the integers mean."""
+        """An input: reals on their grid or in their calibrated format, with the rule that says what the integers mean."""
+        if value.name in self.grids:
+            self.raws[value.name] = self.on_grid(value, self.grids[value.name])
+            return
         if value.kind == "real":
             type_ = self.format(value.name)
             affine = Affine.of(Fraction(2) ** -type_.frac)
@@ -141,6 +146,22 @@ class Lowering:
             type_, affine = smallest_type(value.bounds), Affine()
         bounds = value.bounds if value.kind == "int" and value.bounds != type_.range else None
         self.raws[value.name] = Raw(self.builder.input(value.name, type_, value.shape, affine=affine, bounds=bounds))
+
+    def on_grid(self, value: RealValue, grid: Grid) -> Raw:
+        """An input that is given in integers; nothing of it is lost."""
+        steps = grid.offset / grid.scale
+        if steps.denominator != 1:
+            raise UnsupportedError(
+                f"input {value.name!r} must have an offset that is a multiple of its scale, not {grid.offset} with {grid.scale}; "
+                "leave the offset to the network's first layer"
+            )
+        affine = Affine.of(grid.scale, grid.offset)
+        name = self.builder.input(value.name, grid.type, value.shape, affine=affine, bounds=grid.bounds)
+        if steps:
+            count = np.array(steps.numerator, np.int64)
+            type_ = smallest_type((int(count), int(count)))
+            name = self.emit("add", [name, self.const(count, type_, f"{value.name}.zero")], f"{value.name}.shifted")
+        return Raw(name, grid.scale)
 
     def output(self, name: str, value: RealValue) -> None:
         """An output: reals rounded to their format, integers and bits as they are."""

@@ -12,14 +12,22 @@ from neuroloom.compiler.real import Program
 
 from . import rules_arith, rules_control, rules_move
 from .config import Config
+from .formats import Grid
 from .lower import Lowering
 from .observe import Observed, observe
 
 __all__ = ["quantise", "rules_arith", "rules_control", "rules_move"]
 
 
-def quantise(program: Program, data: Mapping[str, np.ndarray], config: Config | None = None) -> Graph:
+def quantise(
+    program: Program,
+    data: Mapping[str, np.ndarray],
+    config: Config | None = None,
+    grids: Mapping[str, Grid] | None = None,
+) -> Graph:
     """A graph that computes ``program`` in fixed point, in formats calibrated on ``data`` (by input value name, samples first).
+
+    Inputs named in ``grids`` are taken as integers by the rule given there.
 
     ``records["fixed_point"]`` says for every value what was seen and which format came of it. Raises InputError for a
     configuration or samples that do not fit, UnsupportedError for what cannot be carried.
@@ -30,7 +38,7 @@ def quantise(program: Program, data: Mapping[str, np.ndarray], config: Config | 
     config.check([*values, *sources])
     needs = {config.rules.calibration, *(str(r.get("calibration", "")) for r in config.nodes.values())}
     observed = observe(program, data, histograms=bool(needs & {"percentile", "mse"}))
-    lowering = Lowering(program, observed, config)
+    lowering = Lowering(program, observed, config, grids or {})
     graph = lowering.run()
     count = len(next(iter(data.values())))
     graph.records = {**program.records, "fixed_point": record(lowering, observed, config, count)}
@@ -42,7 +50,10 @@ def record(lowering: Lowering, observed: Mapping[str, Observed], config: Config,
     rows = {}
     for name, seen in observed.items():
         row: dict[str, Any] = {"lo": f"{seen.lo:.6g}", "hi": f"{seen.hi:.6g}"}
-        if name in lowering.formats:
+        if name in lowering.grids:
+            grid = lowering.grids[name]
+            row |= {"type": str(grid.type), "scale": str(grid.scale), "offset": str(grid.offset)}
+        elif name in lowering.formats:
             row["type"] = str(lowering.formats[name])
         rows[name] = row
     return {"samples": count, "rules": config.to_json(), "method": config.rules.calibration, "values": rows}

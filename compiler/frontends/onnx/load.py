@@ -14,7 +14,7 @@ from onnx import ModelProto, helper
 
 from . import build, floats, ops, spiking
 from .importer import Importer, NarrowInput, Scope
-from .inputs import Batch, InputRule, Resolved, declared, find_batch, resolve
+from .inputs import Batch, InputRule, Resolved, declared, find_batch, numbers, on_grid, resolve
 from .reader import Source, read_model, tensor_array
 from .registry import Call
 from .tensors import Const, Opaque, Sym, Tensor
@@ -87,7 +87,7 @@ def load_onnx(
 
 def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, state: Mapping[str, str]) -> Graph:
     """A float model in fixed point."""
-    from neuroloom.compiler.quantise import Config, quantise
+    from neuroloom.compiler.quantise import Config, Grid, quantise
     from neuroloom.compiler.quantise.quantise import check_samples
 
     from .real import load_program
@@ -95,7 +95,13 @@ def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, s
     program = load_program(reader, state)
     given = {clean_name(name): array for name, array in reader.data.items()}
     check_samples(program, given)
-    return quantise(program, given, Config.read(config))
+    grids: dict[str, Grid] = {}
+    for name, (dtype, _) in reader.inputs.items():
+        if dtype.kind != "f" or name in reader.memory:
+            continue
+        if rule := reader.rules.get(name) or on_grid(reader.data[name], dtype):
+            grids[clean_name(name)] = Grid(*numbers(name, rule))
+    return quantise(program, given, Config.read(config), grids)
 
 
 def _exact(reader: _Reader) -> Graph:
