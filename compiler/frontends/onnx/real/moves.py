@@ -159,6 +159,13 @@ def gather(call: Call) -> Sym:
     axis = call.axis(call.integer("axis", 0), rank)
     if isinstance(indices, Const):
         assert isinstance(data, Sym)
+        if (
+            axis == data.batch
+            and call.importer.batch_size == 1
+            and indices.array.ndim == 0
+            and indices.array in (0, -1)
+        ):
+            return result(call, data.name, data.dtype, None)  # the only sample, without its axis
         inner = call.sample_axis(data, axis, "gathering along")
         index = _checked(call, indices.array, data.shape[inner])
         batch = data.batch if data.batch is None or axis > data.batch else data.batch + index.ndim - 1

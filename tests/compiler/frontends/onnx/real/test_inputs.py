@@ -9,10 +9,11 @@ import pytest
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.frontends.onnx import load_onnx
 from neuroloom.compiler.frontends.onnx.inputs import InputRule
+from neuroloom.compiler.real import evaluate
 from neuroloom.sim import reference
 from onnx import helper
 
-from .conftest import make_model
+from .conftest import make_model, read_program
 
 RNG = np.random.default_rng(3)
 WEIGHTS, BIAS = RNG.normal(size=(5, 4)).astype(np.float32), RNG.normal(size=4).astype(np.float32)
@@ -53,3 +54,15 @@ def test_an_offset_between_two_integers_is_refused():
         UnsupportedError, match="input 'x' must have an offset that is a multiple of its scale, not 1/16 with 1/8"
     ):
         load_onnx(MODEL, calibrate=IMAGES / 8, input_rules=rule, quantise=True)
+
+
+@pytest.mark.parametrize("index", [0, -1])
+def test_the_only_sample_may_be_taken_out_of_its_axis(index):
+    """As torch writes ``x[0]`` of a batch of one, for the condition of a ``torch.cond``."""
+    nodes = [helper.make_node("Gather", ["x", "i"], ["a"]), helper.make_node("Neg", ["a"], ["y"])]
+    program = read_program(make_model(nodes, {"x": [1, 3]}, ["y"], {"i": np.array(index)}), 0)
+    assert not any(n.op == "gather" for n in program.nodes)
+    values = RNG.normal(size=(4, 3))
+    assert (evaluate(program, {"x": values})["y"] == -values).all()
+    with pytest.raises(UnsupportedError, match="gathering along axis 0 would mix samples"):
+        read_program(make_model(nodes, {"x": ["N", 3]}, ["y"], {"i": np.array(index)}), 0)
