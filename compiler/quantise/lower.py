@@ -19,7 +19,7 @@ from neuroloom.compiler.real.program import Program, RealNode, RealRegion, RealV
 
 from .config import Config, Rules
 from .formats import Grid, choose, integers, point, signed_or_not
-from .observe import Observed
+from .observe import Observed, merged
 
 MAX_RAW = 48
 """Widest sum that stays exact; operands of a wider one are rounded to their formats first."""
@@ -55,7 +55,7 @@ class Lowering:
         self, program: Program, observed: Mapping[str, Observed], config: Config, grids: Mapping[str, Grid]
     ) -> None:
         self.program, self.observed, self.config, self.grids = program, observed, config, grids
-        self.builder = Builder(program.name)
+        self.builder = Builder(program.name, clocked=program.clocked)
         self.values: dict[str, RealValue] = program.values()
         self.sources = {v.name: node.source for node in program.walk() for v in node.outputs}
         self.consts = {n.name: n.attrs["data"] for n in program.walk() if n.op == "const"}
@@ -68,12 +68,39 @@ class Lowering:
 
     def run(self) -> Graph:
         """Lower inputs, nodes and outputs; returns the verified graph."""
-        for value in self.program.inputs:
+        shown = {o.name: self.values[o.value] for o in self.program.outputs}
+        states = self.program.states
+        for value in self.program.signals:
             self.input(value)
+        for name, output in states.items():
+            self.state(self.values[name], shown[output])
         self.block(self.program.nodes)
-        for out in self.program.outputs:
-            self.output(out.name, self.values[out.value])
+        for name, output in states.items():
+            self.source = self.sources.get(shown[output].name, "")
+            self.builder.update(self.raws[name].name, self.memory_form(name, shown[output]), source=self.source)
+        others = [n for n in shown if n not in states.values()]
+        for name in others or shown:
+            self.output(name, shown[name])
         return self.builder.finish()
+
+    def state(self, value: RealValue, after: RealValue) -> None:
+        """Memory of a clocked network, 0 at first, in the format that holds it before and after a step."""
+        if value.kind == "real":
+            rules = self.rules(value.name)
+            seen = merged([self.seen(value.name), self.seen(after.name)])
+            type_ = self.formats[value.name] = rules.type or choose(seen, rules.bits, rules)
+            self.formats[after.name] = self.config.at([self.sources.get(after.name, ""), after.name]).type or type_
+        else:
+            type_ = Type(1) if value.kind == "bit" else smallest_type(value.bounds or (0, 0))
+        self.define(value.name, self.builder.state(np.zeros(value.shape, np.int64), type_, "sample", name=value.name))
+
+    def memory_form(self, name: str, after: RealValue) -> str:
+        """The next value of a state in the state's type."""
+        type_ = self.builder[self.raws[name].name].type
+        if after.kind == "real":
+            return self.settle(after.name, type_)
+        value = self.integer(after.name)
+        return self.requantize(value, type_, Fraction(1), f"{after.name}.kept")
 
     def block(self, nodes: Sequence[RealNode]) -> None:
         """Lower nodes in order."""
@@ -154,6 +181,8 @@ class Lowering:
     def seen(self, name: str) -> Observed:
         """What calibration saw of a value; UnsupportedError when no sample computed it."""
         found = self.observed.get(name)
+        if found is None and not self.values[name].size:
+            return Observed(0.0, 0.0)
         if found is None:
             source = self.sources.get(name) or name
             raise UnsupportedError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,3 +80,22 @@ def observe(program: Program, data: Mapping[str, np.ndarray], *, histograms: boo
     if histograms:
         evaluate(program, data, observe=count)
     return seen
+
+
+def merged(parts: Sequence[Observed]) -> Observed:
+    """What was seen of several tensors together; histograms are counted again into the bins of the whole range."""
+    lo, hi = min(p.lo for p in parts), max(p.hi for p in parts)
+    out = Observed(lo, hi, sum(p.count for p in parts))
+    if lo == hi or all(p.bins is None for p in parts):
+        return out
+    bins = np.zeros(BINS, np.int64)
+    for p in parts:
+        if p.bins is None:
+            where = np.array([p.lo])
+            counts = np.array([p.count])
+        else:
+            where, counts = p.lo + (np.arange(BINS) + 0.5) * (p.hi - p.lo) / BINS, p.bins
+        at = np.clip(((where - lo) / (hi - lo) * BINS).astype(np.int64), 0, BINS - 1)
+        np.add.at(bins, at, counts)
+    out.bins = bins
+    return out

@@ -61,19 +61,22 @@ def record(lowering: Lowering, observed: Mapping[str, Observed], config: Config,
 
 def check_samples(program: Program, data: Mapping[str, np.ndarray]) -> None:
     """Raise InputError where calibration samples do not fit the program's inputs."""
-    for value in program.inputs:
+    lead = ["samples", "steps"] if program.clocked else ["samples"]
+    for value in program.signals:
         array = data.get(value.name)
         if array is None:
             raise InputError(
                 f"calibration data must hold the input {value.name!r}, not only {', '.join(data) or 'nothing'}"
             )
-        if array.shape[1:] != value.shape:
-            wanted = ", ".join(["samples", *map(str, value.shape)])
+        if array.ndim < len(lead) or array.shape[len(lead) :] != value.shape:
+            wanted = ", ".join([*lead, *map(str, value.shape)])
             raise InputError(f"calibration data of {value.name!r} must have the shape ({wanted}), not {array.shape}")
-        if not len(array):
-            raise InputError(f"calibration data of {value.name!r} must hold at least one sample, not none")
+        if 0 in array.shape[: len(lead)]:
+            raise InputError(
+                f"calibration data of {value.name!r} must hold at least one sample{' and step' if program.clocked else ''}"
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"calibration data of {value.name!r} must be finite, not NaN or infinite")
-    counts = {name: len(array) for name, array in data.items()}
-    if len(set(counts.values())) > 1:
-        raise InputError(f"calibration data must have as many samples for every input, not {counts}")
+    counts = {name: list(array.shape[: len(lead)]) for name, array in data.items()}
+    if len({tuple(c) for c in counts.values()}) > 1:
+        raise InputError(f"calibration data must have as many {' and '.join(lead)} for every input, not {counts}")

@@ -7,7 +7,9 @@ from fractions import Fraction
 from neuroloom.compiler.ir import Region, Type, smallest_type
 from neuroloom.compiler.real.program import RealNode, RealValue
 
+from .formats import choose
 from .lower import Lowering, lowering
+from .observe import merged
 
 
 def _settled(low: Lowering, name: str, like: RealValue, type_: Type) -> str:
@@ -50,6 +52,22 @@ def branches(low: Lowering, node: RealNode) -> None:
         low.define(value.name, name)
 
 
+def _carried_type(low: Lowering, node: RealNode, number: int, holder: RealNode | None) -> Type:
+    """The format that holds a carried value in every step: the initial one, those in between and the last."""
+    last = node.outputs[number]
+    name = holder.name if holder is not None else last.name
+    if last.kind != "real":
+        return _type(low, low.values[name])
+    if name not in low.formats:
+        rules = low.rules(name)
+        seen = [low.seen(last.name)]
+        if holder is not None:
+            seen.append(low.seen(holder.name))
+        low.formats[name] = rules.type or choose(merged(seen), rules.bits, rules)
+    low.formats[last.name] = low.formats[name]
+    return low.formats[name]
+
+
 @lowering("scan")
 def scan(low: Lowering, node: RealNode) -> None:
     """A loop: carried values have the format that holds all they ever are, sequences are rounded before, outputs inside."""
@@ -59,8 +77,7 @@ def scan(low: Lowering, node: RealNode) -> None:
     scanned = {n.attrs["index"]: n for n in region.nodes if n.op == "scanned"}
     types = []
     for number in range(carry):
-        holder = carried[number].outputs[0] if number in carried else node.outputs[number]
-        types.append(_type(low, holder))
+        types.append(_carried_type(low, node, number, carried.get(number)))
     initial = [
         _settled(low, name, value, type_)
         for name, value, type_ in zip(node.inputs[:carry], node.outputs, types, strict=False)

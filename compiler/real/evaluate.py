@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .operations import OPERATIONS
-from .program import Program, RealNode, RealRegion
+from .program import Program, RealNode, RealRegion, RealValue
 
 Observer = Callable[[str, np.ndarray], None]
 """Called with the name of every value and its elements [n, ...], n the samples that computed it; in a loop once per step."""
@@ -31,20 +31,41 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """Outputs by public name [N, ...], float64 (integers and bits int64), of inputs by value name [N, *shape].
 
-    At most ``chunk`` samples are worked on at a time. Branches run for the samples that take them only.
+    A clocked program takes [N, T, *shape] and gives [N, T, ...]; its memory starts at 0. At most ``chunk`` samples are worked on
+    at a time. Branches run for the samples that take them only.
     """
-    arrays = {v.name: np.asarray(inputs[v.name], np.float64 if v.kind == "real" else np.int64) for v in program.inputs}
+    arrays: dict[str, np.ndarray] = {v.name: np.asarray(inputs[v.name], _dtype(v)) for v in program.signals}
     count = len(next(iter(arrays.values())))
     runner = _Runner(observe)
     parts = []
     for start in range(0, count, chunk):
         part = {name: array[start : start + chunk] for name, array in arrays.items()}
-        frame = _Frame(len(next(iter(part.values()))), part)
-        for name, array in part.items():
-            runner.see(name, array)
-        runner.block(program.nodes, frame)
-        parts.append({o.name: frame.env[o.value] for o in program.outputs})
+        parts.append(_clocked(program, part, runner) if program.clocked else _once(program, part, runner))
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def _dtype(value: RealValue) -> type:
+    return np.float64 if value.kind == "real" else np.int64
+
+
+def _once(program: Program, part: dict[str, np.ndarray], runner: _Runner) -> dict[str, np.ndarray]:
+    frame = _Frame(len(next(iter(part.values()))), dict(part))
+    for name, array in part.items():
+        runner.see(name, array)
+    runner.block(program.nodes, frame)
+    return {o.name: frame.env[o.value] for o in program.outputs}
+
+
+def _clocked(program: Program, part: dict[str, np.ndarray], runner: _Runner) -> dict[str, np.ndarray]:
+    first = next(iter(part.values()))
+    memory: dict[str, np.ndarray] = {
+        v.name: np.zeros((len(first), *v.shape), _dtype(v)) for v in program.inputs if v.name in program.states
+    }
+    steps = []
+    for t in range(first.shape[1]):
+        steps.append(_once(program, {**{name: a[:, t] for name, a in part.items()}, **memory}, runner))
+        memory = {name: steps[-1][output] for name, output in program.states.items()}
+    return {name: np.stack([s[name] for s in steps], axis=1) for name in steps[0]}
 
 
 class _Runner:

@@ -166,7 +166,7 @@ def _tabulate(name: str, params: tuple[Fraction, ...], bounds: Range, frac: int,
         beyond = np.isfinite(scaled) & (doubt < 0.25 * np.abs(scaled))
         over, under = beyond & (scaled > out.hi + 1 + 2 * doubt), beyond & (scaled < out.lo - 1 - 2 * doubt)
     if name in STEPS:
-        sure &= False
+        sure = np.abs(scaled) < 2.0**52
     entries = np.where(over, out.hi, np.where(under, out.lo, np.where(sure, near, 0))).astype(np.int64).tolist()
     for at in np.flatnonzero(~(sure | over | under)):
         entries[at] = entry(name, params, Fraction(int(q[at])) / Fraction(2) ** frac, out)
@@ -174,7 +174,7 @@ def _tabulate(name: str, params: tuple[Fraction, ...], bounds: Range, frac: int,
 
 
 STEPS = frozenset({"floor", "ceil", "round", "sign", "thresholded_relu"})
-"""Functions that jump: always by exact comparison."""
+"""Functions that jump, and that float64 computes exactly from a number of so few bits; ties of coarser steps too."""
 
 
 def entry(name: str, params: tuple[Fraction, ...], x: Fraction, out: Type) -> int:

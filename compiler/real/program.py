@@ -69,13 +69,25 @@ class RealOutput:
 
 @dataclass(slots=True)
 class Program:
-    """A float network. ``states`` maps an input that is read as state to the output that gives its next value (clocked use)."""
+    """A float network. ``states`` maps inputs that are memory to the outputs that give their next values: then the program is one
+    step of a clocked network, whose memory starts at 0."""
 
     name: str
     inputs: list[RealValue] = field(default_factory=list)
     outputs: list[RealOutput] = field(default_factory=list)
     nodes: list[RealNode] = field(default_factory=list)
     records: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def clocked(self) -> bool:
+        """Whether the program is one step of a network with memory."""
+        return bool(self.states)
+
+    @property
+    def signals(self) -> list[RealValue]:
+        """The inputs that are not memory."""
+        return [v for v in self.inputs if v.name not in self.states]
 
     def walk(self) -> Iterator[RealNode]:
         """Every node, those inside regions too, in program order."""

@@ -45,6 +45,12 @@ def add_frontend(parser: argparse.ArgumentParser) -> None:
         "--calibrate", metavar="DATA.npz", help="samples: formats of a float network, grid of a float input"
     )
     group.add_argument("--config", metavar="NET.yaml", help="bits, rounding, overflow of a float network, node by node")
+    group.add_argument(
+        "--state",
+        metavar="IN:OUT",
+        action="append",
+        help="this input is memory that goes on from that output: one call per step",
+    )
     add_nir(parser)
 
 
@@ -98,6 +104,11 @@ def frontend_options(args: argparse.Namespace) -> dict[str, Any]:
         if Path(args.model).suffix != ".onnx":
             raise InputError(f"--config must go with an .onnx file, not {Path(args.model).name}")
         options["config"] = args.config
+    if args.state:
+        pairs = [text.split(":") for text in args.state]
+        if any(len(p) != 2 or not all(p) for p in pairs):
+            raise InputError(f"--state must be INPUT:OUTPUT, not {args.state[0]!r}")
+        options["state"] = dict(pairs)
     options |= {key: getattr(args, key) for key in NIR_OPTIONS if getattr(args, key) is not None}
     if args.reset_delay is not None:
         options["reset_delay"] = args.reset_delay == "yes"

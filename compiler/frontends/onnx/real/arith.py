@@ -221,14 +221,16 @@ def layer_normalization(call: Call) -> list[Tensor]:
     def over(value: str, part: str) -> str:
         return emit(call, "reshape", [emit(call, "mean", [value], f"{part}.flat", axes=own)], part, shape=keep)
 
-    centred = emit(call, "sub", [x.name, over(x.name, "mean")], "centred")
+    middle = over(x.name, "mean")
+    centred = emit(call, "sub", [x.name, middle], "centred")
     square = emit(call, "function", [centred], "square", function="square")
     epsilon = constant(call, np.array(float(call.real("epsilon", 1e-5))), "epsilon")
     variance = emit(call, "add", [over(square, "variance"), epsilon], "variance.safe")
     inverse = emit(call, "function", [variance], "inverse", function="rsqrt")
     out = result(call, emit(call, "mul", [centred, inverse], "normal"), x.dtype, x.batch)
     out = binary(call, "mul", out, call.tensor(1), "scaled")
-    return [binary(call, "add", out, call.tensor(2)) if call.has(2) else out]
+    out = binary(call, "add", out, call.tensor(2)) if call.has(2) else out
+    return [out, *(result(call, name, x.dtype, x.batch) for name in (middle, inverse))]
 
 
 def softmax_along(call: Call, x: Sym, axis: int, *, log: bool) -> Sym:

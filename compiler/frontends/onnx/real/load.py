@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ INTEGER_BOUNDS = {"int64": None, "uint64": None}
 """Integer types whose range no graph can carry: an input of them needs bounds."""
 
 
-def load_program(reader: Any) -> Program:
+def load_program(reader: Any, state: Mapping[str, str] | None = None) -> Program:
     """The program of a model that ``reader`` (see ``onnx/load.py``) has parsed, with constants folded into weights.
+
+    ``state`` maps inputs that are memory to the outputs that give their next values.
 
     Raises InputError for a broken file, UnsupportedError naming the node that cannot be carried.
     """
@@ -54,6 +57,7 @@ def load_program(reader: Any) -> Program:
         importer.builder.output(output, sym.name)
         if sym.batch:
             places[output] = sym.batch
+    importer.builder.program.states = _states(importer, scope, dict(state or {}))
     program: Program = fold(importer.builder.program)
     records: dict[str, Any] = {"source": "onnx", "opset": opsets.get("", 0)}
     if model.producer_name:
@@ -70,6 +74,32 @@ def load_program(reader: Any) -> Program:
         records["warnings"] = warnings
     program.records = records
     return program
+
+
+def _states(importer: RealImporter, scope: Scope, state: dict[str, str]) -> dict[str, str]:
+    """Memory by value name; raises InputError where an input and its output do not match."""
+    program: Program = importer.builder.program
+    inputs = {v.name: v for v in program.inputs}
+    outputs = {o.name: importer.builder[o.value] for o in program.outputs}
+    out = {}
+    for given, after in state.items():
+        tensor = scope.tensors.get(given)
+        name = tensor.name if isinstance(tensor, Sym) else given
+        if name not in inputs:
+            raise InputError(f"state must name one of the inputs {', '.join(inputs)}, not {given!r}")
+        if after not in outputs:
+            raise InputError(f"state {given!r} must go on from one of the outputs {', '.join(outputs)}, not {after!r}")
+        old, new = inputs[name], outputs[after]
+        if (old.shape, old.kind) != (new.shape, new.kind):
+            raise InputError(
+                f"state {given!r} must be like output {after!r}, {new.kind}{list(new.shape)}, not {old.kind}{list(old.shape)}"
+            )
+        out[name] = after
+    if out and len(out) == len(inputs):
+        raise InputError("a clocked model must have an input that is not state")
+    if len(set(out.values())) != len(out):
+        raise InputError("every state must go on from an output of its own")
+    return out
 
 
 def _bounds(name: str, dtype: np.dtype, rule: InputRule | None) -> Range | None:

@@ -28,6 +28,8 @@ def reduced(call: Call, x: Sym, axes: list[int], op: str, keep: bool, part: str 
     """``op`` over source axes."""
     inner = [a for a in (sample_axis(call, x, axis, "reducing along") for axis in axes) if a is not None]
     name = x.name
+    if op != "sum" and any(x.shape[a] == 0 for a in inner):
+        call.refuse("the result over no elements is not finite", "reduce an axis that is not empty")
     if inner:
         name = emit(call, op, [name], f"{part or 'reduced'}.flat" if keep else part, axes=tuple(inner))
     batch, gone = x.batch, set(axes)
