@@ -25,8 +25,9 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from examples.lorenz_lfads import data  # noqa: E402
 from examples.streaming_gru.network import UNITS, Decoder  # noqa: E402
+from examples.streaming_gru.score import SETTLING, r_squared  # noqa: E402
 
-BATCH, SETTLING = 65, 10
+BATCH = 65
 
 
 def train(trials: data.Trials, *, seed: int, epochs: int) -> Decoder:
@@ -53,12 +54,6 @@ def train(trials: data.Trials, *, seed: int, epochs: int) -> Decoder:
             seconds = time.perf_counter() - started
             print(f"epoch {epoch + 1:3d}/{epochs}  loss {total / len(x):.4f}  {seconds:.1f} s", flush=True)
     return network.eval()
-
-
-def r_squared(path: np.ndarray, found: np.ndarray) -> float:
-    """Share of the coordinates' variance that is explained, after the first ten bins."""
-    a, b = path[:, SETTLING:], np.asarray(found, np.float64)[:, SETTLING:]
-    return float(1 - ((a - b) ** 2).sum() / ((a - a.mean((0, 1))) ** 2).sum())
 
 
 def main() -> None:
