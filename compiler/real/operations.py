@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -338,6 +339,32 @@ def _number(s: Seen) -> list[Outcome]:
 
 OPERATIONS["number"] = lambda n, x: x.astype(np.float64)
 """An integer or truth value as a real number."""
+
+
+@rule("quantize")
+def _quantize(s: Seen) -> list[Outcome]:
+    if s.values[0].kind != "real":
+        raise GraphError("quantize must be of reals")
+    return [(s.values[0].shape, "int", (s.attrs["lo"], s.attrs["hi"]))]
+
+
+@meaning("quantize")
+def _quantize_run(node: RealNode, x: np.ndarray) -> np.ndarray:
+    """round(x / scale) + zero, saturated."""
+    a = node.attrs
+    rounding = {"half_even": np.rint, "floor": np.floor, "toward_zero": np.trunc}[a["rounding"]]
+    return np.clip(rounding(x / float(Fraction(a["scale"]))) + a["zero"], a["lo"], a["hi"]).astype(np.int64)
+
+
+@rule("dequantize")
+def _dequantize(s: Seen) -> list[Outcome]:
+    if s.values[0].kind != "int":
+        raise GraphError("dequantize must be of integers")
+    return [(s.values[0].shape, "real", None)]
+
+
+OPERATIONS["dequantize"] = lambda n, q: (q - n.attrs["zero"]) * float(Fraction(n.attrs["scale"]))
+"""(q - zero) * scale."""
 
 
 @rule("select")
