@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .operations import OPERATIONS
 from .program import Program, RealNode, RealRegion, walk
+from .registry import OPERATIONS
 
 
 def fold(program: Program) -> Program:
