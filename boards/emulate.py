@@ -24,21 +24,20 @@ def emulate(
     board: Board,
     *,
     extra_files: Mapping[str, str] | None = None,
-    seed: int = 1,
-    pace: bool = False,
-    on_leds: Callable[[int], None] | None = None,
     progress: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> VirtualBoard:
     """The virtual board that runs ``engine_factory()`` behind the link shell as ``board`` would; not started yet.
 
-    Arguments as for :func:`neuroloom.boards.build.build`; the RTL is the board's without its PLL.
+    Arguments as for :func:`neuroloom.boards.build.build`, ``options`` as for :class:`VirtualBoard`; the RTL is the board's
+    without its PLL.
     """
     if progress is not None:
         progress("elaborating")
     engine = engine_factory()
     top, own = make_top(engine, identity, board, simulation=True)
     files = {"top.v": emit.to_verilog(top), **getattr(engine, "extra_files", {}), **(extra_files or {})}
-    return VirtualBoard(files, "top", own.clock_hz, own.baud, seed=seed, pace=pace, on_leds=on_leds, progress=progress)
+    return VirtualBoard(files, "top", own.clock_hz, own.baud, progress=progress, **options)
 
 
 def emulate_bitstream(
@@ -46,15 +45,14 @@ def emulate_bitstream(
     board: Board,
     *,
     seed: int = 1,
-    pace: bool = False,
-    on_leds: Callable[[int], None] | None = None,
     progress: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> VirtualBoard:
     """The virtual board that runs the logic read back from the packed bitstream ``image``; not started yet.
 
     The clock is the board's oscillator times the ratio that the bitstream's own PLL is set to, the line rate the one
-    ``board`` has at that clock. Raises InputError for a file that is no bitstream of this board, UnsupportedError for
-    families that cannot be read back, MissingToolError without IceStorm's tables.
+    ``board`` has at that clock. ``options`` as for :class:`VirtualBoard`. Raises InputError for a file that is no bitstream
+    of this board, UnsupportedError for families that cannot be read back, MissingToolError without IceStorm's tables.
     """
     check_readable(board)
     if progress is not None:
@@ -64,13 +62,7 @@ def emulate_bitstream(
     unpacked = unpack(image, package=board.package, pcf=FLOWS[board.family].constraints(board, "logic"), module="chip")
     speed = _speed(unpacked, board, image)
     files = {"chip.v": unpacked.verilog, "board.v": _wrapper(unpacked, board, image, seed)}
-    return VirtualBoard(
-        *(files, "board", speed.plan.logic_hz, speed.baud),
-        seed=seed,
-        pace=pace,
-        on_leds=on_leds,
-        progress=progress,
-    )
+    return VirtualBoard(files, "board", speed.plan.logic_hz, speed.baud, seed=seed, progress=progress, **options)
 
 
 def check_readable(board: Board) -> None:

@@ -1,10 +1,16 @@
 // The virtual board: a verilated design whose UART pins are a pseudo-terminal.
 //
-// Ports used: clk, rx, tx; and, where the design has them, rst and leds. Everything is at the level of bits on the
+// Ports used: clk, rx, tx; and, where the design has them, rst, leds, the flash's pins (flash_sck, flash_cs_n, flash_mosi,
+// flash_miso) and warmboot with warmboot_image. Everything is at the level of bits on the
 // pins: 8N1 at the given baud rate, so a bitstream read back to Verilog runs here exactly as the RTL does.
 //
-// stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | end KEY=VALUE ...
-// stdin, one command a line:  stats | reset [CYCLES] | quit        end of file: quit (the parent has died)
+// stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | boot IMAGE | off | end KEY=VALUE ...
+// stdin, one command a line:  stats | reset [CYCLES] | faults KEY=VALUE ... | cut MS | unplug MS | power [CYCLE] |
+//                             quit
+// End of file: quit (the parent has died). `faults` sets all line faults anew (keys: baud, and to.X and from.X for the X of
+// Faults in line.hpp), `cut` opens both wires for a time on the line, `unplug` takes the terminal away for a time on the wall.
+// `power` cuts the supply, now or in that clock cycle: the flash is left as it then is. After `boot` and `off` the program ends; whoever
+// started it loads the image that was booted into the next one (flash_board.py), which gets the same --terminal.
 
 #include <cerrno>
 #include <chrono>
@@ -14,16 +20,18 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <fcntl.h>
 #include <memory>
 #include <poll.h>
+#include <sstream>
 #include <string>
 #include <termios.h>
 #include <thread>
 #include <unistd.h>
 
 #include "Vboard.h"
+#include "line.hpp"
+#include "nor_flash.hpp"
 #include "verilated.h"
 
 namespace {
@@ -45,11 +53,45 @@ template <class M> void set_reset(M&, int, long) {}
 template <class M> auto get_leds(M& m, int) -> decltype((std::uint64_t)m.leds) { return m.leds; }
 template <class M> std::uint64_t get_leds(M&, long) { return 0; }
 
+template <class M> auto get_boot(M& m, int) -> decltype(int(m.warmboot_image)) {
+    return m.warmboot ? int(m.warmboot_image) : -1;
+}
+template <class M> int get_boot(M&, long) { return -1; }
+
+// An absent flash's line is pulled up.
+template <class M> auto step_flash(M& m, NorFlash* flash, std::uint64_t cycle, int) -> decltype((void)m.flash_miso) {
+    m.flash_miso = flash == nullptr ? 1 : flash->step(m.flash_sck, m.flash_cs_n, m.flash_mosi, cycle);
+}
+template <class M> void step_flash(M&, NorFlash*, std::uint64_t, long) {}
+
 // --- the pseudo-terminal -----------------------------------------------------------------------------------------
 
 class Terminal {
 public:
-    Terminal() {
+    // The master side `fd` if it is one, else one of its own.
+    explicit Terminal(int fd) : fd_(fd) {
+        if (fd < 0) {
+            plug();
+            return;
+        }
+        const char* name = ::ptsname(fd);
+        if (name == nullptr) fail("cannot name the pseudo-terminal");
+        path_ = name;
+        ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
+        std::uint8_t lost[4096];
+        while (read(lost, sizeof lost) > 0) {}  // what came before power-up
+    }
+
+    ~Terminal() { unplug(); }
+
+    // Takes the port away from whoever has it open.
+    void unplug() {
+        if (fd_ >= 0) ::close(fd_);
+        fd_ = -1;
+    }
+
+    // Makes the port, usually under the name it had before.
+    void plug() {
         fd_ = ::posix_openpt(O_RDWR | O_NOCTTY);
         if (fd_ < 0 || ::grantpt(fd_) != 0 || ::unlockpt(fd_) != 0) fail("cannot open a pseudo-terminal");
         const char* name = ::ptsname(fd_);
@@ -66,13 +108,13 @@ public:
         ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
     }
 
-    ~Terminal() { ::close(fd_); }
-
-    int fd() const { return fd_; }
     const std::string& path() const { return path_; }
+
+    bool plugged() const { return fd_ >= 0; }
 
     // Whether the other side is open now.
     bool open() const {
+        if (fd_ < 0) return false;
         pollfd p{fd_, 0, 0};
         ::poll(&p, 1, 0);
         return (p.revents & POLLHUP) == 0;
@@ -80,7 +122,7 @@ public:
 
     // Bytes that the host wrote; 0 when there are none or the port is closed.
     std::size_t read(std::uint8_t* data, std::size_t size) {
-        const ssize_t n = ::read(fd_, data, size);
+        const ssize_t n = fd_ < 0 ? 0 : ::read(fd_, data, size);
         return n > 0 ? static_cast<std::size_t>(n) : 0;
     }
 
@@ -91,85 +133,21 @@ public:
     }
 
 private:
-    int fd_;
+    int fd_ = -1;
     std::string path_;
-};
-
-// --- the UART on the pins ----------------------------------------------------------------------------------------
-
-class Uart {
-public:
-    explicit Uart(double cycles_per_bit) : bit_(cycles_per_bit) {}
-
-    std::deque<std::uint8_t> to_device, from_device;
-    std::uint64_t sent = 0, received = 0, framing_errors = 0;
-
-    bool sending() const { return send_left_ > 0; }
-
-    // Level of rx in this cycle.
-    int drive(std::uint64_t cycle) {
-        if (send_left_ == 0) {
-            if (to_device.empty()) return 1;
-            frame_ = 0x200u | (unsigned(to_device.front()) << 1);  // stop bit, data, start bit
-            to_device.pop_front();
-            send_left_ = 10;
-            send_start_ = cycle;
-            send_next_ = cycle + edge(1);
-        } else if (cycle >= send_next_) {
-            frame_ >>= 1;
-            if (--send_left_ == 0) {
-                ++sent;
-                return to_device.empty() ? 1 : drive(cycle);
-            }
-            send_next_ = send_start_ + edge(11 - send_left_);
-        }
-        return frame_ & 1;
-    }
-
-    // Takes the level of tx after this cycle's clock edge.
-    void sample(int level, std::uint64_t cycle) {
-        if (take_ == 0) {
-            if (level == 0 && last_ == 1) {
-                take_ = 1;
-                take_start_ = cycle;
-                take_next_ = cycle + std::uint64_t(std::llround(0.5 * bit_));
-            }
-        } else if (cycle >= take_next_) {
-            if (take_ == 1) {
-                if (level != 0) take_ = -1;  // a glitch
-            } else if (take_ <= 9) {
-                data_ = std::uint8_t(data_ >> 1 | level << 7);
-            } else {
-                if (level == 0) ++framing_errors;
-                else from_device.push_back(data_), ++received;
-                take_ = -1;
-            }
-            ++take_;
-            take_next_ = take_start_ + std::uint64_t(std::llround((take_ - 0.5) * bit_));
-        }
-        last_ = level;
-    }
-
-    // A power cut in mid-byte: the line is idle again.
-    void reset() { take_ = 0, last_ = 1; }
-
-private:
-    std::uint64_t edge(int bits) const { return std::uint64_t(std::llround(bits * bit_)); }
-
-    double bit_;
-    unsigned frame_ = 1;
-    int send_left_ = 0;
-    std::uint64_t send_start_ = 0, send_next_ = 0;
-    int take_ = 0, last_ = 1;
-    std::uint8_t data_ = 0;
-    std::uint64_t take_start_ = 0, take_next_ = 0;
 };
 
 struct Options {
     double clock_hz = 0, baud = 0;
     unsigned seed = 1;
+    std::string faults;
     bool pace = false;
     unsigned reset_cycles = 16;
+    int terminal = -1;
+    std::string flash;
+    unsigned flash_id = 0;
+    double flash_speed = 1;
+    double eager = 0;  // seconds of the board's time in which it never waits for somebody to open the port
 };
 
 Options parse(int argc, char** argv) {
@@ -186,7 +164,13 @@ Options parse(int argc, char** argv) {
         if (arg == "--clock-hz") o.clock_hz = std::atof(value());
         else if (arg == "--baud") o.baud = std::atof(value());
         else if (arg == "--seed") o.seed = unsigned(std::strtoul(value(), nullptr, 10));
+        else if (arg == "--faults") o.faults = value();
         else if (arg == "--pace") o.pace = true;
+        else if (arg == "--terminal") o.terminal = std::atoi(value());
+        else if (arg == "--flash") o.flash = value();
+        else if (arg == "--flash-id") o.flash_id = unsigned(std::strtoul(value(), nullptr, 16));
+        else if (arg == "--flash-speed") o.flash_speed = std::atof(value());
+        else if (arg == "--eager") o.eager = std::atof(value());
         else {
             std::fprintf(stderr, "virtual board: unknown option %s\n", arg.c_str());
             std::exit(2);
@@ -201,7 +185,16 @@ Options parse(int argc, char** argv) {
 
 class Board {
 public:
-    explicit Board(const Options& options) : options_(options), uart_(options.clock_hz / options.baud) {
+    explicit Board(const Options& options)
+        : options_(options), terminal_(options.terminal), line_(options.clock_hz, options.baud, options.seed) {
+        if (!options.flash.empty()) {
+            flash_ = std::make_unique<NorFlash>(options.clock_hz, options.flash_speed, options.flash_id, options.seed);
+            const std::string wrong = flash_->open(options.flash);
+            if (!wrong.empty()) {
+                std::fprintf(stderr, "virtual board: %s\n", wrong.c_str());
+                std::exit(4);
+            }
+        }
         context_.randReset(2);  // what has no initial value starts random, as in a real chip
         context_.randSeed(int(options.seed));
         model_ = std::make_unique<Vboard>(&context_, "board");
@@ -212,18 +205,23 @@ public:
         reset(options_.reset_cycles);
         // A bitstream holds its own reset after configuration; a real board is past it before anyone opens its port.
         simulate(1024 + unsigned(options_.clock_hz * kStartSeconds));
-        std::printf("port %s\n", terminal_.path().c_str());
-        std::fflush(stdout);
-        while (!stop_requested && !context_.gotFinish()) {
+        set_faults(options_.faults);
+        report_port();
+        while (!stop_requested && !context_.gotFinish() && !left_) {
             if (!read_commands()) break;
+            plug_again();
             const bool open = terminal_.open();
             exchange(open);
-            const bool busy = open || !uart_.to_device.empty() || uart_.sending();
+            const bool eager = double(cycle_) < options_.eager * options_.clock_hz;
+            const bool busy = eager || open || !line_.to_device.empty() || line_.sending();
             simulate(kChunk);
             report_leds();
             if (!busy) wait(kIdleMs);
             else if (options_.pace) keep_pace();
         }
+        if (flash_ && boot_ < 0) flash_->power_cut(cycle_);
+        else if (flash_) flash_->finish();
+        if (left_) boot_ < 0 ? std::printf("off\n") : std::printf("boot %d\n", boot_);
         model_->final();
         report("end");
         return 0;
@@ -239,14 +237,17 @@ private:
 
     void simulate(unsigned cycles) {
         Vboard& m = *model_;
-        for (unsigned i = 0; i < cycles; ++i) {
-            m.rx = uart_.drive(cycle_);
+        for (unsigned i = 0; i < cycles && !left_; ++i) {
+            m.rx = line_.drive(cycle_);
             m.clk = 0;
             m.eval();
             m.clk = 1;
             m.eval();
-            uart_.sample(m.tx, cycle_);
+            line_.sample(m.tx, cycle_);
+            step_flash(m, flash_.get(), cycle_, 0);
+            boot_ = get_boot(m, 0);
             ++cycle_;
+            left_ = boot_ >= 0 || cycle_ == off_at_;
         }
     }
 
@@ -254,16 +255,17 @@ private:
         set_reset(*model_, 1, 0);
         simulate(cycles);
         set_reset(*model_, 0, 0);
-        uart_.reset();
+        line_.reset();
     }
 
     void exchange(bool open) {
-        if (uart_.to_device.size() < kQueue) {  // also what a host wrote before it closed the port
+        if (line_.to_device.size() < kQueue) {  // also what a host wrote before it closed the port
             std::uint8_t data[4096];
             const std::size_t n = terminal_.read(data, sizeof data);
-            uart_.to_device.insert(uart_.to_device.end(), data, data + n);
+            line_.to_device.insert(line_.to_device.end(), data, data + n);
         }
-        auto& out = uart_.from_device;
+        auto& out = line_.from_device;
+        if (!line_.delivers(cycle_)) return;
         if (!open) {
             dropped_ += out.size();  // a serial port that nobody has open loses what comes in
             out.clear();
@@ -282,6 +284,50 @@ private:
         }
     }
 
+    // All faults anew, from "KEY=VALUE ..."; what is not named is 0.
+    void set_faults(const std::string& text) {
+        double offset = 0;
+        Faults to, from;
+        std::istringstream words(text);
+        for (std::string word; words >> word;) {
+            const auto equals = word.find('=');
+            const std::string key = word.substr(0, equals);
+            double* target = key == "baud" ? &offset
+                           : key.rfind("to.", 0) == 0 ? to.field(key.substr(3))
+                           : key.rfind("from.", 0) == 0 ? from.field(key.substr(5)) : nullptr;
+            if (target == nullptr || equals == std::string::npos) {
+                std::fprintf(stderr, "virtual board: unknown line fault %s\n", word.c_str());
+                continue;
+            }
+            *target = std::strtod(word.c_str() + equals + 1, nullptr);
+        }
+        line_.set(offset, to, from, cycle_);
+    }
+
+    void cut_line(double milliseconds) {
+        line_.to.cut(double(cycle_), milliseconds);
+        line_.from.cut(double(cycle_), milliseconds);
+    }
+
+    void unplug(double milliseconds) {
+        terminal_.unplug();
+        dropped_ += line_.from_device.size();
+        line_.from_device.clear();
+        line_.to_device.clear();
+        plug_at_ = Clock::now() + std::chrono::microseconds(std::llround(1e3 * milliseconds));
+    }
+
+    void plug_again() {
+        if (terminal_.plugged() || Clock::now() < plug_at_) return;
+        terminal_.plug();
+        report_port();
+    }
+
+    void report_port() {
+        std::printf("port %s\n", terminal_.path().c_str());
+        std::fflush(stdout);
+    }
+
     // False at the end of input.
     bool read_commands() {
         pollfd p{0, POLLIN, 0};
@@ -294,12 +340,25 @@ private:
                 command_ += data[i];
                 continue;
             }
-            if (command_ == "quit") return false;
-            if (command_ == "stats") report("stats");
-            else if (command_.rfind("reset", 0) == 0) {
-                const unsigned long cycles = command_.size() > 6 ? std::strtoul(command_.c_str() + 6, nullptr, 10) : 0;
+            const auto space = std::min(command_.find(' '), command_.size());
+            const std::string verb = command_.substr(0, space), rest = command_.substr(space);
+            if (verb == "quit") return false;
+            if (verb == "stats") report("stats");
+            else if (verb == "reset") {
+                const unsigned long cycles = std::strtoul(rest.c_str(), nullptr, 10);
                 reset(cycles ? unsigned(cycles) : options_.reset_cycles);
                 report("stats");
+            } else if (verb == "faults") {
+                set_faults(rest);
+                report("stats");
+            } else if (verb == "cut") {
+                cut_line(std::strtod(rest.c_str(), nullptr));
+                report("stats");
+            } else if (verb == "unplug") {
+                unplug(std::strtod(rest.c_str(), nullptr));
+            } else if (verb == "power") {
+                off_at_ = std::strtoull(rest.c_str(), nullptr, 10);
+                if (off_at_ <= cycle_) left_ = true;
             } else std::fprintf(stderr, "virtual board: unknown command %s\n", command_.c_str());
             command_.clear();
         }
@@ -329,9 +388,11 @@ private:
     double seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
 
     void report(const char* kind) {
-        std::printf("%s cycles=%llu seconds=%.3f sent=%llu received=%llu framing_errors=%llu dropped=%llu leds=%llu\n",
-                    kind, ull(cycle_), seconds(), ull(uart_.sent), ull(uart_.received), ull(uart_.framing_errors),
-                    ull(dropped_), ull(get_leds(*model_, 0)));
+        std::printf("%s cycles=%llu seconds=%.3f sent=%llu received=%llu framing_errors=%llu dropped=%llu faults=%llu leds=%llu"
+                    " erases=%llu programs=%llu ignored=%llu\n",
+                    kind, ull(cycle_), seconds(), ull(line_.sent), ull(line_.received), ull(line_.framing_errors),
+                    ull(dropped_), ull(line_.to.injected + line_.from.injected), ull(get_leds(*model_, 0)),
+                    ull(flash_ ? flash_->erases : 0), ull(flash_ ? flash_->programs : 0), ull(flash_ ? flash_->ignored : 0));
         std::fflush(stdout);
     }
 
@@ -340,11 +401,14 @@ private:
     Options options_;
     VerilatedContext context_;
     std::unique_ptr<Vboard> model_;
+    std::unique_ptr<NorFlash> flash_;
     Terminal terminal_;
-    Uart uart_;
-    std::uint64_t cycle_ = 0, dropped_ = 0, leds_ = ~std::uint64_t{0};
+    Line line_;
+    std::uint64_t cycle_ = 0, dropped_ = 0, off_at_ = 0, leds_ = ~std::uint64_t{0};
     std::string command_;
-    Clock::time_point started_, led_time_{};
+    bool left_ = false;  // the design booted another image, or the power is off
+    int boot_ = -1;
+    Clock::time_point started_, led_time_{}, plug_at_{};
 };
 
 }  // namespace

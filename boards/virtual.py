@@ -18,9 +18,11 @@ from types import TracebackType
 from typing import Any
 
 from neuroloom.boards import cache, toolchain
+from neuroloom.boards.faults import PERFECT, LineFaults
 from neuroloom.compiler.errors import DeviceError, InputError
 
-HARNESS = Path(__file__).with_name("harness.cpp")
+HARNESS = ("harness.cpp", "line.hpp", "nor_flash.hpp")
+"""The program around the verilated design: the first is compiled, the others are its headers."""
 VERILATOR_FLAGS = (
     *(
         "--cc",
@@ -49,7 +51,8 @@ STOP_TIMEOUT_S = 5
 @dataclass(frozen=True)
 class Statistics:
     """Counters of a running virtual board: clock cycles, wall seconds, bytes to (``sent``) and from (``received``) the
-    device, broken stop bits, bytes lost because nobody had the port open, and the LED levels as a number."""
+    device, broken stop bits, bytes lost because nobody had the port open, line faults injected, and the LED levels as a
+    number; of its flash the erasures, page programs, and commands that it ignored."""
 
     cycles: int
     seconds: float
@@ -57,7 +60,11 @@ class Statistics:
     received: int
     framing_errors: int
     dropped: int
+    faults: int
     leds: int
+    erases: int
+    programs: int
+    ignored: int
 
     @property
     def cycles_per_second(self) -> float:
@@ -65,12 +72,28 @@ class Statistics:
         return self.cycles / self.seconds if self.seconds > 0 else 0.0
 
 
+@dataclass(frozen=True)
+class FlashFile:
+    """The SPI flash of a virtual board: a file with its content, the three bytes of command 0x9F, and by how much its erasing and
+    programming are faster than a real one's."""
+
+    path: Path
+    jedec: bytes
+    speed: float = 1.0
+
+
 class VirtualBoard:
     """One virtual board; also a context manager that starts and stops it.
 
     ``verilog`` are the design's files, as paths or as texts by name; ``top`` its top module. ``clock_hz`` is the clock
     at pin ``clk`` and ``baud`` the line rate: only their ratio matters unless ``pace`` limits the simulation to real
-    time. ``seed`` chooses the random initial content. ``on_leds`` is called, from another thread, with the new levels.
+    time. ``seed`` chooses the random initial content and the line's faults. ``on_leds`` is called, from another thread,
+    with the new levels, and ``on_port`` with the port's path when :meth:`unplug` is over.
+
+    ``flash`` is for designs with the pins flash_sck, flash_cs_n, flash_mosi and flash_miso. A design that boots another image, or
+    whose power was cut, ends the board; ``left`` then says ``boot N`` or ``off``, and ``on_left`` is called with it from another
+    thread. ``terminal`` is the master side of a pseudo-terminal that outlives the board. In the first ``eager_s`` seconds of its
+    own time the board does not slow down while nobody has the port open.
     """
 
     def __init__(
@@ -82,7 +105,13 @@ class VirtualBoard:
         *,
         seed: int = 1,
         pace: bool = False,
+        faults: LineFaults = PERFECT,
         on_leds: Callable[[int], None] | None = None,
+        on_port: Callable[[str], None] | None = None,
+        flash: FlashFile | None = None,
+        terminal: int | None = None,
+        eager_s: float = 0.0,
+        on_left: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
         if isinstance(verilog, Mapping):
@@ -97,7 +126,19 @@ class VirtualBoard:
         self._arguments = ["--clock-hz", str(clock_hz), "--baud", str(baud), "--seed", str(seed)]
         if pace:
             self._arguments.append("--pace")
+        if flash is not None:
+            self._arguments += ["--flash", str(flash.path), "--flash-id", flash.jedec.hex()]
+            self._arguments += ["--flash-speed", repr(float(flash.speed))]
+        if terminal is not None:
+            self._arguments += ["--terminal", str(terminal)]
+        if eager_s:
+            self._arguments += ["--eager", repr(float(eager_s))]
+        self._terminal = terminal
+        self._on_left = on_left
+        self.left = ""
+        self.faults = faults
         self._on_leds = on_leds
+        self._on_port = on_port
         self._progress = progress or (lambda text: None)
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[str | None] = queue.Queue()
@@ -111,7 +152,7 @@ class VirtualBoard:
     def compile(self, *, jobs: int = 2, timeout_s: float = COMPILE_TIMEOUT_S) -> Path:
         """Compile the design, or find it compiled; returns the program. ``jobs`` compilers run at once."""
         tools = {name: toolchain.find(name) for name in ("verilator", "make", "g++", "perl")}
-        harness = HARNESS.read_text(encoding="utf-8")
+        harness = {name: Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HARNESS}
         key = cache.digest(
             {
                 "files": self._files,
@@ -134,12 +175,15 @@ class VirtualBoard:
             self._progress("cached")
         return entry / "board"
 
-    def _build(self, work: Path, tools: Mapping[str, Any], harness: str, jobs: int, timeout_s: float) -> None:
-        for name, text in self._files.items():
+    def _build(
+        self, work: Path, tools: Mapping[str, Any], harness: Mapping[str, str], jobs: int, timeout_s: float
+    ) -> None:
+        # Verilator's makefile compiles in `obj`, where the header of the design is.
+        for name, text in {**self._files, **harness}.items():
             (work / name).write_text(text, encoding="utf-8")
-        (work / "harness.cpp").write_text(harness, encoding="utf-8")
         self._progress("verilating")
-        arguments = [*VERILATOR_FLAGS, "--top-module", self._top, "-o", "board", "harness.cpp", *sorted(self._files)]
+        arguments = [*VERILATOR_FLAGS, "--top-module", self._top, "-o", "board", "-CFLAGS", "-I..", HARNESS[0]]
+        arguments += sorted(self._files)
         toolchain.run(tools["verilator"], arguments, cwd=work, timeout=timeout_s)
         self._progress("compiling")
         versions = {name: tool.version for name, tool in tools.items()}
@@ -164,13 +208,15 @@ class VirtualBoard:
             raise InputError("Virtual board must be stopped before it is started again")
         program = self.compile()
         self._errors.clear()
+        self.left = ""
         self._process = subprocess.Popen(
-            [str(program), *self._arguments],
+            [str(program), *self._arguments, "--faults", self.faults.harness()],
             stdin=subprocess.PIPE,  # closes when this process dies, and the board ends with it
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle
+            pass_fds=() if self._terminal is None else (self._terminal,),
         )
         self._events = queue.Queue()
         self._readers = [
@@ -179,8 +225,12 @@ class VirtualBoard:
         ]
         for reader in self._readers:
             reader.start()
-        line = self._next_event("port", START_TIMEOUT_S)
-        self.port = line.split(maxsplit=1)[1]
+        try:
+            self._next_event("port", START_TIMEOUT_S)
+        except BaseException:
+            self.stop()
+            raise
+        assert self.port is not None
         return self.port
 
     def _read_events(self, process: subprocess.Popen[str], events: queue.Queue[str | None]) -> None:
@@ -192,10 +242,18 @@ class VirtualBoard:
                 if self._on_leds is not None:
                     self._on_leds(self.leds)
             else:
+                if kind in ("boot", "off"):
+                    self.left = line.strip()
                 if kind == "end":
                     self._last = _statistics(line)
+                if kind == "port":
+                    again, self.port = self.port is not None, rest
+                    if again and self._on_port is not None:
+                        self._on_port(rest)
                 events.put(line.strip())
         events.put(None)
+        if self._on_left is not None and self.left:
+            self._on_left(self.left)
 
     def _read_errors(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -212,6 +270,7 @@ class VirtualBoard:
                 raise DeviceError(f"Virtual board did not answer within {timeout_s:.0f} s; start it again") from None
             if line is None:
                 self._events.put(None)
+                self._readers[1].join(timeout=STOP_TIMEOUT_S)  # its reason may still be on the way
                 raise DeviceError(f"Virtual board ended: {' | '.join(self._errors[-3:]) or 'it gave no reason'}")
             if line.startswith(kind):
                 return line
@@ -253,6 +312,31 @@ class VirtualBoard:
         self._command(f"reset {cycles}")
         self._next_event("stats", START_TIMEOUT_S)
 
+    def set_faults(self, faults: LineFaults) -> None:
+        """Give the line these faults from now on, in place of the ones before; what is going wrong at the moment ends."""
+        self._command(f"faults {faults.harness()}")
+        self._next_event("stats", START_TIMEOUT_S)
+        self.faults = faults
+
+    def cut_line(self, milliseconds: float) -> None:
+        """Open both wires for ``milliseconds`` of the line's time: bytes on their way are torn, those behind them lost."""
+        self._command(f"cut {_duration(milliseconds)}")
+        self._next_event("stats", START_TIMEOUT_S)
+
+    def unplug(self, milliseconds: float) -> str:
+        """Take the serial port away, as a USB cable pulled out does, for ``milliseconds`` of wall time; the board runs on.
+
+        Returns when it is there again, with its path, usually the same one.
+        """
+        self._command(f"unplug {_duration(milliseconds)}")
+        self._next_event("port", START_TIMEOUT_S + milliseconds / 1000)
+        assert self.port is not None
+        return self.port
+
+    def cut_power(self, cycle: int = 0) -> None:
+        """Cut the supply in clock cycle ``cycle`` of this run, at once when that has passed; ``left`` will say ``off``."""
+        self._command(f"power {cycle}")
+
     def stop(self) -> Statistics | None:
         """End the board; returns its last counters. Stopping a stopped board does nothing."""
         process, self._process = self._process, None
@@ -284,6 +368,12 @@ class VirtualBoard:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _duration(milliseconds: float) -> str:
+    if not 0 <= milliseconds <= 3_600_000:
+        raise InputError(f"Duration must be between 0 and 3,600,000 ms, not {milliseconds:g} ms")
+    return f"{milliseconds:.6f}"
 
 
 def _statistics(line: str) -> Statistics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.rtl.clocking import BoardClock, ClockPlan
@@ -28,7 +28,9 @@ class Top(wiring.Component):
     rx, tx : UART, idle high
     leds : Out(leds); LED 0 is on once the design runs and blinks with the link's traffic, LED 1 is on after an error,
         LED 2 while a command is executed; the others are off
+    warmboot, warmboot_image : Out(1), Out(2), in simulation of a design that boots; on the chip they go to SB_WARMBOOT
 
+    A design boots when its shell has ``warmboot`` (to image 0, golden) or its engine has ``warmboot`` and ``warmboot_image``.
     Latency is the shell's and the engine's; nothing is added in between.
     """
 
@@ -41,8 +43,11 @@ class Top(wiring.Component):
         self.leds_active_low = leds_active_low
         self.pins = getattr(engine, "pins", {})
         members = {"clk": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(leds), **self.pins}
+        self.boots = next((part for part in (shell, engine) if hasattr(part, "warmboot")), None)
         if plan is None:
             members["rst"] = In(1)
+            if self.boots is not None:
+                members |= {"warmboot": Out(1), "warmboot_image": Out(2)}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -61,6 +66,15 @@ class Top(wiring.Component):
         wiring.connect(m, shell.engine_i, engine.i)
         wiring.connect(m, engine.o, shell.engine_o)
         m.d.comb += engine.reset.eq(shell.engine_reset)
+
+        if self.boots is not None:
+            image = getattr(self.boots, "warmboot_image", Const(0, 2))
+            if self.plan is None:
+                m.d.comb += [self.warmboot.eq(self.boots.warmboot), self.warmboot_image.eq(image)]
+            else:
+                m.submodules.warmboot = Instance(
+                    "SB_WARMBOOT", a_keep=1, i_BOOT=self.boots.warmboot, i_S0=image[0], i_S1=image[1]
+                )
 
         running = Signal()
         m.d.sync += running.eq(1)

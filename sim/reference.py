@@ -124,6 +124,8 @@ class Interpreter:
         if node.op in ("when", "switch"):
             which = inputs[0].reshape(-1)
             self.branch(node, (1 - which) if node.op == "when" else which, frame)
+        elif node.op == "scan":
+            self.scan(node, frame)
         elif node.op == "state":
             env[node.name] = self.state[node.name][frame.samples]
         elif node.op == "update":
@@ -147,6 +149,32 @@ class Interpreter:
             if len(rows):
                 for value, array in zip(node.outputs, self.region(region, frame.only(rows)), strict=True):
                     frame.env[value.name][rows] = array
+
+    def scan(self, node: Node, frame: _Frame) -> None:
+        """Run the loop's region step after step and gather the carried values and the stacked outputs."""
+        count, first, reverse = node.attrs["count"], node.attrs["carried"], node.attrs["reverse"]
+        inputs = [frame.env[i] for i in node.inputs]
+        carried, sequences = inputs[:first], inputs[first:]
+        stacked = [np.zeros((len(frame.samples), *v.shape), np.int64) for v in node.outputs[first:]]
+        (region,) = node.regions
+        for t in range(count):
+            at = [count - 1 - t if r else t for r in reverse]
+            elements = [s[:, i] for s, i in zip(sequences, at, strict=False)]
+            number = np.full(len(frame.samples), t, np.int64)
+            given = {"carried": carried, "scanned": elements, "step": [number]}
+            inner = _Frame(frame.samples, dict(frame.env))
+            body = []
+            for item in region.nodes:
+                if item.op in given:
+                    inner.env[item.name] = given[item.op][item.attrs.get("index", 0)]
+                else:
+                    body.append(item)
+            results = self.region(Region(body, region.results), inner)
+            carried = results[:first]
+            for whole, result, i in zip(stacked, results[first:], at[len(sequences) :], strict=True):
+                whole[:, i] = result
+        for value, array in zip(node.outputs, [*carried, *stacked], strict=True):
+            frame.env[value.name] = array
 
     def region(self, region: Region, frame: _Frame) -> list[np.ndarray]:
         """Run a region's nodes in a frame of its own and return its results."""

@@ -127,6 +127,52 @@ class Builder:
         finally:
             self._nodes = outer
 
+    def scan(
+        self,
+        count: int,
+        initial: Sequence[str],
+        sequences: Sequence[str],
+        body: Callable[[list[str], list[str]], tuple[Sequence[str], Sequence[str]]],
+        *,
+        reverse: Sequence[int] = (),
+        name: str = "",
+        source: str = "",
+    ) -> list[str]:
+        """Append a loop of ``count`` steps; returns the final carried values, then the stacked outputs.
+
+        ``body(carried, elements)`` appends the step's nodes and returns the new carried values and the values to stack.
+        ``reverse`` as in the operation; empty: all steps forward.
+        """
+        stacked = 0
+
+        def steps() -> Sequence[str]:
+            nonlocal stacked
+            carried, elements = [], []
+            for number, key in enumerate(initial):
+                v = self[key]
+                carried.append(
+                    self.node("carried", name=v.name, index=number, type=v.type, shape=v.shape, source=source)
+                )
+            for number, key in enumerate(sequences):
+                v, (lo, hi) = self[key], self.ranges[key]
+                attrs: dict[str, Any] = {"index": number, "type": v.type, "shape": v.shape[1:], "lo": lo, "hi": hi}
+                elements.append(self.node("scanned", name=v.name, source=source, **attrs))
+            new, stack = body(carried, elements)
+            stacked = len(stack)
+            return [*new, *stack]
+
+        region = self.region(steps)
+        return self.nodes(
+            "scan",
+            [*initial, *sequences],
+            name=name,
+            source=source,
+            regions=[region],
+            count=count,
+            carried=len(initial),
+            reverse=tuple(reverse) or (0,) * (len(sequences) + stacked),
+        )
+
     def output(self, name: str, value: str, affine: Affine = IDENTITY) -> None:
         """Show ``value`` under the public name ``name``."""
         self.graph.outputs.append(Output(name, value, affine))

@@ -6,6 +6,7 @@ from neuroloom.compiler.errors import GraphError
 
 from .graph import Graph, Node, Value
 from .ops import infer
+from .ops.loops import FORBIDDEN, PARAMETERS
 from .ops.registry import Result
 from .types import Range, Type, smallest_type
 
@@ -36,13 +37,14 @@ class _Walk:
         self.ranges: dict[str, Range] = {}
         self.defined: set[str] = set()
         self.states: dict[str, bool] = {}
+        self.loops = 0
 
     def run(self) -> dict[str, Range]:
         for item in self.graph.inputs:
             if not item.value.type.holds(item.range):
                 raise GraphError(f"input %{item.name} must have bounds inside {item.value.type}, not {item.bounds}")
             self.define(item.value, item.range)
-        self.block(self.graph.nodes, top=True)
+        self.block(self.graph.nodes)
         names = [o.name for o in self.graph.outputs]
         if not names or len(set(names)) != len(names):
             raise GraphError(f"outputs must have different names and be at least one, not {names}")
@@ -63,26 +65,29 @@ class _Walk:
         self.values[value.name] = value
         self.ranges[value.name] = bounds
 
-    def block(self, nodes: list[Node], *, top: bool = False) -> None:
+    def block(self, nodes: list[Node], around: str = "") -> None:
         for node in nodes:
-            self.node(node, top=top)
+            self.node(node, around)
 
-    def node(self, node: Node, *, top: bool) -> None:
+    def node(self, node: Node, around: str) -> None:
         where = node.where()
+        self.check_place(node, around)
         for name in node.inputs:
             if name not in self.values:
                 raise GraphError(f"{where}: input %{name} must be defined before it is used")
         inside = []
         for region in node.regions:
             outside = dict(self.values)
-            self.block(region.nodes)
+            self.loops += node.op == "scan"
+            self.block(region.nodes, node.op)
+            self.loops -= node.op == "scan"
             for name in region.results:
                 if name not in self.values:
                     raise GraphError(f"{where}: region result %{name} must be defined inside or before the region")
             inside.append([(self.values[r], self.ranges[r]) for r in region.results])
             self.values = outside
         if node.op == "exit_when":
-            self.check_exit(node, top)
+            self.check_exit(node, top=not around)
         operands = [self.values[n] for n in node.inputs]
         results = infer(node, operands, [self.ranges[n] for n in node.inputs], inside)
         if len(results) != len(node.outputs):
@@ -95,6 +100,12 @@ class _Walk:
         elif node.op == "update":
             self.check_update(node)
 
+    def check_place(self, node: Node, around: str) -> None:
+        if node.op in PARAMETERS and around != "scan":
+            raise GraphError(f"{node.where()}: {node.op} must stand directly in the region of a scan")
+        if node.op in FORBIDDEN and self.loops:
+            raise GraphError(f"{node.where()}: {node.op} must not stand in a scan; a loop's memory is what it carries")
+
     def check_update(self, node: Node) -> None:
         target = node.inputs[0]
         if target not in self.states:
@@ -103,7 +114,7 @@ class _Walk:
             raise GraphError(f"{node.where()}: state %{target} must have one writer, this is the second")
         self.states[target] = True
 
-    def check_exit(self, node: Node, top: bool) -> None:
+    def check_exit(self, node: Node, *, top: bool) -> None:
         if not top:
             raise GraphError(f"{node.where()}: exit_when must stand at the top level of the graph")
         shown = [self.values[n] for n in node.inputs[1:]]

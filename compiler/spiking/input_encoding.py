@@ -8,7 +8,7 @@ functions themselves are in ``encoders.py``. Whatever already has a step axis an
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 
 from . import encoders
+from .fields import need_finite
+from .parts import Input
 
 RECORD = "encoders"
 """Key under ``graph.records["network"]``."""
@@ -116,6 +118,36 @@ class Encoding:
             raise InputError(
                 f"the file's record of an input encoder must be whole, not {record!r:.60}; compile again"
             ) from e
+
+
+def declared(
+    item: Input,
+    kind: str,
+    *,
+    shape: Sequence[int] | None,
+    samples: str | None,
+    matrix: np.ndarray | None,
+    options: Mapping[str, Any],
+) -> Encoding:
+    """The encoding of a network's input, checked against it; raises InputError."""
+    channels = item.size // 2 if kind == "delta" else item.size
+    if matrix is not None:
+        matrix = np.asarray(matrix, np.float64)
+        need_finite("matrix", matrix)
+        if kind != "constant" or matrix.ndim != 2 or matrix.shape[0] != channels:
+            raise InputError(
+                f"matrix must be [{channels}, values] of encoder 'constant', not {list(matrix.shape)} of {kind!r}"
+            )
+        channels = matrix.shape[1]
+    if not isinstance(shape, (list, tuple, type(None))):
+        raise InputError(f"shape must be a list of sizes, not {shape!r}")
+    sizes = (channels,) if shape is None else tuple(shape)
+    made = Encoding(item.name, samples or item.name, sizes, kind, options, matrix)
+    if (kind == "constant") != (item.kind == "current"):
+        raise InputError(f"encoder {kind!r} must go with a {'current' if kind == 'constant' else 'spike'} input")
+    if int(np.prod(made.shape)) != channels or (kind == "delta" and item.size % 2):
+        raise InputError(f"shape of encoder {kind!r} must hold {channels} values, not {list(made.shape)}")
+    return made
 
 
 def encodings(graph: Graph) -> list[Encoding]:

@@ -1,9 +1,7 @@
-"""A spiking network as people describe it: populations, inputs, projections, plasticity, a decision, and what is
-watched.
+"""A spiking network as people describe it: populations, inputs, projections, plasticity, a decision, and what is watched.
 
-The numbers may be real (quantised by ``compiler/spiking/quantise.py``) or integers (taken exactly). Synapses are kept
-as lists (pre, post, weight, delay), so that any topology has the same form. ``lower_network`` turns an integer
-network into a clocked graph.
+The numbers may be real (quantised by ``compiler/spiking/quantise.py``) or integers (taken exactly). Synapses are kept as lists
+(pre, post, weight, delay), so that any topology has the same form. ``lower_network`` turns an integer network into a clocked graph.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 
 from .fields import Fields, need_choice, need_finite
-from .input_encoding import RECORD, Encoding
+from .input_encoding import RECORD, declared
 from .lists import delay_list, index_list, lists_of_matrix, need_size, number_list, unknown, with_enable
 from .models import Model, Neuron, RealNeuron
 from .parts import (
@@ -109,22 +107,28 @@ class Network(Fields):
         self.inputs[name] = item
         return item
 
-    def encode(self, name: str | Input, kind: str, *, shape: Sequence[int] | None = None, **options: Any) -> None:
+    def encode(
+        self,
+        name: str | Input,
+        kind: str,
+        *,
+        shape: Sequence[int] | None = None,
+        samples: str | None = None,
+        matrix: np.ndarray | None = None,
+        **options: Any,
+    ) -> None:
         """Declare how input ``name`` is made of analog values wherever samples come in: simulator, board, command line.
 
         ``kind`` and ``options`` are of :data:`neuroloom.compiler.spiking.input_encoding.KINDS`: constant (``steps``; of a current
         input), rate (``steps``, ``low``, ``high``, ``seed``), latency (``steps``, ``low``, ``high``, ``silent_below``), delta
-        (``threshold``). ``shape``: that of one sample's values (default: one per channel; for delta one per two channels).
+        (``threshold``). ``shape``: that of one sample's values (default: one per channel; for delta one per two channels; one per
+        column of ``matrix``). ``samples``: the name under which the values are given (default: the input's). ``matrix``
+        [channels, values] turns values into a current input's currents.
         """
         item = self.inputs.get(name.name if isinstance(name, Input) else name)
         if item is None:
             raise InputError(f"input must be one of {', '.join(self.inputs) or '(none)'}, not {name!r}")
-        channels = item.size // 2 if kind == "delta" else item.size
-        made = Encoding(item.name, item.name, tuple(shape or (channels,)), kind, options)
-        if (kind == "constant") != (item.kind == "current"):
-            raise InputError(f"encoder {kind!r} must go with a {'current' if kind == 'constant' else 'spike'} input")
-        if int(np.prod(made.shape)) != channels or (kind == "delta" and item.size % 2):
-            raise InputError(f"shape of encoder {kind!r} must hold {channels} values, not {list(made.shape)}")
+        made = declared(item, kind, shape=shape, samples=samples, matrix=matrix, options=options)
         others = [r for r in self.records.get(RECORD, []) if r["input"] != item.name]
         self.records[RECORD] = [*others, made.to_record()]
 
@@ -355,7 +359,7 @@ class Network(Fields):
 
     def save(self, path: Any) -> None:
         """Write the network as ``.yaml`` or ``.json``; large arrays go to an ``.npz`` beside it."""
-        from .yaml_form import save_network
+        from .yaml_writer import save_network
 
         save_network(self, path)
 

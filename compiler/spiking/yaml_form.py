@@ -20,13 +20,11 @@ import numpy as np
 import yaml
 from neuroloom.compiler.errors import InputError
 
+from .input_encoding import KINDS
 from .models import MODELS, RealAlpha, RealIzhikevich, RealNeuron
 from .network import Decision, Network
 from .plasticity import RULES
 from .topology import TOPOLOGIES, VALUES
-
-INLINE = 64
-"""Arrays up to this many numbers stand in the file itself."""
 
 TOP = (
     "network",
@@ -40,7 +38,7 @@ TOP = (
     "projections",
     "decision",
 )
-INPUT = ("size", "kind", "target", "bounds", "scale", "source")
+INPUT = ("size", "kind", "target", "bounds", "scale", "source", "encode")
 POPULATION = ("size", "model", "record", "scale", "shift", "source")
 PROJECTION = (
     *("name", "from", "to", "topology", "pre", "post", "weights", "delay", "plasticity", "weight_bits", "origin"),
@@ -174,6 +172,7 @@ class _Reader:
             if key in given:
                 raise InputError(f"{key} must only be given for an input of kind current")
         net.input(str(name), given.get("size", 0), source=given.get("source", ""))
+        self.encode(net, name, given)
 
     def current(self, net: Network, name: Any, item: Any) -> None:
         """One current input."""
@@ -190,6 +189,16 @@ class _Reader:
             )
         made = net.drive(target, bounds=(bounds[0], bounds[1]), name=str(name), source=given.get("source", ""))
         made.scale = given.get("scale")
+        self.encode(net, name, given)
+
+    def encode(self, net: Network, name: Any, given: Mapping[str, Any]) -> None:
+        """``encode: {rate: {steps: 20, high: 16}}``: what the input is made of."""
+        if given.get("encode") is None:
+            return
+        kind, options = self.named("encode", given["encode"], KINDS)
+        known = (*KINDS[kind].options, "shape", "samples", "matrix")
+        values = {k: self.number(k, v) if k == "matrix" else v for k, v in need_keys(kind, options, known).items()}
+        net.encode(str(name), kind, **values)
 
     def population(self, net: Network, name: Any, item: Any) -> None:
         """One population: size, model, the model's parameters beside, record."""
@@ -234,8 +243,8 @@ class _Reader:
             return self.made(what, value, VALUES)
         return self.number(what, value)
 
-    def made(self, what: str, value: Any, table: Mapping[str, Any]) -> Any:
-        """``NAME`` or ``{NAME: {parameters}}`` of a table of constructors."""
+    def named(self, what: str, value: Any, table: Mapping[str, Any]) -> tuple[str, Any]:
+        """``NAME`` or ``{NAME: {parameters}}`` with a name of the table."""
         if isinstance(value, str):
             value = {value: {}}
         if not isinstance(value, Mapping) or len(value) != 1:
@@ -243,6 +252,11 @@ class _Reader:
         ((name, given),) = value.items()
         if name not in table:
             raise InputError(f"{what} must be one of {', '.join(table)}, not {name!r}{_nearest(name, table)}")
+        return name, given
+
+    def made(self, what: str, value: Any, table: Mapping[str, Any]) -> Any:
+        """What a constructor of the table makes."""
+        name, given = self.named(what, value, table)
         known = parameters(table[name])
         values = {k: self.number(k, v) for k, v in need_keys(name, given or {}, known).items()}
         return call(name, table[name], values)
@@ -318,72 +332,3 @@ def call(name: str, maker: Any, values: Mapping[str, Any]) -> Any:
         return maker(**values)
     except TypeError as e:  # a string where a number belongs, or a field that the constructor fixes itself
         raise InputError(f"parameters of {name} must be numbers that it takes: {e}") from e
-
-
-# writing
-
-
-def save_network(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write ``network`` to a ``.yaml``, ``.yml`` or ``.json`` file; arrays of more than 64 numbers go to an ``.npz``
-    of the same name.
-
-    What is read back equals the network, apart from ``records``. Raises InputError for another ending.
-    """
-    path = Path(path)
-    if path.suffix not in (".yaml", ".yml", ".json"):
-        raise InputError(f"network file must end in .yaml, .yml or .json, not {path.name!r}")
-    arrays: dict[str, np.ndarray] = {}
-    data = write_network(network, arrays)
-    if arrays:
-        data["arrays"] = path.with_suffix(".npz").name
-        np.savez_compressed(path.with_suffix(".npz"), **arrays)  # type: ignore[arg-type]
-    text = json.dumps(data, indent=1) if path.suffix == ".json" else yaml.safe_dump(data, sort_keys=False, width=110)
-    path.write_text(text + "\n" * (path.suffix == ".json"), encoding="utf-8")
-
-
-def write_network(network: Network, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The network as plain data; large arrays are added to ``arrays`` under names of their own."""
-
-    def plain(place: str, value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            if value.dtype == bool:
-                value = value.astype(np.int8)
-            if value.size > INLINE:
-                arrays[place] = value
-                return {"array": place}
-            return value.tolist()
-        if isinstance(value, np.generic):
-            return value.item()
-        return list(value) if isinstance(value, tuple) else value
-
-    def uniform(place: str, value: np.ndarray) -> Any:
-        """One number when all agree."""
-        if value.size and (value == value[0]).all():
-            return value[0].item()
-        return plain(place, value)
-
-    out: dict[str, Any] = {"network": network.name, "dt": network.dt, "seed": network.seed}
-    out |= {"weight_bits": network.weight_bits, "state_bits": network.state_bits}
-    out["inputs"] = {
-        i.name: {k: plain(k, v) for k, v in i.given().items() if k != "name"} for i in network.inputs.values()
-    }
-    out["populations"] = {}
-    for p in network.populations.values():
-        model = {k: plain(f"{p.name}.{k}", v) for k, v in p.model.given().items()}
-        rest = {k: plain(k, v) for k, v in p.given().items() if k not in ("name", "size", "model")}
-        out["populations"][p.name] = {"size": p.size, "model": type(p.model).__name__, **model, **rest}
-    out["projections"] = []
-    for q in network.projections.values():
-        lists = {k: plain(f"{q.name}.{k}", getattr(q, k)) for k in ("pre", "post")}
-        item = {"name": q.name, "from": q.source, "to": q.target, **lists}
-        item |= {"weights": uniform(f"{q.name}.weights", q.weight), "delay": uniform(f"{q.name}.delay", q.delay)}
-        if q.plasticity is not None:
-            rule = {k: plain(f"{q.name}.{k}", v) for k, v in q.plasticity.given().items()}
-            item["plasticity"] = {type(q.plasticity).__name__: rule}
-        item |= {k: getattr(q, k) for k in ("weight_bits", "origin") if getattr(q, k)}
-        out["projections"].append(item)
-    if network.decision:
-        d = network.decision
-        out["decision"] = {"population": d.population}
-        out["decision"] |= {"margin": d.margin} if d.mode == "margin" else {"table": list(d.table), "limit": d.limit}
-    return out

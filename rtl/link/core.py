@@ -11,6 +11,7 @@ from neuroloom.compiler.errors import InputError
 from .executor import Executor
 from .march import MemoryMarch
 from .protocol import (
+    BOOTS,
     CRC_BYTES,
     FRAME_BYTES_MAX,
     FRAME_BYTES_MIN,
@@ -66,6 +67,8 @@ class LinkCore(wiring.Component):
         Strobe: a byte was lost on the line.
     line_o : ``Out(stream.Signature(8))``
         Bytes for the line.
+    leave, confirm : ``Out(1)``
+        Strobes of BOOT and CONFIRM, in designs that boot.
     """
 
     def __init__(self, identity: Identity, *, frame_bytes: int, window: int, watchdog_cycles: int | None = None):
@@ -76,8 +79,10 @@ class LinkCore(wiring.Component):
         # The buffers need no initial content: nothing is read that was not written before.
         self.requests = MemoryData(shape=8, depth=frame_bytes * window, init=[])
         self.responses = MemoryData(shape=8, depth=frame_bytes * window, init=[])
+        boots = {"leave": Out(1), "confirm": Out(1)} if identity.boot & BOOTS else {}
         super().__init__(
             {
+                **boots,
                 "line_i": In(stream.Signature(8)),
                 "line_error": In(1),
                 "line_o": Out(stream.Signature(8)),
@@ -186,6 +191,8 @@ class LinkCore(wiring.Component):
                 m.d.sync += counter.eq(counter + 1)
         m.d.comb += executor.record.eq(Cat(_padded(record[name], size) for name, size in sizes.items()))
 
+        if identity.boot & BOOTS:
+            m.d.comb += [self.leave.eq(executor.leave), self.confirm.eq(executor.confirm)]
         m.d.comb += [
             self.engine_reset.eq(executor.engine_reset),
             self.led_link.eq(record["frames_ok"][2]),

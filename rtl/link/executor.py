@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .protocol import (
+    BOOTS,
     FRAME_RESERVE,
     HEADER_BYTES,
     NAK_RESERVE,
@@ -71,6 +72,8 @@ class Executor(wiring.Component):
         The memory test.
     record : ``In(8 * size)``
         The status record.
+    leave, confirm
+        Strobes for the boot guard; only where the identity says that the design boots.
     repeated, timed_out, synced
         Strobes for the counters: a kept response is sent again; a RUN was given up; a session began.
     busy : ``Out(1)``
@@ -82,8 +85,10 @@ class Executor(wiring.Component):
         self._offset_bits = offset_bits
         self._slot_bits = (identity.window - 1).bit_length()
         self._watchdog_bits = watchdog_bits
+        self._boots = bool(identity.boot & BOOTS)
         super().__init__(
             {
+                **({"leave": Out(1), "confirm": Out(1)} if self._boots else {}),
                 "frame_valid": In(1),
                 "frame_end": In(offset_bits),
                 "frame_done": Out(1),
@@ -223,6 +228,11 @@ class Executor(wiring.Component):
                                 m.d.sync += reason.eq(Status.BAD_LENGTH)
                             with m.Else():
                                 m.d.sync += source.eq(Source.ENGINE)
+                        if self._boots:
+                            with m.Case(Command.BOOT):
+                                m.d.comb += self.leave.eq(1)
+                            with m.Case(Command.CONFIRM):
+                                m.d.comb += self.confirm.eq(1)
                         with m.Default():
                             m.d.sync += reason.eq(Status.UNKNOWN_COMMAND)
                 with m.Elif(repetition):

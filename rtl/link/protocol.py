@@ -81,6 +81,8 @@ class Command(IntEnum):
     MEMTEST = 0x05
     RESET = 0x06
     RUN = 0x10
+    BOOT = 0x20
+    CONFIRM = 0x21
 
 
 class Status(IntEnum):
@@ -156,10 +158,26 @@ COMMANDS = (
         "feeds the payload to the engine while it collects the response. A sample larger than a frame is sent as several"
         " RUNs, all but the last asking for 0 bytes",
     ),
+    CommandSpec(
+        Command.BOOT,
+        "BOOT",
+        "0",
+        "none",
+        "none",
+        "leaves this image for golden, right after the answer; only in designs that say so in their identity (`boot`)",
+    ),
+    CommandSpec(
+        Command.CONFIRM,
+        "CONFIRM",
+        "0",
+        "none",
+        "none",
+        "this image is good and may stay: ends the guard's time; only in designs that say so in their identity (`boot`)",
+    ),
 )
 
 RESERVED_COMMANDS = (
-    (0x20, 0x2F, "SPI flash and boot"),
+    (0x22, 0x2F, "boot"),
     (0x30, 0x3F, "loading weights and programs, reading them back"),
     (0x40, 0x4F, "streaming with credits"),
 )
@@ -174,7 +192,7 @@ IDENTITY_FIELDS = (
     Field("baud", 4, "uint", "baud rate the divisor was made for"),
     Field("max_payload", 2, "uint", "largest payload of a request or response, in bytes"),
     Field("window", 1, "uint", "requests that may be on their way at once"),
-    Field("reserved", 1, "uint", "0"),
+    Field("boot", 1, "uint", "bit 0: knows BOOT and CONFIRM; bit 1: goes back to golden unless confirmed in time"),
     Field("scratch_bytes", 4, "uint", "bytes that MEMTEST covers"),
     Field("watchdog_ms", 4, "uint", "time without any byte to or from the engine after which a RUN is given up"),
     Field("board", 24, "text", "board name, ASCII, padded with zeros"),
@@ -196,8 +214,14 @@ STATUS_FIELDS = (
     Field("memory_address", 2, "uint", "its address"),
 )
 
-ENGINES = {0: "none", 1: "logic", 2: "spiking", 3: "gated", 4: "loopback"}
-"""Engine kinds by code; ``none`` is a bare shell, ``loopback`` answers with the bytes it gets."""
+ENGINES = {0: "none", 1: "logic", 2: "spiking", 3: "gated", 4: "loopback", 5: "loader"}
+"""Engine kinds by code; ``none`` is a bare shell, ``loopback`` answers with the bytes it gets, ``loader`` is golden's."""
+
+BOOTS, GUARDED = 1, 2
+"""Bits of the identity's ``boot``."""
+
+GUARD_SECONDS = 10
+"""From the start of a guarded image until it goes back to golden unless a CONFIRM came."""
 
 MAGIC = b"NL"
 
@@ -207,6 +231,7 @@ RULES = (
     " repetition: the kept response is sent again and nothing is executed. Any other number gets a NAK (OUT_OF_ORDER).",
     "So the host may have up to `window` requests on their way, repeats what is not answered, and each is executed at most once.",
     "After power-up the device accepts only SYNC, so a board that restarted in mid-run is noticed, never resumed.",
+    "An image that BOOT has left does not answer again: the host finds golden, or another image, with a SYNC.",
     "Every wait ends: an engine without progress is given up by the watchdog and reset; a host that vanishes in"
     " mid-frame leaves a partial frame that the next frame's leading border ends.",
 )
@@ -274,6 +299,7 @@ class Identity:
     window: int = 0
     scratch_bytes: int = 0
     watchdog_ms: int = 0
+    boot: int = 0
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES.values():
@@ -282,12 +308,14 @@ class Identity:
             raise InputError(f"model_hash must be 32 bytes, not {len(self.model_hash)}")
         if not self.board.isascii() or not 0 < len(self.board) <= 24:
             raise InputError(f"board must be 1 to 24 ASCII characters, not {self.board!r}")
+        if self.boot not in (0, BOOTS, BOOTS | GUARDED):
+            raise InputError(f"boot must be 0, {BOOTS} or {BOOTS | GUARDED}, not {self.boot}")
 
     def to_bytes(self) -> bytes:
         """The identity record, as IDENTIFY returns it."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         code = {name: number for number, name in ENGINES.items()}[self.engine]
-        return pack(IDENTITY_FIELDS, {**values, "engine": code, "magic": MAGIC, "reserved": 0})
+        return pack(IDENTITY_FIELDS, {**values, "engine": code, "magic": MAGIC})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Identity:
@@ -307,7 +335,7 @@ class Identity:
             raise DeviceError(
                 f"the device names an engine kind that this host does not know (code {data[3]}); update neuroloom"
             )
-        del values["magic"], values["reserved"]
+        del values["magic"]
         try:
             return cls(engine=engine, **values)  # type: ignore[arg-type]
         except InputError as error:

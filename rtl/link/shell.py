@@ -9,7 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .core import LinkCore, complete
-from .protocol import Identity
+from .guard import ANSWER_BYTES, BootGuard
+from .protocol import BOOTS, GUARD_SECONDS, GUARDED, Identity
 from .uart import UartReceiver, UartTransmitter, uart_divisor
 
 
@@ -30,6 +31,8 @@ class LinkShell(wiring.Component):
     watchdog_cycles : :class:`int` or ``None``
         Clock cycles without any byte to or from the engine after which a RUN is given up, rounded up to a power of two.
         Default: one second of the clock.
+    guard_cycles : :class:`int` or ``None``
+        Clock cycles that a guarded design waits for CONFIRM. Default: :data:`~.protocol.GUARD_SECONDS` of the clock.
 
     Members
     -------
@@ -47,6 +50,8 @@ class LinkShell(wiring.Component):
         A command is being executed.
     led_error : ``Out(1)``
         A broken frame came or an engine was given up since the last SYNC.
+    warmboot : ``Out(1)``
+        Boot golden now; only where the identity says that the design boots.
 
     Attributes
     ----------
@@ -62,7 +67,12 @@ class LinkShell(wiring.Component):
         frame_bytes: int = 1024,
         window: int = 2,
         watchdog_cycles: int | None = None,
+        guard_cycles: int | None = None,
     ):
+        if not identity.boot & GUARDED:
+            self._guard_cycles = None
+        else:
+            self._guard_cycles = guard_cycles or GUARD_SECONDS * identity.clock_hz
         self._divisor = uart_divisor(identity.clock_hz, baud)
         self._buffers: dict[str, Any] = {
             "frame_bytes": frame_bytes,
@@ -72,6 +82,7 @@ class LinkShell(wiring.Component):
         self.identity = complete(identity.with_link(baud=baud), **self._buffers)
         super().__init__(
             {
+                **({"warmboot": Out(1)} if identity.boot & BOOTS else {}),
                 "rx": In(1, init=1),
                 "tx": Out(1, init=1),
                 "engine_i": Out(stream.Signature(8)),
@@ -97,6 +108,13 @@ class LinkShell(wiring.Component):
             self.led_busy.eq(core.led_busy),
             self.led_error.eq(core.led_error),
         ]
+        if self.identity.boot & BOOTS:
+            m.submodules.guard = guard = BootGuard(ANSWER_BYTES * 10 * self._divisor, self._guard_cycles)
+            m.d.comb += [
+                guard.leave.eq(core.leave),
+                guard.confirm.eq(core.confirm),
+                self.warmboot.eq(guard.warmboot),
+            ]
         wiring.connect(m, receiver.o, core.line_i)
         wiring.connect(m, core.line_o, transmitter.i)
         wiring.connect(m, wiring.flipped(self.engine_i), core.engine_i)

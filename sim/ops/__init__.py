@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arith, choose, logic, neurons, plasticity, shape, spiking, tables
+from . import arith, choose, contract, logic, neurons, plasticity, shape, spiking, tables
 from .table import FUNCTIONS
 
-__all__ = ["FUNCTIONS", "arith", "choose", "logic", "neurons", "plasticity", "shape", "spiking", "tables"]
+__all__ = ["FUNCTIONS", "arith", "choose", "contract", "logic", "neurons", "plasticity", "shape", "spiking", "tables"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import tty
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,3 +138,21 @@ class Frames:
 @pytest.fixture(scope="session")
 def frames() -> type[Frames]:
     return Frames
+
+
+@pytest.fixture
+def pty_master() -> Iterator[Callable[[], int]]:
+    """Master sides of new pseudo-terminals, closed at the end."""
+    opened: list[int] = []
+
+    def make() -> int:
+        master, slave = os.openpty()
+        os.set_inheritable(master, True)
+        tty.setraw(slave)
+        os.close(slave)
+        opened.append(master)
+        return master
+
+    yield make
+    for fd in opened:
+        os.close(fd)

@@ -217,3 +217,41 @@ def test_ice40_frequency_agrees_with_icepll() -> None:
 def test_wrong_clock_plans_are_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         ClockPlan(*arguments)
+
+
+class BootingShell(FakeShell):
+    """Wants to leave for golden while ``rx`` is low."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warmboot = Signal()
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.comb += self.warmboot.eq(~self.rx)
+        return m
+
+
+class BootingEngine(Increment):
+    """Wants to boot image 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warmboot = Signal(init=1)
+        self.warmboot_image = Signal(2, init=2)
+
+
+@pytest.mark.parametrize(("shell", "engine", "image"), [(BootingShell, Increment, 0), (FakeShell, BootingEngine, 2)])
+def test_warm_boot_reaches_the_pins_of_the_simulation_and_the_cell_of_the_chip(shell, engine, image: int) -> None:
+    top = Top(shell(), engine(), plan=None, leds=1)
+
+    async def bench(ctx: SimulatorContext) -> None:
+        ctx.set(top.rx, 0)
+        await ctx.delay(2e-6)
+        assert (ctx.get(top.warmboot), ctx.get(top.warmboot_image)) == (1, image)
+
+    run(top, bench, drive=top.clk)
+    chip = Top(shell(), engine(), plan=ClockPlan(12_000_000, 12_000_000), leds=1)
+    text = rtlil.convert(chip, name="top")
+    assert text.count("cell \\SB_WARMBOOT \\warmboot") == 1 and "warmboot" not in text.split("\n")[0]
+    assert not {"warmboot", "warmboot_image"} & set(chip.signature.members)

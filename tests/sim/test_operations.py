@@ -11,9 +11,10 @@ from neuroloom.sim.fast.blast import BLASTERS
 from neuroloom.sim.ops import FUNCTIONS
 from neuroloom.sim.reference import run
 
-INSIDE_INTERPRETER = {"const", "state", "update", "when", "switch", "exit_when"}
-STEPWISE = {"state", "update", "when", "switch", "exit_when"}
-"""Tested in test_reference.py: they need more than one node."""
+LOOPS = ("scan", "carried", "scanned", "step")
+INSIDE_INTERPRETER = {"const", "state", "update", "when", "switch", "exit_when", *LOOPS}
+STEPWISE = {"state", "update", "when", "switch", "exit_when", *LOOPS}
+"""Tested in test_reference.py and test_loops.py: they need more than one node."""
 
 Case = tuple[Graph, dict[str, np.ndarray], list[np.ndarray]]
 

@@ -28,6 +28,8 @@ def export(source: Any, *arguments: Any, **options: Any) -> onnx.ModelProto:
     * ``export(module, sample, path)``: a trained torch module of logic gates, see :func:`.torch_modules.export`.
     * ``export(module, sample, path)``: a torch module of snnTorch neurons, which is compiled to integers first; further options go
       to its importer (``weight_bits``, ``inputs``, ...).
+    * ``export(module, sample, path)``: any other torch module (Linear, GRU, convolutions, ``torch.cond``, ...) as float ONNX by
+      torch's own exporter, see :func:`.torch_plain.export`; ``compile`` quantises it.
     * ``export(network, path)``: a spiking ``Network`` in integers, a compiled ``Model`` or a clocked ``Graph``, see
       :func:`.spiking.export_spiking`.
     """
@@ -48,8 +50,13 @@ def export_module(
     name: str | None = None,
     **options: Any,
 ) -> onnx.ModelProto:
-    """Export a torch module: of snnTorch neurons where it holds one, else of logic gates."""
+    """Export a torch module: of snnTorch neurons where it holds one, of logic gates where it holds one, else as torch does."""
     if not any(type(inner).__module__.split(".")[0] == "snntorch" for inner in module.modules()):
+        from .torch_plain import export as export_plain
+        from .torch_plain import is_plain
+
+        if is_plain(module):
+            return export_plain(module, sample, path, name=name, **options)
         from .torch_modules import export as export_logic
 
         return export_logic(module, sample, path, name=name, **options)

@@ -11,9 +11,11 @@ from neuroloom.compiler.errors import InputError, MismatchError, MissingToolErro
 
 from . import torch_binarization, torch_difflogic, torch_standard, torch_torchlogix
 from .evaluate import evaluate
-from .torch_registry import BitsNeededError, Context, Tensor, lookup
+from .torch_registry import CONVERTERS, BitsNeededError, Context, Tensor, lookup
 from .torch_trace import trace
 from .writer import LogicModelWriter
+
+__all__ = ["CONVERTERS", "export"]
 
 _READERS = (torch_standard, torch_difflogic, torch_torchlogix, torch_binarization)
 """Importing them fills the registry."""

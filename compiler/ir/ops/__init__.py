@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arith, choose, control, logic, neurons, plasticity, shape, source, spiking, tables
+from . import arith, choose, contract, control, logic, loops, neurons, plasticity, shape, source, spiking, tables
 from .registry import REGISTRY, Op, Operands, Result, check_form, infer, op, spec
 
 __all__ = [
@@ -13,9 +13,11 @@ __all__ = [
     "arith",
     "check_form",
     "choose",
+    "contract",
     "control",
     "infer",
     "logic",
+    "loops",
     "neurons",
     "op",
     "plasticity",

@@ -65,7 +65,9 @@ CASES = {
 def test_every_way_in_sees_the_same_steps(name, tmp_path):
     options, values, encoded = CASES[name]
     net = network("rate" if name == "seeded" else name, **options)
-    path = nl.compile(net).save(tmp_path / "m.nloom")
+    net.save(tmp_path / "net.yaml")
+    path = nl.compile(tmp_path / "net.yaml").save(tmp_path / "m.nloom")
+    assert nl.load(path).graph.records["network"] == nl.compile(net).graph.records["network"]
     model, raster = nl.load(path), encoded(values)
     want = reference.run(model.graph, raster)["a.spikes"]
     assert want.any() and len(encodings(model.graph)) == 1
@@ -120,3 +122,36 @@ def test_a_damaged_record_is_refused():
     del graph.records["network"]["encoders"][0]["shape"]
     with pytest.raises(InputError, match="record of an input encoder must be whole"):
         encode(graph, np.zeros((1, 12)))
+
+
+def test_a_matrix_and_another_name_go_through_a_file(tmp_path):
+    net, matrix = network("constant", steps=3), np.arange(28.0).reshape(7, 4) - 9
+    net.encode("x", "constant", steps=3, shape=(2, 2), samples="pixels", matrix=matrix)
+    net.save(tmp_path / "net.yaml")
+    model, values = nl.compile(tmp_path / "net.yaml"), RNG.integers(-3, 3, (6, 2, 2)).astype(float)
+    wanted = np.repeat((values.reshape(6, 4) @ matrix.T)[:, None], 3, axis=1)
+    assert np.array_equal(model.simulate({"pixels": values}), nl.compile(net).simulate({"x": wanted}))
+    with pytest.raises(
+        InputError, match=r"matrix must be \[7, values\] of encoder 'constant', not \[4, 7\] of 'constant'"
+    ):
+        net.encode("x", "constant", matrix=matrix.T)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "encode: {rat: {steps: 3}}",
+            "encode must be one of constant, rate, latency, delta, not 'rat'; did you mean 'rate'?",
+        ),
+        ("encode: {rate: {step: 3}}", "key of rate must be a known one such as 'steps', not 'step'"),
+        ("encode: {constant: {steps: 3}}", "encoder 'constant' must go with a current input"),
+        ("encode: {rate: {shape: 5}}", "shape must be a list of sizes, not 5"),
+    ],
+)
+def test_a_file_with_a_wrong_encoder_is_refused(text, sentence, tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text(f"inputs:\n  x: {{size: 4, {text}}}\npopulations:\n  a: {{size: 1, model: Neuron, threshold: 3}}\n")
+    with pytest.raises(InputError) as found:
+        nl.Network.load(path)
+    assert sentence in str(found.value) and "inputs.x" in str(found.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -178,7 +179,8 @@ def play() -> Callable[..., None]:
         core.setdefault("frame_bytes", 256)
         core.setdefault("window", 2)
         core.setdefault("watchdog_cycles", 1024)
-        bench = Bench(LinkCore(IDENTITY, **core), {"xor": XorEngine, "count": CountEngine}[engine]())
+        identity = replace(IDENTITY, boot=core.pop("boot", 0))
+        bench = Bench(LinkCore(identity, **core), {"xor": XorEngine, "count": CountEngine}[engine]())
         sim = Simulator(bench)
         sim.add_clock(1e-6)
         lines: list[Line] = []

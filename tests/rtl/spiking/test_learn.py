@@ -403,7 +403,7 @@ def test_serial_unit(sparse: bool) -> None:
     small = {"sources": 5, "targets": 21}
     cases = [
         random_case(rng, config, sparse, True, rounding=r, f=f, **small)
-        for r, f in itertools.product(range(3), (0, 1, 2, 3, 7, 14, 15, 16, 17, 18, 24, 25, 31))
+        for r, f in itertools.product(range(3), (0, 1, 7, 15, 16, 17, 24, 31))
     ]
     cases += [random_case(rng, config, sparse, sources=n, targets=m) for n, m in ((1, 1), (17, 4), (33, 16), (2, 40))]
     check(cases, config, sparse)

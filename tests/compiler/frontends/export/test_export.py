@@ -156,8 +156,10 @@ REFUSALS = {
         "module '1' (Linear): there is no exact reading of this class; build the network from DummyBinarization, ",
     ),
     "unknown layer deep inside": (
-        lambda torch, kit: torch.nn.Sequential(torch.nn.Sequential(torch.nn.Identity(), torch.nn.BatchNorm1d(12))),
-        "module '0.1' (BatchNorm1d): there is no exact reading of this class",
+        lambda torch, kit: torch.nn.Sequential(
+            kit.LogicDense(12, 6), torch.nn.Sequential(torch.nn.Identity(), torch.nn.BatchNorm1d(6))
+        ),
+        "module '1.1' (BatchNorm1d): there is no exact reading of this class",
     ),
     "hook": (_hooked, "module '0' (LogicDense): forward hooks cannot be carried over; remove them before exporting"),
     "NaN": (_with_nan, "module 'LogicDense' (LogicDense): weights must not hold NaN; check the training run"),
@@ -199,7 +201,7 @@ REFUSALS = {
         "its wiring must be the same at every position of the window",
     ),
     "batch axis flattened": (
-        lambda torch, kit: torch.nn.Sequential(torch.nn.Flatten(0)),
+        lambda torch, kit: torch.nn.Sequential(torch.nn.Flatten(0), kit.LogicDense(12, 6)),
         "module '0' (Flatten): start_dim must leave the batch axis alone",
     ),
     "unfitted thresholds": (
