@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from neuroloom.compiler.errors import UnsupportedError
 
-from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Stream
+from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Main, Stream
 from .isa import MAX_DELAY, Op, encode
 from .schedule import Block
 
@@ -28,6 +28,8 @@ class Assembler:
         self.words: list[Word] = []
         self.blocks: list[tuple[int, int, int]] = []
         """(first word, cycles, multiplications) of every straight piece."""
+        self.main = Label()
+        self.put(Op.JUMP, None, self.main)
 
     def put(self, op: Op, fields: Fields | None = None, label: Label | None = None) -> None:
         """One word; ``label`` fills its target."""
@@ -99,6 +101,8 @@ class Assembler:
             self.put(item.op, item.fields)
         elif isinstance(item, Load):
             self.put(Op.LDO, {"reg": item.reg, "addr": item.addr, "areg": item.areg})
+        elif isinstance(item, Main):
+            self.mark(self.main)
         else:
             assert isinstance(item, Halt)
             self.put(Op.HALT)

@@ -23,7 +23,7 @@ WRITE_AFTER = 7
 """Cycles from the ports to the write."""
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Access:
     """What a job reads or writes: rows of the vector memory (sorted, each once), and the first and last cycle of each.
 
@@ -93,14 +93,14 @@ class Job:
     """Something the engine does once started; the scheduler chooses when.
 
     ``parts``: the first decides; part n starts at least ``lags[n]`` cycles after the first, as soon as its units are free.
-    ``uses``, ``sets``: offset registers. ``multiplies``: multiplications that count as work.
+    ``uses``, ``sets``: offset registers. ``holds``: the first part fills the row of sums, the others drain it. ``multiplies``: multiplications that count as work.
     """
 
     parts: list[Part]
     lags: list[int] = field(default_factory=lambda: [0])
     uses: frozenset[int] = frozenset()
     sets: frozenset[int] = frozenset()
-    ordered: bool = False
+    holds: bool = False
     multiplies: int = 0
     source: str = ""
 
@@ -146,4 +146,9 @@ class Halt:
     """The end of a run."""
 
 
-Item = Job | Loop | Branch | Stream | Load | Halt
+@dataclass
+class Main:
+    """Where a run begins that keeps the states."""
+
+
+Item = Job | Loop | Branch | Stream | Load | Halt | Main

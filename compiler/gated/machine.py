@@ -34,6 +34,7 @@ class Machine:
         self.items: list[Item] = []
         self.level = 0
         self.source = ""
+        self.picked: Loc | None = None
 
     # ------------------------------------------------------------------ control
 

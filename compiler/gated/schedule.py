@@ -165,7 +165,7 @@ class Block:
 
 def _hold(job: Job, cycles: list[int]) -> tuple[int, int] | None:
     """When the row of sums is needed: from its capture to the last drain."""
-    if len(job.parts) < 2:
+    if not job.holds:
         return None
     last = max(hi for unit, _, hi in job.parts[0].busy if unit in ("beat", "mac"))
     drained = max(cycle + hi for part, cycle in zip(job.parts[1:], cycles[1:], strict=True) for _, _, hi in part.busy)
@@ -216,8 +216,8 @@ def _gaps(earlier: Job, later: Job, a: tuple[int, int, int, int], b: tuple[int, 
 
 
 def _after(x: Access, y: Access) -> int | None:
-    """Least distance at which every row of ``y`` is touched after ``x`` is done with it; None without common rows."""
+    """Least distance, 1 or more, at which every row of ``y`` is touched after ``x`` is done with it; None without common rows."""
     if not len(x.rows) or not len(y.rows) or x.rows[0] > y.rows[-1] or y.rows[0] > x.rows[-1]:
         return None
     _, at_x, at_y = np.intersect1d(x.rows, y.rows, assume_unique=True, return_indices=True)
-    return int((x.last[at_x] - y.first[at_y]).max()) + 1 if len(at_x) else None
+    return max(int((x.last[at_x] - y.first[at_y]).max()) + 1, 1) if len(at_x) else None

@@ -187,4 +187,4 @@ def mac_job(
         jobs.append(Part([(0, Op.DRAIN, fields)], [("port", ports, ports + turns - 1)], writes=writes))
         lags.append(last + SUM_AFTER + 1 - ports + number * turns)
     registers = frozenset([b[0] for b in beats] + [d[1] for d in drains]) - {0}
-    return Job(jobs, lags, uses=registers, multiplies=int(matrix.shape[0] * matrix.shape[1]), source=source)
+    return Job(jobs, lags, uses=registers, holds=True, multiplies=int(matrix.shape[0] * matrix.shape[1]), source=source)
