@@ -78,8 +78,8 @@ NOTHING = Access(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.in
 class Part:
     """Instructions of a job that are placed together: ``words`` with their cycles from the part's start.
 
-    ``busy``: what is occupied, as (unit, first cycle, last cycle). Units: ``beat`` (multipliers; ``mac`` and ``vec`` where they have
-    their own), ``walk`` (the term walker), ``port``, ``hold``.
+    ``busy``: what is occupied, as (unit, first cycle, last cycle). Units: ``beat`` (multipliers; ``mac`` and ``vec`` where
+    they have their own), ``walk`` (the term walker), ``port``, ``hold``.
     """
 
     words: list[tuple[int, Op, Fields]]
@@ -93,7 +93,8 @@ class Job:
     """Something the engine does once started; the scheduler chooses when.
 
     ``parts``: the first decides; part n starts at least ``lags[n]`` cycles after the first, as soon as its units are free.
-    ``uses``, ``sets``: offset registers. ``holds``: the first part fills the row of sums, the others drain it. ``multiplies``: multiplications that count as work.
+    ``uses``, ``sets``: offset registers. ``holds``: the first part fills the row of sums, the others drain it.
+    ``multiplies``: multiplications that count as work.
     """
 
     parts: list[Part]

@@ -129,7 +129,9 @@ class GatedConfig:
         known = {f.name for f in fields(cls)} - {"profile"}
         for key in value:
             if key not in known:
-                raise InputError(f"gated profile {profile!r}: key must be one of {', '.join(sorted(known))}, not {key!r}")
+                raise InputError(
+                    f"gated profile {profile!r}: key must be one of {', '.join(sorted(known))}, not {key!r}"
+                )
         missing = known - set(value) - {"shared", "spram"}
         if missing:
             raise InputError(f"gated profile {profile!r} must have the key {min(missing)!r}, and it is missing; add it")

@@ -67,7 +67,9 @@ def sweep(machine: Machine, products: list[Product], dest: Loc, spec: Spec) -> N
     for product, _ in lifted:
         for x, r in ((product.a, product.a_reg), (product.b, product.b_reg)):
             if product.reduced:
-                inner.append(int(x.reshape(-1, x.shape[-1])[0, 1] - x.reshape(-1, x.shape[-1])[0, 0]) if x.shape[-1] > 1 else 0)
+                inner.append(
+                    int(x.reshape(-1, x.shape[-1])[0, 1] - x.reshape(-1, x.shape[-1])[0, 0]) if x.shape[-1] > 1 else 0
+                )
                 x, r = x[..., 0], r[..., 0]
             else:
                 inner.append(0)
@@ -155,7 +157,13 @@ def _piece(
 
     def job(begin: tuple[int, ...], registers: tuple[int, ...], number: int, tail: int) -> None:
         operands = [
-            Operand(begin[o], registers[o], step[o] * per_row, (inner[o] if o < len(inner) else 0), step[o] == 0 or not whole_rows)
+            Operand(
+                begin[o],
+                registers[o],
+                step[o] * per_row,
+                (inner[o] if o < len(inner) else 0),
+                step[o] == 0 or not whole_rows,
+            )
             for o in range(len(begin))
         ]
         vec_job(machine, lifted, operands[:-1], operands[-1], number, tail, not whole_rows, spec)
@@ -170,7 +178,9 @@ def _piece(
 
     if total <= UNROLLED:
         for index in np.ndindex(*outer_dims):
-            place(tuple(b + sum(i * s[o] for i, s in zip(index, outer, strict=True)) for o, b in enumerate(start)), regs)
+            place(
+                tuple(b + sum(i * s[o] for i, s in zip(index, outer, strict=True)) for o, b in enumerate(start)), regs
+            )
         return
 
     def nest(depth: int, registers: tuple[int, ...]) -> None:
@@ -238,9 +248,7 @@ def vec_job(
             if operand.reg:
                 span = space.registers[operand.reg]
                 reads.append(
-                    Access.span(
-                        (int(addr.min()) + span.lo) // size, (int(addr.max()) + span.hi) // size, first, last
-                    )
+                    Access.span((int(addr.min()) + span.lo) // size, (int(addr.max()) + span.hi) // size, first, last)
                 )
             else:
                 when = first + np.arange(rows)[:, None] * per_row + begins[number] + k

@@ -48,6 +48,12 @@ class Const:
     data: np.ndarray
     coef: int = 1
 
+    def values(self) -> np.ndarray:
+        """The integers, exact at any size."""
+        out = np.empty(self.data.shape, object)
+        out[...] = self.data.astype(object) * self.coef
+        return out
+
 
 Term = Mat | Prod | Lin | Const
 

@@ -67,8 +67,8 @@ class Space:
         self.top += words
         if self.top > self.config.vector_words:
             raise DoesNotFitError(
-                f"vector memory of profile {self.config.profile!r} must hold the values and has {self.config.vector_words:,} words; "
-                f"{what} ends at {self.top:,}"
+                f"vector memory of profile {self.config.profile!r} must hold all values and has {self.config.vector_words:,} "
+                f"words; {what} ends at {self.top:,}"
             )
         return at
 
@@ -126,7 +126,9 @@ class Space:
         for part in range(loc.parts):
             last = part == loc.parts - 1
             words = rest if last else rest & (1 << digit) - 1
-            self.image.update(zip((loc.addr + part * loc.part_stride).ravel().tolist(), np.ravel(words).tolist(), strict=True))
+            self.image.update(
+                zip((loc.addr + part * loc.part_stride).ravel().tolist(), np.ravel(words).tolist(), strict=True)
+            )
             rest = rest >> digit
 
     def register(self, lo: int, hi: int, step: int) -> int:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Graph, Node, Region, Value, ranges, smallest_type
 from neuroloom.compiler.ir.graph import walk
 from neuroloom.compiler.ir.types import Range
+from neuroloom.compiler.wire import answer_fields
 
 from .code import Branch, Halt, Item, Main, Stream
 from .forms import Const, Emitted, Form, Lin, Spec
 from .isa import Op, Rounding, limits
-from .locate import Loc
+from .locate import Loc, signed_width
 from .machine import Machine
 from .pieces import affine_pieces
 
@@ -100,12 +102,24 @@ class Lowering:
     def finish(self, names: Sequence[str]) -> None:
         """Keep the new states, give the answer, end."""
         self.machine.source = "the outputs"
-        locs = [self.loc(name) for name in names]
-        self.commit()
+        locs = []
+        for name, answer in zip(names, answer_fields(self.graph), strict=True):
+            loc, bounds = self.loc(name), answer.type.range
+            if self.machine.config.planes(signed_width(bounds)) != loc.parts:  # another exit gives wider values
+                wide = self.machine.space.new(loc.addr.shape, bounds, self.machine.source)
+                self.copy(loc, wide)
+                loc = wide
+            locs.append(replace(loc, bounds=bounds))
+        places = {int(a) for state in self.states.values() for a in state.addr.ravel()}
+        shown = any(not places.isdisjoint(loc.addr.ravel().tolist()) for loc in locs)
+        if not shown:
+            self.commit()
         self.stream(Op.OUT, None, first=True)
         for loc in locs:
             self.stream(Op.OUT, loc)
         self.stream(Op.OUT, None, last=True)
+        if shown:  # the old states are part of the answer
+            self.commit()
         self.machine.items.append(Halt())
 
     def commit(self) -> None:
@@ -117,9 +131,9 @@ class Lowering:
 
     def stream(self, op: Op, loc: Loc | None, *, first: bool = False, last: bool = False) -> None:
         """Take or give a value's elements in row-major order; None: only begin or end."""
-        append = self.machine.items.append
+        machine = self.machine
         if loc is None:
-            append(Stream(op, {"first": int(first), "last": int(last), "n": 0, "parts": 1, "width": 1}))
+            machine.items.append(Stream(op, {"first": int(first), "last": int(last), "n": 0, "parts": 1, "width": 1}))
             return
         type_ = smallest_type(loc.bounds)
         fields = {
@@ -134,20 +148,32 @@ class Lowering:
         def run(start: int, reg: int, count: int, stride: int) -> None:
             if abs(stride) > reach:
                 for number in range(count):
-                    append(Stream(op, {**fields, "addr": start + number * stride, "reg": reg, "n": 1}))
+                    machine.items.append(Stream(op, {**fields, "addr": start + number * stride, "reg": reg, "n": 1}))
                 return
             for at in range(0, count, most):
-                append(
+                machine.items.append(
                     Stream(
                         op,
-                        {**fields, "addr": start + at * stride, "reg": reg, "n": min(most, count - at), "stride": stride},
+                        {
+                            **fields,
+                            "addr": start + at * stride,
+                            "reg": reg,
+                            "n": min(most, count - at),
+                            "stride": stride,
+                        },
                     )
                 )
 
         for piece in affine_pieces([loc.addr], [loc.reg]):
             dims, strides = piece.dims, [s[0] for s in piece.strides]
 
-            def nest(depth: int, reg: int, dims: tuple[int, ...] = dims, strides: list[int] = strides, start: int = piece.start[0]) -> None:
+            def nest(
+                depth: int,
+                reg: int,
+                dims: tuple[int, ...] = dims,
+                strides: list[int] = strides,
+                start: int = piece.start[0],
+            ) -> None:
                 if depth == len(dims) - 1:
                     run(start, reg, dims[-1], strides[-1])
                     return
@@ -223,7 +249,7 @@ class Lowering:
         held = self.env[name]
         if not isinstance(held, Loc):
             if isinstance(held, Form) and len(held.terms) == 1 and isinstance(held.terms[0], Const):
-                data = np.broadcast_to(held.terms[0].data.astype(object) * held.terms[0].coef, held.shape)
+                data = np.broadcast_to(held.terms[0].values(), held.shape)
                 stored = self.machine.space.new(held.shape, self.bounds[name], self.machine.source)
                 self.machine.space.write(stored, data)
                 held = stored

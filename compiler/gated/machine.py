@@ -156,7 +156,7 @@ class Machine:
                 continue
             data = None
             if isinstance(term, Const):
-                rows = np.broadcast_to(term.data.astype(object) * term.coef, shape).reshape(-1, len(bias))
+                rows = np.broadcast_to(term.values(), shape).reshape(-1, len(bias))
                 data = rows[0] if len(rows) and (rows == rows[:1]).all() else None
             if data is None:
                 others.append(term)
@@ -180,23 +180,28 @@ class Machine:
         for part in range(mat.x.parts):
             last = part == mat.x.parts - 1
             x = mat.x.part(part)
-            lo, hi = (mat.x.bounds[0] >> part * digit, mat.x.bounds[1] >> part * digit) if last else (0, (1 << digit) - 1)
+            lo, hi = (
+                (mat.x.bounds[0] >> part * digit, mat.x.bounds[1] >> part * digit) if last else (0, (1 << digit) - 1)
+            )
             for weights, place in pieces:
                 one = Mat(replace(x, bounds=(lo, hi)), weights, bias)
                 bias = np.zeros(len(bias), object)
-                high = np.maximum(weights, 0).astype(object).sum(axis=1), np.minimum(weights, 0).astype(object).sum(axis=1)
+                high = (
+                    np.maximum(weights, 0).astype(object).sum(axis=1),
+                    np.minimum(weights, 0).astype(object).sum(axis=1),
+                )
                 bounds = (
                     int(min(high[0] * lo + high[1] * hi + one.bias)),
                     int(max(high[0] * hi + high[1] * lo + one.bias)),
                 )
                 shape = (*mat.x.addr.shape[:-1], len(weights))
-                stored = self._store_mat(one, Form((one,), shape, bounds, form.source), None, bounds, None, "a partial sum")
+                stored = self._store_mat(
+                    one, Form((one,), shape, bounds, form.source), None, bounds, None, "a partial sum"
+                )
                 out.append(Lin(stored, mat.coef << part * digit + place))
         return out
 
-    def _store_mat(
-        self, mat: Mat, form: Form, spec: Spec | None, bounds: Range, dest: Loc | None, name: str
-    ) -> Loc:
+    def _store_mat(self, mat: Mat, form: Form, spec: Spec | None, bounds: Range, dest: Loc | None, name: str) -> Loc:
         width = signed_width(form.bounds)
         if width > self.config.acc:
             raise UnsupportedError(
@@ -239,7 +244,9 @@ class Machine:
         """Whether sums can be drained right into it: consecutive along the last axis, from the beginning of a row on."""
         size = self.config.ports
         rows, regs = dest.addr.reshape(-1, dest.addr.shape[-1]), np.unique(dest.reg)
-        straight = (np.diff(rows, axis=1) == 1).all() and (rows[:, 0] % size == 0).all() and dest.part_stride % size == 0
+        straight = (
+            (np.diff(rows, axis=1) == 1).all() and (rows[:, 0] % size == 0).all() and dest.part_stride % size == 0
+        )
         return bool(straight) and len(regs) == 1 and self.space.aligned(int(regs[0]), size)
 
     def _mat_jobs(
@@ -314,7 +321,7 @@ class Machine:
         shape = form.shape
         for term in form.terms:
             if isinstance(term, Const):
-                data = np.broadcast_to(term.data.astype(object) * term.coef, shape)
+                data = np.broadcast_to(term.values(), shape)
                 if not data.size or (data == data.flat[0]).all():
                     out += self._constant(int(data.flat[0]) if data.size else 0, shape)
                 else:
@@ -402,7 +409,7 @@ def _without_common_shift(form: Form, spec: Spec) -> tuple[Form, Spec]:
         return form, spec
     common = spec.shift
     for term in form.terms:
-        values = [term.coef] if not isinstance(term, Const) else (term.data.astype(object) * term.coef).ravel().tolist()
+        values = [term.coef] if not isinstance(term, Const) else (term.values()).ravel().tolist()
         for value in values:
             if value:
                 common = min(common, (value & -value).bit_length() - 1)
@@ -411,7 +418,7 @@ def _without_common_shift(form: Form, spec: Spec) -> tuple[Form, Spec]:
     terms: list[Term] = []
     for term in form.terms:
         if isinstance(term, Const):
-            terms.append(Const((term.data.astype(object) * term.coef) >> common))
+            terms.append(Const((term.values()) >> common))
         else:
             terms.append(replace(term, coef=term.coef >> common))
     bounds = form.bounds[0] >> common, form.bounds[1] >> common

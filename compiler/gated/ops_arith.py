@@ -79,7 +79,7 @@ def mul(low: Lowering, node: Node) -> None:
     for this, other in (node.inputs, node.inputs[::-1]):
         held = low.env[this]
         if isinstance(held, Form) and len(held.terms) == 1 and isinstance(held.terms[0], Const):
-            data = held.terms[0].data.astype(object) * held.terms[0].coef
+            data = held.terms[0].values()
             if data.size and (data == data.flat[0]).all():
                 scaled = operand(low, other, out.shape).scaled(int(data.flat[0]))
                 low.set(node, Form(scaled, out.shape, bounds, node.where()))
@@ -161,7 +161,10 @@ def conv(low: Lowering, node: Node) -> None:
         inner = (slice(None), *(slice(pads[a], pads[a] + s) for a, s in enumerate(x.addr.shape[1:])))
         low.copy(x, wide.map(lambda y: y[inner]))
         x = wide
-    windows = [np.lib.stride_tricks.sliding_window_view(y, weights.shape[2:], axis=tuple(range(1, n + 1))) for y in (x.addr, x.reg)]
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(y, weights.shape[2:], axis=tuple(range(1, n + 1)))
+        for y in (x.addr, x.reg)
+    ]
     steps = (slice(None), *(slice(None, None, s) for s in strides))
     per_in, per_out = weights.shape[1], len(weights) // groups
     bias = node.attrs.get("bias")

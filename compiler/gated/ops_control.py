@@ -30,7 +30,7 @@ def update(low: Lowering, node: Node) -> None:
 
 @handles("when", "switch")
 def choice(low: Lowering, node: Node) -> None:
-    """Only the chosen region runs. States that it updates are written as it ends, or, where they are read later, at the step's end."""
+    """Only the chosen region runs. States that it updates are written as it ends, or at the step's end if they are read later."""
     machine = low.machine
     index = low.loc(node.inputs[0])
     low.settle(node.regions, all_of=False)
@@ -97,9 +97,7 @@ def scan(low: Lowering, node: Node) -> None:
         low.store_at(name, loc)
         kept.append(loc)
     sequences = [_sequence(low, name) for name in node.inputs[carried:]]
-    stacks = [
-        space.new(v.shape, low.bounds[v.name], node.where(), None) for v in node.outputs[carried:]
-    ]
+    stacks = [space.new(v.shape, low.bounds[v.name], node.where(), None) for v in node.outputs[carried:]]
     reverse = node.attrs["reverse"]
     moving: list[tuple[Loc, int]] = []
     for loc, back in zip([*sequences, *stacks], reverse, strict=True):
@@ -173,7 +171,15 @@ def argmax(low: Lowering, node: Node) -> None:
     if node.attrs["last"]:
         x = x.map(lambda a: a[..., ::-1])
     for place in np.ndindex(*out.shape):
-        _pick(low, node, x.map(lambda a, place=place: a[place]), False, True, None, result.map(lambda a, place=place: a[place]))
+        _pick(
+            low,
+            node,
+            x.map(lambda a, place=place: a[place]),
+            False,
+            True,
+            None,
+            result.map(lambda a, place=place: a[place]),
+        )
     if not node.attrs["last"]:
         low.set(node, result)
         return
@@ -199,9 +205,7 @@ def topk(low: Lowering, node: Node) -> None:
     low.set(node, which, 1)
 
 
-def _pick(
-    low: Lowering, node: Node, row: Loc, again: bool, largest: bool, value: Loc | None, index: Loc
-) -> None:
+def _pick(low: Lowering, node: Node, row: Loc, again: bool, largest: bool, value: Loc | None, index: Loc) -> None:
     machine = low.machine
     steps = np.diff(row.addr)
     reach = limits(Op.PICK, "stride")[1]
@@ -213,4 +217,3 @@ def _pick(
             low.copy(row, copy)
             low.machine.picked = row = copy
     pick_job(machine, row, again, largest, value, index)
-

@@ -51,7 +51,7 @@ def _move(low: Lowering, node: Node, change: object) -> None:
     if isinstance(held, Form) and all(isinstance(t, Const) for t in held.terms) and len(held.terms) == 1:
         term = held.terms[0]
         assert isinstance(term, Const)
-        data = np.broadcast_to(term.data.astype(object) * term.coef, held.shape)
+        data = np.broadcast_to(term.values(), held.shape)
         low.set(node, replace(low.constant(change(data)), bounds=held.bounds))  # type: ignore[operator]
         return
     low.set(node, low.loc(node.inputs[0]).map(change))
@@ -119,12 +119,16 @@ def take(low: Lowering, node: Node) -> None:
     ndim = index.addr.ndim
     for place in np.ndindex(*index.addr.shape):
         outer = machine.space.registers[base]
-        register = machine.space.register(outer.lo + min(reach), outer.hi + max(reach), int(np.gcd(outer.step, abs(stride))))
+        register = machine.space.register(
+            outer.lo + min(reach), outer.hi + max(reach), int(np.gcd(outer.step, abs(stride)))
+        )
         machine.items.append(Load(register, int(moved.addr[place]), int(moved.reg[place])))
         cut = (*(slice(None) for _ in range(axis)), *place)
         assert len(cut) == axis + ndim
         if base:
-            raise UnsupportedError(f"{node.where()}: take must be of a value that stays in place, not of a loop's element")
+            raise UnsupportedError(
+                f"{node.where()}: take must be of a value that stays in place, not of a loop's element"
+            )
         source = Loc(first, np.full(first.shape, register), x.parts, x.part_stride, x.bounds)
         low.copy(source, result.map(lambda a, cut=cut: a[cut]))
         machine.space.free_register(register)

@@ -44,9 +44,9 @@ def pick_job(machine: Machine, row: Loc, again: bool, largest: bool, value: Loc 
     first = Part([(0, Op.PICK, fields)], [(unit, READ_AFTER, last)], reads, writes)
     out, lags = [first], [0]
     whole = Spec(0, Rounding.FLOOR, True, config.word, True)
-    digits = [
-        Spec(p * config.digit, Rounding.FLOOR, True, config.digit, False) for p in range(parts - 1)
-    ] + [Spec((parts - 1) * config.digit, Rounding.FLOOR, True, config.word, True)]
+    digits = [Spec(p * config.digit, Rounding.FLOOR, True, config.digit, False) for p in range(parts - 1)] + [
+        Spec((parts - 1) * config.digit, Rounding.FLOOR, True, config.word, True)
+    ]
     wanted = [(Source.INDEX, index, 0, whole)]
     if value is not None:
         wanted += [(Source.VALUE, value, p, spec) for p, spec in enumerate(digits)]
@@ -71,7 +71,12 @@ def pick_job(machine: Machine, row: Loc, again: bool, largest: bool, value: Loc 
             READ_AFTER + WRITE_AFTER,
         )
         out.append(
-            Part([(0, Op.DRAIN, drain)], [("port", READ_AFTER, READ_AFTER)], Access.of(state, np.array([READ_AFTER])), place)
+            Part(
+                [(0, Op.DRAIN, drain)],
+                [("port", READ_AFTER, READ_AFTER)],
+                Access.of(state, np.array([READ_AFTER])),
+                place,
+            )
         )
         lags.append(last + SUM_AFTER - READ_AFTER)
     machine.items.append(Job(out, lags, uses=frozenset(registers) - {0}, source=machine.source))

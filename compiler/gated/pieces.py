@@ -51,7 +51,10 @@ def _split(stacked: np.ndarray, count: int) -> Iterator[Piece]:
             least += step
             step *= 2
         while step >= 1:
-            if least + step <= most and _affine(np.take(stacked, range(at, at + least + step), axis), count) is not None:
+            if (
+                least + step <= most
+                and _affine(np.take(stacked, range(at, at + least + step), axis), count) is not None
+            ):
                 least += step
             step //= 2
         piece = _affine(np.take(stacked, range(at, at + least), axis), count)

@@ -40,7 +40,9 @@ class Product:
             if straight and end < count:
                 a, b = int(steps[0][0, at]), int(steps[1][0, at])
                 fits = abs(a) < reach and abs(b) < reach
-                while fits and end < count and end - at < most and (steps[0][0, end - 1], steps[1][0, end - 1]) == (a, b):
+                while (
+                    fits and end < count and end - at < most and (steps[0][0, end - 1], steps[1][0, end - 1]) == (a, b)
+                ):
                     end += 1
             cut = (Ellipsis, slice(at, end))
             out.append(replace(self, a=self.a[cut], a_reg=self.a_reg[cut], b=self.b[cut], b_reg=self.b_reg[cut]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
+from neuroloom.compiler.errors import DoesNotFitError
 from neuroloom.compiler.ir import Graph
 
 from . import ops_arith, ops_control, ops_shape
@@ -83,19 +83,7 @@ def _chunks(memory: Memory, first: int, words: list[bytes], per: int) -> Iterato
 
 def compile_program(graph: Graph, config: GatedConfig) -> Program:
     """Lower and schedule a graph; raises DoesNotFitError with the numbers, or UnsupportedError naming node, reason and remedy."""
-    try:
-        return _compile(graph, config, reuse=False)
-    except _Program as error:
-        raise error.reason from None
-
-
-class _Program(Exception):
-    def __init__(self, reason: Exception) -> None:
-        self.reason = reason
-
-
-def _compile(graph: Graph, config: GatedConfig, *, reuse: bool) -> Program:
-    space = Space(config, reuse)
+    space = Space(config)
     machine = Machine(config, space)
     lowering = Lowering(graph, machine)
     items = lowering.run()
@@ -131,8 +119,6 @@ def _check_rows(machine: Machine, config: GatedConfig) -> None:
             per = config.lanes * config.weight
             raise DoesNotFitError(
                 f"weights take {total:,} rows of {config.lanes} x {config.weight} bits and profile {config.profile!r} has "
-                f"{config.weight_rows:,}: {source} is the first layer beyond, {(total - config.weight_rows) * per:,} bits are missing"
+                f"{config.weight_rows:,}: {source} is the first layer beyond, and {(total - config.weight_rows) * per:,} bits are "
+                "missing; take fewer or narrower weights, or a larger board"
             )
-
-
-_ = UnsupportedError

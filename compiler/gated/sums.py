@@ -109,7 +109,9 @@ def mac_job(
         turn = seen.get((register, address), 0)  # an element that the sum has twice comes twice
         seen[register, address] = turn + 1
         if space.aligned(register, groups):
-            places.setdefault((turn, register, 0, address - address % groups), []).append((address % groups, matrix[:, k]))
+            places.setdefault((turn, register, 0, address - address % groups), []).append(
+                (address % groups, matrix[:, k])
+            )
         else:
             places.setdefault((turn, register, 1, address), []).append((0, matrix[:, k]))
     for turn, register, same, address in sorted(places):

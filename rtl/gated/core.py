@@ -182,7 +182,9 @@ class GatedCore(wiring.Component):
         xs = []
         for group in range(c.groups):
             if step:
-                apart = Cat((Const(group, step) & ~same.replicate(step)) | (at_x[:step] & same.replicate(step)), at_x[step:low])
+                apart = Cat(
+                    (Const(group, step) & ~same.replicate(step)) | (at_x[:step] & same.replicate(step)), at_x[step:low]
+                )
                 xs.append(row_x.word_select(apart[:low], c.word))
             else:
                 xs.append(pick_word(row_x, at_x))
@@ -236,9 +238,9 @@ class GatedCore(wiring.Component):
 
         def registers(name: str, op: Op) -> dict[str, Signal]:
             fields = Fields(seq.word, op)
-            return {
-                key: Signal.like(getattr(fields, key), name=f"{name}_{key}", reset_less=True) for key in keep
-            } | {"d_addr": Signal(16, name=f"{name}_d_addr", reset_less=True)}
+            return {key: Signal.like(getattr(fields, key), name=f"{name}_{key}", reset_less=True) for key in keep} | {
+                "d_addr": Signal(16, name=f"{name}_d_addr", reset_less=True)
+            }
 
         def take(into: dict[str, Signal], op: Op) -> None:
             fields = Fields(seq.word, op)
@@ -280,9 +282,7 @@ class GatedCore(wiring.Component):
                 m.d.comb += getattr(out, key).eq(how[key])
             m.d.comb += [out.addr.eq(how["d_addr"]), out.mask.eq(mask)]
 
-        hold = Cat(
-            _extend(lanes.row.word_select(port, lanes.row_bits), c.wide) for port in range(c.ports)
-        )
+        hold = Cat(_extend(lanes.row.word_select(port, lanes.row_bits), c.wide) for port in range(c.ports))
         with m.If(draining):
             m.d.comb += ports.valid.eq(shown < drain["rows"])
             send(drain, masked(drain, shown == drain["rows"] - 1))

@@ -51,7 +51,11 @@ class Pick(wiring.Component):
                     m.d.sync += self.valid.eq(0)
         top, whole = Signal(2), Signal(2)
         valid = Signal(2)
-        m.d.sync += [valid.eq(valid << 1 | self.valid), top.eq(top << 1 | (part == parts)), whole.eq(whole << 1 | (part == 0))]
+        m.d.sync += [
+            valid.eq(valid << 1 | self.valid),
+            top.eq(top << 1 | (part == parts)),
+            whole.eq(whole << 1 | (part == 0)),
+        ]
 
         key = Signal.like(self.value, reset_less=True)
         compares = Signal()

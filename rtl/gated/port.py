@@ -102,7 +102,9 @@ class Ports(wiring.Component):
         coarse, lost = register("coarse", signed(wide + 1)), register("lost", 1)
         m.d.sync += [
             coarse.eq(Mux(how[1].shift[5], value >> 32, value).as_signed() >> Mux(how[1].shift[4], 16, 0)),
-            lost.eq((how[1].shift[5] & value[:32].any()) | (how[1].shift[4] & self._at(m, value, how[1].shift[5], number))),
+            lost.eq(
+                (how[1].shift[5] & value[:32].any()) | (how[1].shift[4] & self._at(m, value, how[1].shift[5], number))
+            ),
         ]
         fine, sticky = register("fine", signed(wide + 1)), register("sticky", 1)
         step, dropped = coarse, lost

@@ -7,7 +7,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.isa import FORMATS, LEVELS, OFFSETS, WORD_BITS, Op
-
 from neuroloom.rtl.spiking.memories import Ram
 
 from .fields import Fields

@@ -15,7 +15,8 @@ class StreamUnit(wiring.Component):
     """Carries out IN and OUT: ``n`` elements of ``parts`` fields each; all but the last are digits, the last has ``width`` bits.
 
     Field p of element e stands at ``addr + e * stride + p * part_stride``. Fields are packed without gaps, lowest bit first,
-    over all INs of a sample and all OUTs of an answer, which begin with ``first``; ``last`` of an OUT fills the last byte with zeros.
+    over all INs of a sample and all OUTs of an answer, which begin with ``first``; ``last`` of an OUT fills the last byte with
+    zeros.
 
     A cycle takes one byte, or stores one field; one byte is given, or one field is read, which takes three cycles.
 
