@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from neuroloom.compiler.errors import InputError
 
-from .isa import WORD_BYTES
+from .isa import LEVELS, OFFSETS, WORD_BYTES
 
 RTL_VERSION = "1"
 """Raise it when programs written for the engine before would not do the same on it."""
@@ -26,7 +26,8 @@ class GatedConfig:
     ``word`` bits has an element of the vector memory, ``weight`` a weight, ``acc`` a lane's accumulator, ``wide`` the
     accumulator of an element-wise sum. ``terms`` products may be summed per element in one instruction. Memories in words:
     ``vector_words``, ``weight_rows`` (of one weight per lane), ``table_words``, ``program_words``. ``spram``: the weights are
-    in memory without initial content and with one port (iCE40 SPRAM).
+    in memory without initial content and with one port (iCE40 SPRAM). ``serial``: samples come in and go out bit by bit, which is
+    smaller. ``offsets`` registers for moving addresses (number 0 reads zero), ``levels`` of nested loops.
     """
 
     profile: str
@@ -44,6 +45,9 @@ class GatedConfig:
     program_words: int
     shared: bool = True
     spram: bool = False
+    serial: bool = False
+    offsets: int = 16
+    levels: int = 8
 
     def __post_init__(self) -> None:
         if self.lanes % self.groups or self.per_group % self.ports:
@@ -67,6 +71,8 @@ class GatedConfig:
             ("weight_rows", 2, 1 << MAX_ADDRESS_BITS),
             ("table_words", 2, 1 << 15),
             ("program_words", 16, 1 << 14),
+            ("offsets", 4, OFFSETS),
+            ("levels", 2, LEVELS),
         ):
             if not least <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be in {least}..{most}, not {getattr(self, name)}")
@@ -132,7 +138,7 @@ class GatedConfig:
                 raise InputError(
                     f"gated profile {profile!r}: key must be one of {', '.join(sorted(known))}, not {key!r}"
                 )
-        missing = known - set(value) - {"shared", "spram"}
+        missing = known - set(value) - {"shared", "spram", "serial", "offsets", "levels"}
         if missing:
             raise InputError(f"gated profile {profile!r} must have the key {min(missing)!r}, and it is missing; add it")
         try:

@@ -7,22 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
+from .assemble import READ_CYCLES, START_CYCLES, STREAM_CYCLES, TAKEN_CYCLES
 from .code import READ_AFTER, SUM_AFTER
 from .core import GatedConfig
 from .isa import LEVELS, OFFSETS, Op, Rounding, Source, decode
 from .program import Program
 
-TAKEN = 2
-"""Cycles of a jump that is taken, to the next instruction."""
-
-READ_CYCLES = 5
-"""Cycles of BR (not taken) and LDO."""
-
 OUT_CYCLES = 3
 """Cycles to read one field of an answer."""
-
-START_CYCLES = 2
-"""Cycles from the RUN command's last byte to the first instruction."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +70,11 @@ class Executor:
                 if self.loops[f["level"]]:
                     self.loops[f["level"]] -= 1
                     pc = f["target"]
-                    now += TAKEN
+                    now += TAKEN_CYCLES
                 else:
                     now += 1
             elif op == Op.JUMP:
-                pc, now = f["target"], now + TAKEN
+                pc, now = f["target"], now + TAKEN_CYCLES
             elif op == Op.BR:
                 element = int(self.memory[self._address(f["addr"], f["areg"])])
                 if (element == f["imm"]) != bool(f["unequal"]):
@@ -98,7 +90,7 @@ class Executor:
             elif op in (Op.IN, Op.OUT):
                 cycles = self._stream(op, f)
                 self.streaming += cycles
-                now += cycles + 3
+                now += cycles + STREAM_CYCLES
             else:
                 if op == Op.MAC:
                     self._mac(f, now)
@@ -200,10 +192,11 @@ class Executor:
             self.pick_value, self.pick_index = best
 
     def _stream(self, op: Op, f: dict[str, int]) -> int:
-        cycles = 0
+        """IN or OUT; returns the cycles in which the stream unit is busy when the other side never waits."""
         if f["first"]:
             self.bits = self.count = 0
         start = self._address(f["addr"], f["reg"])
+        serial, cycles = self.config.serial, 1
         for number in range(f["n"]):
             for part in range(f["parts"]):
                 at = (start + number * f["stride"] + part * f["part_stride"]) & 0xFFFF
@@ -219,17 +212,20 @@ class Executor:
                     if last and f["signed"] and value >> width - 1:
                         value -= 1 << width
                     self.memory[at] = value
-                    self.bits, self.count, cycles = self.bits >> width, self.count - width, cycles + 1
+                    self.bits, self.count = self.bits >> width, self.count - width
+                    cycles += 1 + (width if serial else 0)
                 else:
                     cycles += self._give()
                     self.bits |= (int(self.memory[at]) & (1 << width) - 1) << self.count
-                    self.count, cycles = self.count + width, cycles + OUT_CYCLES
+                    self.count += width
+                    cycles += OUT_CYCLES + (width + 1 if serial else 0)
         if op == Op.OUT:
             cycles += self._give()
             if f["last"] and self.count:
+                cycles += 1 + (8 - self.count if serial else 0)
                 self.answer.append(self.bits & 0xFF)
-                self.bits, self.count, cycles = 0, 0, cycles + 1
-        return cycles + 1
+                self.bits, self.count = 0, 0
+        return cycles
 
     def _give(self) -> int:
         given = 0

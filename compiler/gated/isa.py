@@ -73,9 +73,16 @@ class Slot:
     signed: bool = False
 
 
+ADDRESS0, ADDRESS1, DELAY = 4, 24, 44
+"""Where every instruction that has them keeps its addresses (16 bits, then 4 of the register), and its delay (12 bits)."""
+
+
 def _place(*items: tuple[str, int] | tuple[str, int, bool]) -> dict[str, Slot]:
+    """Fields one behind the other; ``delay`` at its place, what comes behind it behind it."""
     slots, at = {}, 0
     for name, width, *signed in (("op", 4), *items):
+        if name == "delay":
+            at = DELAY
         slots[str(name)] = Slot(str(name), at, int(width), bool(signed and signed[0]))  # type: ignore[call-overload]
         at += int(width)  # type: ignore[call-overload]
     if at > WORD_BITS:
@@ -84,21 +91,21 @@ def _place(*items: tuple[str, int] | tuple[str, int, bool]) -> dict[str, Slot]:
 
 
 _EMIT = _place(
-    ("delay", 12),
-    ("rows", 12),
-    ("terms", 4),
-    ("element", 1),
     ("d_addr", 16),
     ("d_reg", 4),
-    ("d_rs", 12, True),
+    ("terms", 4),
+    ("tail", 5),
     ("shift", 6),
+    ("width", 5),
+    ("delay", 12),
+    ("rows", 12),
+    ("element", 1),
+    ("d_rs", 12, True),
     ("rounding", 2),
     ("wrap", 1),
-    ("width", 5),
     ("signed", 1),
     ("table", 1),
     ("tbase", 16, True),
-    ("tail", 5),
     ("source", 2),
 )
 _STREAM = _place(
@@ -117,25 +124,25 @@ _STREAM = _place(
 FORMATS: Mapping[Op, dict[str, Slot]] = {
     Op.HALT: _place(),
     Op.MAC: _place(
+        ("x_addr", 16),
+        ("x_reg", 4),
+        ("w_addr", 16),
+        ("w_reg", 4),
         ("delay", 12),
         ("first", 1),
         ("capture", 1),
         ("same", 1),
-        ("x_addr", 16),
-        ("x_reg", 4),
         ("n0", 12),
         ("s0", 12, True),
         ("n1", 10),
         ("s1", 16, True),
-        ("w_addr", 16),
-        ("w_reg", 4),
     ),
     Op.TERM: _place(
-        ("slot", 3),
         ("a_addr", 16),
         ("a_reg", 4),
         ("b_addr", 16),
         ("b_reg", 4),
+        ("slot", 3),
         ("n", 10),
         ("a_bcast", 1),
         ("b_bcast", 1),
@@ -149,22 +156,22 @@ FORMATS: Mapping[Op, dict[str, Slot]] = {
     Op.VEC: _EMIT,
     Op.DRAIN: _EMIT,
     Op.PICK: _place(
-        ("delay", 12),
         ("x_addr", 16),
         ("x_reg", 4),
         ("n", 12),
-        ("stride", 12, True),
         ("parts", 3),
-        ("part_stride", 16, True),
         ("largest", 1),
         ("again", 1),
+        ("delay", 12),
+        ("stride", 12, True),
+        ("part_stride", 16, True),
     ),
     Op.IN: _STREAM,
     Op.OUT: _STREAM,
     Op.LOOP: _place(("level", 3), ("count", 16)),
     Op.END: _place(("level", 3), ("target", 14)),
-    Op.OFF: _place(("delay", 12), ("reg", 4), ("src", 4), ("imm", 17, True)),
-    Op.LDO: _place(("reg", 4), ("addr", 16), ("areg", 4)),
+    Op.OFF: _place(("reg", 4), ("src", 4), ("imm", 17, True), ("delay", 12)),
+    Op.LDO: _place(("addr", 16), ("areg", 4), ("reg", 4)),
     Op.BR: _place(("addr", 16), ("areg", 4), ("imm", 18, True), ("unequal", 1), ("target", 14)),
     Op.JUMP: _place(("target", 14)),
     Op.WAIT: _place(("delay", 12)),

@@ -9,7 +9,6 @@ from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from neuroloom.compiler.ir.types import Range, smallest_type
 
 from .core import GatedConfig
-from .isa import OFFSETS
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Space:
     def __init__(self, config: GatedConfig, reuse: bool = False) -> None:
         self.config = config
         self.top = 0
+        stamp = -(-8 // config.word_bytes[3])  # the last words tell what is loaded
+        self.limit = config.vector_words - stamp
         self.image: dict[int, int] = {}
         self.registers: dict[int, Register] = {0: Register(0, 0, 0)}
         self._constants: dict[tuple[int, ...], int] = {}
@@ -65,9 +66,9 @@ class Space:
                 return at
         at = self.top
         self.top += words
-        if self.top > self.config.vector_words:
+        if self.top > self.limit:
             raise DoesNotFitError(
-                f"vector memory of profile {self.config.profile!r} must hold all values and has {self.config.vector_words:,} "
+                f"vector memory of profile {self.config.profile!r} must hold all values and has {self.limit:,} "
                 f"words; {what} ends at {self.top:,}"
             )
         return at
@@ -133,12 +134,12 @@ class Space:
 
     def register(self, lo: int, hi: int, step: int) -> int:
         """A free offset register for offsets ``lo..hi`` that are multiples of ``step``; raises UnsupportedError."""
-        for number in range(1, OFFSETS):
+        for number in range(1, self.config.offsets):
             if number not in self.registers:
                 self.registers[number] = Register(lo, hi, step)
                 return number
         raise UnsupportedError(
-            f"loops must need at most {OFFSETS - 1} moving addresses at once; split the network's loop, or unroll it"
+            f"loops must need at most {self.config.offsets - 1} moving addresses at once; split the network's loop, or unroll it"
         )
 
     def free_register(self, number: int) -> None:

@@ -14,7 +14,7 @@ from .code import Item, Job, Loop, Part
 from .core import GatedConfig
 from .elementwise import COUNT, REACH, sweep, with_lifts
 from .forms import Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
-from .isa import LEVELS, Op, Rounding
+from .isa import Op, Rounding
 from .locate import Loc, Space, signed_width
 from .products import Product
 from .sums import Weights, mac_job
@@ -53,8 +53,10 @@ class Machine:
 
         Gives the register of each. Raises UnsupportedError when loops are nested too deep.
         """
-        if self.level >= LEVELS:
-            raise UnsupportedError(f"{self.source}: loops must be nested at most {LEVELS} deep; unroll the inner ones")
+        if self.level >= self.config.levels:
+            raise UnsupportedError(
+                f"{self.source}: loops must be nested at most {self.config.levels} deep; unroll the inner ones"
+            )
         registers: list[int] = []
         known: dict[tuple[int, int], int] = {}
         for base, stride in strides:
@@ -205,8 +207,8 @@ class Machine:
         width = signed_width(form.bounds)
         if width > self.config.acc:
             raise UnsupportedError(
-                f"{self.source}: the sum needs {width} bits and an accumulator of profile {self.config.profile!r} has "
-                f"{self.config.acc}; requantize its input or its weights to fewer bits"
+                f"{form.source or self.source}: the sum needs {width} bits and an accumulator of profile {self.config.profile!r} "
+                f"has {self.config.acc}; requantize its input or its weights to fewer bits"
             )
         if dest is None or not self._drainable(dest):
             target = self._padded(form.shape, bounds, name)

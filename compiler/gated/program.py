@@ -22,6 +22,9 @@ _FAMILIES = (ops_arith, ops_control, ops_shape)  # importing them fills the regi
 SUPPORTED = frozenset(HANDLERS)
 """Operations that the engine runs."""
 
+STAMP_BYTES = 8
+"""The last words of the vector memory tell which network is loaded; programs leave them free."""
+
 CHUNK = 1024
 """Most words of one LOAD."""
 
@@ -31,7 +34,7 @@ class Program:
     """Everything that is loaded into an engine for one network.
 
     ``words``: the program; ``weights`` int64[rows, lanes]; ``tables``: words; ``image``: words of the vector memory by address.
-    ``layers``: (source node, weight rows) in order. ``states``: where each state stands. ``used``: words of the vector memory.
+    ``layers``: (source node, weight rows) in order. ``used``: words of the vector memory.
     """
 
     config: GatedConfig
@@ -41,7 +44,8 @@ class Program:
     image: dict[int, int]
     layers: tuple[tuple[str, int], ...]
     used: int
-    blocks: tuple[tuple[int, int, int], ...] = ()
+    cycles: tuple[int, int]
+    """Least and greatest number of cycles of a run, streams left out, over all ways through its choices."""
     remarks: tuple[str, ...] = field(default=())
 
     def loads(self) -> Iterator[tuple[Memory, int, bytes, int]]:
@@ -88,7 +92,7 @@ def compile_program(graph: Graph, config: GatedConfig) -> Program:
     lowering = Lowering(graph, machine)
     items = lowering.run()
     assembler = Assembler()
-    assembler.items(items)
+    assembler.program(items)
     words = assembler.encoded()
     _check_rows(machine, config)
     if len(words) > config.program_words:
@@ -104,7 +108,7 @@ def compile_program(graph: Graph, config: GatedConfig) -> Program:
         dict(space.image),
         tuple(machine.weights.owners),
         space.top,
-        tuple(assembler.blocks),
+        assembler.cycles,
         tuple(lowering.remarks),
     )
 

@@ -19,6 +19,7 @@ from .memories import Vectors, Weights
 from .pick import Pick
 from .port import Ports
 from .sequencer import Sequencer
+from .serial_streams import SerialStreamUnit
 from .streams import StreamUnit
 from .walkers import SumWalker, TermWalker
 
@@ -65,7 +66,7 @@ class GatedCore(wiring.Component):
         m.submodules.sums = sums = SumWalker(c)
         m.submodules.terms = terms = TermWalker(c)
         m.submodules.pick = pick = Pick(c)
-        m.submodules.streams = streams = StreamUnit(c)
+        m.submodules.streams = streams = SerialStreamUnit(c) if c.serial else StreamUnit(c)
         m.submodules.lanes = lanes = Lanes(c)
         m.submodules.ports = ports = Ports(c)
         m.submodules.weights = weights = Weights(c)
@@ -132,7 +133,7 @@ class GatedCore(wiring.Component):
         sums: SumWalker,
         terms: TermWalker,
         pick: Pick,
-        streams: StreamUnit,
+        streams: StreamUnit | SerialStreamUnit,
         weights: Weights,
         vectors: Vectors,
         lanes: Lanes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
@@ -61,16 +61,18 @@ class Pick(wiring.Component):
         compares = Signal()
         m.d.sync += compares.eq(valid[1] & whole[1])
         with m.If(valid[1]):
-            m.d.sync += key.eq(Mux(top[1], self.element, (key << digit) | self.element[:digit]))
+            word = Mux(largest, self.element, ~self.element)
+            m.d.sync += key.eq(Mux(top[1], word.as_signed(), Cat(word[:digit], key)[: len(key)].as_signed()))
 
         place, known = Signal(12, reset_less=True), Signal()
         value, index = Signal.like(self.value, reset_less=True), Signal(12, reset_less=True)
         before, before_index = Signal.like(value, reset_less=True), Signal(12, reset_less=True)
         better, behind = Signal(), Signal()
+        # the smallest is the largest of the complements
         m.d.comb += [
-            better.eq(~known | Mux(largest, key > value, key < value)),
-            behind.eq(Mux(largest, key < before, key > before) | ((key == before) & (place > before_index))),
-            self.value.eq(value),
+            better.eq(~known | (key > value)),
+            behind.eq(Cat(~place, key).as_signed() < Cat(~before_index, before).as_signed()),
+            self.value.eq(Mux(largest, value, ~value)),
             self.index.eq(index),
         ]
         with m.If(compares):

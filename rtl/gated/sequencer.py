@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
-from neuroloom.compiler.gated.isa import FORMATS, LEVELS, OFFSETS, WORD_BITS, Op
+from neuroloom.compiler.gated.isa import ADDRESS0, ADDRESS1, WORD_BITS, Op
 from neuroloom.rtl.spiking.memories import Ram
 
 from .fields import Fields
 
 ISSUED = (Op.MAC, Op.TERM, Op.VEC, Op.DRAIN, Op.PICK, Op.IN, Op.OUT, Op.LDO, Op.BR)
 """Instructions that units outside the sequencer get, one cycle after the word was decoded."""
-
-OFFSET_FIELDS = {
-    Op.MAC: (("x_addr", "x_reg"), ("w_addr", "w_reg")),
-    Op.TERM: (("a_addr", "a_reg"), ("b_addr", "b_reg")),
-    Op.VEC: (("d_addr", "d_reg"),),
-    Op.DRAIN: (("d_addr", "d_reg"),),
-    Op.PICK: (("x_addr", "x_reg"),),
-    Op.IN: (("addr", "reg"),),
-    Op.OUT: (("addr", "reg"),),
-    Op.LDO: (("addr", "areg"),),
-    Op.BR: (("addr", "areg"),),
-}
-"""Address fields and their offset registers: at most two to an instruction."""
 
 
 class Sequencer(wiring.Component):
@@ -94,9 +81,16 @@ class Sequencer(wiring.Component):
         target, jump = Signal.like(counter), Signal()
         with m.If(jump):
             m.d.sync += counter.eq(target)
-        loops = [Signal(16, name=f"loop{level}", reset_less=True) for level in range(LEVELS)]
-        again = Signal()
-        m.d.comb += again.eq(Array(loop != 0 for loop in loops)[Fields(word, Op.END).level])
+        loops = [Signal(16, name=f"loop{level}", reset_less=True) for level in range(self._config.levels)]
+        f_loop = Fields(word, Op.LOOP)
+        current, next_loop, write_loop = Signal(16), Signal(16), Signal()
+        m.d.comb += [
+            current.eq(Array(loops)[f_loop.level]),
+            next_loop.eq(Mux(op == Op.LOOP, f_loop.count, current) - 1),
+        ]
+        for level, loop in enumerate(loops):
+            with m.If(write_loop & (f_loop.level == level)):
+                m.d.sync += loop.eq(next_loop)
         waited = Signal(2)
 
         with m.FSM() as fsm:
@@ -118,17 +112,11 @@ class Sequencer(wiring.Component):
                         with m.Case(Op.MAC, Op.VEC, Op.DRAIN, Op.PICK, Op.OFF, Op.WAIT):
                             m.d.sync += left.eq(Fields(word, Op.WAIT).delay)
                         with m.Case(Op.LOOP):
-                            f = Fields(word, Op.LOOP)
-                            for level, loop in enumerate(loops):
-                                with m.If(f.level == level):
-                                    m.d.sync += loop.eq(f.count - 1)
+                            m.d.comb += write_loop.eq(1)
                         with m.Case(Op.END):
-                            f = Fields(word, Op.END)
-                            with m.If(again):
-                                for level, loop in enumerate(loops):
-                                    with m.If(f.level == level):
-                                        m.d.sync += loop.eq(loop - 1)
-                                m.d.comb += [fetch.eq(0), jump.eq(1), target.eq(f.target)]
+                            with m.If(current != 0):
+                                m.d.comb += [write_loop.eq(1), fetch.eq(0), jump.eq(1)]
+                                m.d.comb += target.eq(Fields(word, Op.END).target)
                                 m.next = "FETCH"
                         with m.Case(Op.JUMP):
                             m.d.comb += [fetch.eq(0), jump.eq(1), target.eq(Fields(word, Op.JUMP).target)]
@@ -167,43 +155,22 @@ class Sequencer(wiring.Component):
 
     def _offsets(self, m: Module, go: Signal, word: Signal) -> None:
         """The offset registers, and the two addresses of the instruction that starts."""
-        offsets = [Signal(16, name=f"offset{number}", reset_less=True) for number in range(1, OFFSETS)]
-        table = Array([0, *offsets])
+        count = self._config.offsets
+        offsets = [Signal(16, name=f"offset{number}", reset_less=True) for number in range(1, count)]
+        table = Array([Const(0, 16), *offsets])
         f, load = Fields(word, Op.OFF), Fields(self.word, Op.LDO)
-        waits = Signal(4)
+        waits = Signal(3)
         m.d.sync += waits.eq(waits << 1 | self.started[Op.LDO])
-        with m.If(go & (word[:4] == Op.OFF)):
-            total = Signal(16)
-            m.d.comb += total.eq(table[f.src] + f.imm)
-            for number, offset in enumerate(offsets, 1):
-                with m.If(f.reg == number):
-                    m.d.sync += offset.eq(total)
+        value, chosen = Signal(16), Signal(4)  # 0: none
         with m.If(waits[2]):
-            for number, offset in enumerate(offsets, 1):
-                with m.If(load.reg == number):
-                    m.d.sync += offset.eq(self.element)
-        places: dict[tuple[int, int], list[Op]] = {}
-        for lane, address in enumerate((self.address0, self.address1)):
-            places = {}
-            for op, fields in OFFSET_FIELDS.items():
-                if lane < len(fields):
-                    base, reg = (FORMATS[op][name].at for name in fields[lane])
-                    places.setdefault((base, reg), []).append(op)
-            choice_base, choice_reg = Signal(16, name=f"base{lane}"), Signal(4, name=f"reg{lane}")
-            default = max(places, key=lambda place: len(places[place]))
-            m.d.comb += [
-                choice_base.eq(self.word[default[0] : default[0] + 16]),
-                choice_reg.eq(self.word[default[1] : default[1] + 4]),
-            ]
-            with m.Switch(self.word[:4]):
-                for (base, reg), ops in places.items():
-                    if (base, reg) != default:
-                        with m.Case(*ops):
-                            m.d.comb += [
-                                choice_base.eq(self.word[base : base + 16]),
-                                choice_reg.eq(self.word[reg : reg + 4]),
-                            ]
-            m.d.comb += address.eq(choice_base + table[choice_reg])
+            m.d.comb += [value.eq(self.element), chosen.eq(load.reg)]
+        with m.Else():
+            m.d.comb += [value.eq(table[f.src] + f.imm), chosen.eq(Mux(go & (word[:4] == Op.OFF), f.reg, 0))]
+        for number, offset in enumerate(offsets, 1):
+            with m.If(chosen == number):
+                m.d.sync += offset.eq(value)
+        for at, address in ((ADDRESS0, self.address0), (ADDRESS1, self.address1)):
+            m.d.comb += address.eq(self.word[at : at + 16] + table[self.word[at + 16 : at + 20]])
 
     def _timer(self, m: Module) -> None:
         with m.If(self.begin):

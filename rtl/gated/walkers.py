@@ -147,9 +147,6 @@ class TermWalker(wiring.Component):
             m.d.sync += [fresh.eq(0), count.eq(count + 1), run_a.eq(a + term.a_ks), run_b.eq(b + term.b_ks)]
             with m.If(ends):
                 m.d.sync += [count.eq(0), number.eq(number + 1)]
-                for place, each in enumerate(terms):
-                    with m.If(number == place):
-                        m.d.sync += [each.a.eq(each.a + each.a_rs), each.b.eq(each.b + each.b_rs)]
             with m.If(last):
                 m.d.sync += [number.eq(0), rows.eq(rows - 1)]
                 with m.If(rows == 0):
@@ -157,11 +154,15 @@ class TermWalker(wiring.Component):
         with m.If(self.start):
             m.d.sync += [active.eq(1), fresh.eq(1), rows.eq(v.rows - 1), last_number.eq(v.terms - 1)]
             m.d.sync += [number.eq(0), count.eq(0)]
+        # a slot is loaded only when the rows before need no further step
+        new_a, new_b = Signal(16), Signal(16)
+        m.d.comb += [new_a.eq(term.a + term.a_rs), new_b.eq(term.b + term.b_rs)]
         with m.If(self.load):
-            for place, each in enumerate(terms):
-                with m.If(f.slot == place):
-                    m.d.sync += [each.a.eq(self.a_addr), each.b.eq(self.b_addr)]
-                    m.d.sync += [
-                        each[name].eq(getattr(f, name)) for name in TERM_LAYOUT.members if name not in ("a", "b")
-                    ]
+            m.d.comb += [new_a.eq(self.a_addr), new_b.eq(self.b_addr)]
+        for place, each in enumerate(terms):
+            chosen = self.load & (f.slot == place)
+            with m.If(chosen | (~self.load & active & ends & (number == place))):
+                m.d.sync += [each.a.eq(new_a), each.b.eq(new_b)]
+            with m.If(chosen):
+                m.d.sync += [each[name].eq(getattr(f, name)) for name in TERM_LAYOUT.members if name not in ("a", "b")]
         return m

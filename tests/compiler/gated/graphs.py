@@ -150,7 +150,7 @@ def gated(seed: int = 4) -> Graph:
     skip = b.region(lambda: [layer(layer(x, 12), 6)])
     keep = b.region(lambda: [b.node("reshape", [x], shape=(6,))])
     mixed = b.node("when", [opened], regions=[skip, keep])
-    sure = b.node("relation", [b.node("reshape", [layer(mixed, 1)], shape=()), b.const(np.array(40), S8)], kind="ge")
+    sure = b.node("relation", [b.node("reshape", [layer(mixed, 1)], shape=()), b.const(np.array(20), S8)], kind="ge")
     early = layer(mixed, 3, "s9")
     b.nodes("exit_when", [sure, early, b.const(np.array(1), Type(1))])
     experts = [b.region(lambda outs=outs: [layer(layer(mixed, outs), 3, "s9")]) for outs in (4, 9, 2)]
