@@ -10,6 +10,8 @@ from types import TracebackType
 import numpy as np
 from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.rtl.link.protocol import (
+    BOOTS,
+    GUARDED,
     STATUS_FIELDS,
     Command,
     Identity,
@@ -19,8 +21,11 @@ from neuroloom.rtl.link.protocol import (
 from numpy.typing import NDArray
 
 from .link import Link
-from .runner import Runner, stream
+from .record import Recorder
+from .replay import ReplayLine
+from .runner import Feed, MessageFeed, SampleFeed, run
 from .serial_port import SerialPort
+from .session_file import SUFFIX
 from .simulated import DeviceModel, Engine, SimulatedLine
 from .transport import Transport
 
@@ -31,6 +36,10 @@ MARCH_BACKGROUNDS = (0x00, 0x55, 0x33, 0x0F)
 """With their complements these tell any two bits of a byte apart."""
 
 IDENTITY_BYTES = len(Identity("none", "x", bytes(32), 0, 0, 0).to_bytes())
+
+
+RESTART_POLL_S = 0.5
+"""One attempt to reach a board that may still be loading its image."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,10 @@ class Device:
     new session by itself, resets the engine, and checks that it is still the same device.
     """
 
-    def __init__(self, transport: Transport, *, timeout: float = 5.0) -> None:
-        self._link = Link(transport, timeout=timeout)
+    def __init__(
+        self, transport: Transport, *, timeout: float = 5.0, nonce: Callable[[int], bytes] | None = None
+    ) -> None:
+        self._link = Link(transport, timeout=timeout, nonce=nonce)
         self._identity: Identity | None = None
         try:
             self._begin()
@@ -96,6 +107,9 @@ class Device:
                 f"the device on {self.name} must stay the same, but it is now {_describe(identity)}"
                 f" instead of {_describe(self._identity)}; connect again"
             )
+        if identity.boot & GUARDED:
+            # A host has found it and understood it, which is what the guard waits for.
+            link.request(Command.CONFIRM)
         self._identity = identity
         link.window = max(1, identity.window)
         return link
@@ -175,17 +189,77 @@ class Device:
         data = self._begin().request(Command.STATUS, expected=size_of(STATUS_FIELDS))
         return {name: int(value) for name, value in unpack(STATUS_FIELDS, data).items()}
 
-    def stream(self, requests: Iterable[tuple[bytes, int]]) -> list[bytes]:
-        """RUN requests of (payload, answer bytes), for engines whose bytes are not samples; returns the answers in order.
+    def allow(self, seconds: float) -> None:
+        """Wait at least so long for the device to move before it is given up."""
+        self._link.timeout = max(self._link.timeout, seconds)
 
-        As many are on their way at once as the device has room for. Each is executed exactly once. Raises DeviceError.
+    def boot_golden(self) -> None:
+        """Leave this image for golden; the next call begins a session with whatever answers then. Raises DeviceError.
+
+        An answer that is lost on the way is no error: the board has then restarted.
         """
-        link = self._begin()
+        identity = self.identity
+        if not identity.boot & BOOTS:
+            raise DeviceError(
+                f"the design on {self.name} must know how to boot golden, but {_describe(identity)} does not; switch the board off"
+                " and on: golden waits for a host before it starts anything"
+            )
         try:
-            return list(stream(link, requests))
+            self._begin().request(Command.BOOT)
+        except DeviceError as error:
+            if "restarted" not in str(error):
+                raise
+        self.expect_restart()
+
+    def expect_restart(self) -> None:
+        """The board boots another image: the next call begins a session with whatever answers then."""
+        self._link.end()
+        self._identity = None
+
+    def expect(self, seconds: float, wanted: Callable[[Identity], bool]) -> Identity:
+        """Ask for ``seconds`` until a device answers that is ``wanted``; returns who answers at the end, wanted or not.
+
+        Raises DeviceError when nobody does.
+        """
+        link = self._link
+        patience, link.timeout = link.timeout, RESTART_POLL_S
+        started = link.transport.now()
+        found, problem = None, "nothing came"
+        try:
+            while link.transport.now() - started < seconds:
+                try:
+                    found = self.identity
+                    if wanted(found):
+                        return found
+                    link.transport.read(RESTART_POLL_S)  # the other image may still be on its way
+                except DeviceError as error:
+                    found, problem = None, str(error)  # who answered before the boot has left
+                self.expect_restart()
+        finally:
+            link.timeout = patience
+        if found is None:
+            raise DeviceError(f"nothing answered on {self.name} within {seconds:g} s of the boot ({problem})")
+        return found
+
+    def stream(self, messages: Iterable[tuple[bytes, int]]) -> bytes:
+        """Messages of (payload, answer bytes), for engines whose bytes are not samples; returns the answers, one behind another.
+
+        The engine must take a message whole before it answers; messages travel many to a frame or in several frames, as they
+        fit, several frames at once, and in smaller ones on a bad line. Each is executed exactly once. Raises DeviceError.
+        """
+        return self._run(MessageFeed(messages))
+
+    def _run(self, feed: Feed, progress: Callable[[int], None] | None = None) -> bytes:
+        link, out = self._begin(), bytearray()
+        try:
+            for answer in run(link, feed, self.identity.max_payload):
+                out += answer
+                if progress:
+                    progress(len(out))
         except BaseException:
             link.end()
             raise
+        return bytes(out)
 
     def run_bytes(self, samples: NDArray[np.uint8], progress: Progress | None = None) -> NDArray[np.uint8]:
         """Run samples through the engine: uint8 (N, bytes_in) → uint8 (N, bytes_out), in order.
@@ -203,13 +277,17 @@ class Device:
             raise InputError(f"samples must be uint8, not {samples.dtype}")
         if samples.ndim != 2 or samples.shape[1] != identity.bytes_in:
             raise InputError(f"samples must have shape (N, {identity.bytes_in}), not {samples.shape}")
-        link = self._begin()
-        runner = Runner(link, identity, samples.tobytes(), len(samples))
-        try:
-            data = runner.run(progress)
-        except BaseException:
-            link.end()
-            raise
+        count, size = len(samples), identity.bytes_out
+
+        def report(done: int) -> None:
+            assert progress is not None
+            progress(done // size if size else count, count)
+
+        data = self._run(
+            SampleFeed(samples.tobytes(), count, identity.bytes_in, size), report if progress is not None else None
+        )
+        if len(data) != count * size:
+            raise DeviceError(f"the device on {self.name} must answer {count * size} bytes in all, not {len(data)}")
         return np.frombuffer(data, np.uint8).reshape(len(samples), identity.bytes_out).copy()
 
 
@@ -217,13 +295,28 @@ def _describe(identity: Identity) -> str:
     return f"a {identity.engine} engine on {identity.board} with model {identity.model_hash.hex()[:12]}"
 
 
-def connect(port: str, baud: int = 3_000_000, timeout: float = 5.0) -> Device:
+def connect(
+    port: str | os.PathLike[str],
+    baud: int = 3_000_000,
+    timeout: float = 5.0,
+    record: str | os.PathLike[str] | None = None,
+) -> Device:
     """Open a serial port (a board's, or a virtual board's pseudo-terminal) and begin a session with the device.
 
-    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog.
-    Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
+    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog. ``record``
+    writes everything on the line to a file, ``*.nls``; such a file as ``port`` replays it, with its own timeout and without
+    any device. Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
     """
-    return Device(SerialPort(os.fspath(port), baud), timeout=timeout)
+    name = os.fspath(port)
+    if name.endswith(SUFFIX):
+        if record is not None:
+            raise InputError(f"a recorded session ({name}) cannot be recorded again; connect to a port")
+        replay = ReplayLine(name)
+        return Device(replay, timeout=replay.timeout, nonce=replay.nonce)
+    line: Transport = SerialPort(name, baud)
+    if record is not None:
+        line = Recorder(line, os.fspath(record), timeout=timeout)
+    return Device(line, timeout=timeout)
 
 
 class SimulatedDevice(Device):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from neuroloom.compiler.errors import DeviceError
@@ -60,11 +61,14 @@ class Link:
     at most once. After an error the session is over (``in_session`` is false) and :meth:`open` begins a new one.
 
     ``timeout``: seconds without any progress after which the device is given up. Repetitions come earlier, at a pace that
-    follows the line's; repeating too early costs time, never correctness.
+    follows the line's; repeating too early costs time, never correctness. ``nonce(size)`` gives the random bytes of a SYNC.
     """
 
-    def __init__(self, transport: Transport, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self, transport: Transport, *, timeout: float = 5.0, nonce: Callable[[int], bytes] | None = None
+    ) -> None:
         self.transport = transport
+        self._draw = nonce or (lambda size: os.urandom(size))
         self.timeout = timeout
         self.window = 1
         self.in_session = False
@@ -89,7 +93,7 @@ class Link:
         self.end()
         self.transport.discard()
         self._decoder.reset()
-        self._nonce = os.urandom(NONCE_BYTES)
+        self._nonce = self._draw(NONCE_BYTES)
         self._echoes = self._heard = 0
         broken = self._decoder.broken
         self._next = self._nonce[0]

@@ -1,13 +1,14 @@
-"""Cuts samples into RUN requests, keeps the window full, and shrinks the frames when the line is bad."""
+"""Moves bytes through the engine in RUN requests: keeps the window full, and shrinks the frames when the line is bad."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from neuroloom.compiler.errors import DeviceError
-from neuroloom.rtl.link.protocol import Command, Identity, Status
+from neuroloom.rtl.link.protocol import Command, Status
 
 from .link import Link
 
@@ -21,114 +22,165 @@ GROW_AFTER = 32
 
 @dataclass(frozen=True)
 class Piece:
-    """One RUN: input bytes ``start`` to ``stop`` and the number of answer bytes it asks for."""
+    """One RUN: its payload, and the number of answer bytes it asks for."""
 
-    start: int
-    stop: int
+    payload: bytes
     answer: int
 
 
-class Runner:
-    """One run of ``count`` samples over ``link``; the engine must be between two samples.
+class Feed(Protocol):
+    """What is to be moved. The engine takes a message whole before it gives the first byte of its answer.
 
-    Pieces are whole samples where they fit a frame; a larger sample goes in several RUNs of which only the last ones ask
-    for answer bytes. The engine takes a sample whole before it answers, so that never makes it wait.
+    So a message that exceeds a frame, or a frame that the line does not let through, goes in several RUNs of which only
+    the last ones ask for answer bytes, and that never makes the engine wait.
     """
 
-    def __init__(self, link: Link, identity: Identity, data: bytes, count: int) -> None:
-        self._link = link
-        self._bytes_in, self._bytes_out = identity.bytes_in, identity.bytes_out
-        self._largest = identity.max_payload
+    def next_piece(self, size: int) -> Piece | None:
+        """The next RUN, of at most ``size`` bytes in either direction, from where the last one ended; None at the end."""
+
+    def rewind(self, pieces: int) -> None:
+        """Take the last ``pieces`` pieces back."""
+
+    def done(self) -> None:
+        """The oldest piece was answered: it will not be taken back."""
+
+
+def run(link: Link, feed: Feed, largest: int) -> Iterator[bytes]:
+    """Move everything of ``feed`` through the engine in frames of at most ``largest`` payload bytes.
+
+    Gives the answer bytes in order, piece by piece; each piece is executed exactly once. Raises DeviceError.
+    """
+    size = largest
+    pieces: deque[Piece] = deque()
+    good = 0
+    while True:
+        while link.room and (piece := feed.next_piece(size)) is not None:
+            link.submit(Command.RUN, piece.payload, piece.answer, piece.answer)
+            pieces.append(piece)
+        if not pieces:
+            return
+        repeats = link.repeats
+        answer = link.collect(PATIENCE if size > SMALLEST_PIECE else None)
+        if answer is None:
+            answers = link.withdraw()
+            size, good = max(SMALLEST_PIECE, size // 4), 0
+        else:
+            answers = [answer]
+            good = good + 1 if link.repeats == repeats else 0
+            if good >= GROW_AFTER:
+                size, good = min(largest, size * 2), 0
+        for answer in answers:
+            if answer is None:
+                # Not executed, and so is nothing behind it: continue from here.
+                feed.rewind(len(pieces))
+                pieces.clear()
+                break
+            piece = pieces.popleft()
+            link.check(answer)
+            if answer.status != Status.OK or len(answer.payload) != piece.answer:
+                raise DeviceError(
+                    f"the device on {link.transport.name} must answer {piece.answer} bytes, not {len(answer.payload)};"
+                    " rebuild its bitstream"
+                )
+            feed.done()
+            yield answer.payload
+
+
+class SampleFeed:
+    """``count`` samples of ``bytes_in`` bytes, back to back in ``data``, each answered by ``bytes_out`` bytes."""
+
+    def __init__(self, data: bytes, count: int, bytes_in: int, bytes_out: int) -> None:
         self._data = data
         self._count = count
-        self._size = self._largest
-        self._sent_in = self._sent_out = 0  # where the next piece begins
+        self._bytes_in, self._bytes_out = bytes_in, bytes_out
+        self._at = (0, 0)  # bytes sent and asked for
+        self._starts: deque[tuple[int, int]] = deque()
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> bytes:
-        """All answers in order; raises DeviceError."""
-        link, out = self._link, bytearray()
-        pieces: deque[Piece] = deque()
-        total = self._count * self._bytes_out
-        good = 0
-        while True:
-            while link.room and (piece := self._next_piece()) is not None:
-                data = self._data[piece.start : piece.stop]
-                link.submit(Command.RUN, data, piece.answer, piece.answer)
-                pieces.append(piece)
-            if not pieces:
-                break
-            repeats = link.repeats
-            answer = link.collect(PATIENCE if self._size > SMALLEST_PIECE else None)
-            if answer is None:
-                answers = link.withdraw()
-                self._size, good = max(SMALLEST_PIECE, self._size // 4), 0
-            else:
-                answers = [answer]
-                good = good + 1 if link.repeats == repeats else 0
-                if good >= GROW_AFTER:
-                    self._size, good = min(self._largest, self._size * 2), 0
-            for answer in answers:
-                piece = pieces.popleft()
-                if answer is None:
-                    # Not executed, and so is nothing behind it: continue from here.
-                    self._sent_in, self._sent_out = piece.start, len(out)
-                    pieces.clear()
-                    break
-                link.check(answer)
-                if answer.status != Status.OK or len(answer.payload) != piece.answer:
-                    raise DeviceError(
-                        f"the device on {link.transport.name} must answer {piece.answer} bytes, not {len(answer.payload)};"
-                        " rebuild its bitstream"
-                    )
-                out += answer.payload
-            if progress:
-                progress(len(out) // self._bytes_out if self._bytes_out else self._count, self._count)
-        if len(out) != total:
-            raise DeviceError(f"the device on {link.transport.name} must answer {total} bytes in all, not {len(out)}")
-        return bytes(out)
-
-    def _next_piece(self) -> Piece | None:
-        """The next RUN, from where the last one ended; None when all are on their way."""
-        at_in, at_out = self._sent_in, self._sent_out
+    def next_piece(self, size: int) -> Piece | None:
+        """Whole samples where they fit, else a part of one."""
+        at_in, at_out = self._at
         if at_in == len(self._data) and at_out == self._count * self._bytes_out:
             return None
         sample, within = divmod(at_in, self._bytes_in)
         owed = sample * self._bytes_out - at_out
         if owed:  # answer bytes of samples that are in the engine
-            stop, answer = at_in, min(owed, self._size)
-        elif within == 0 and max(self._bytes_in, self._bytes_out) <= self._size:
-            samples = min(self._size // max(self._bytes_in, self._bytes_out), self._count - sample)
+            stop, answer = at_in, min(owed, size)
+        elif within == 0 and max(self._bytes_in, self._bytes_out) <= size:
+            samples = min(size // max(self._bytes_in, self._bytes_out), self._count - sample)
             stop, answer = at_in + samples * self._bytes_in, samples * self._bytes_out
         else:  # part of a sample; its last part asks for what fits
-            stop = min(at_in + self._size, (sample + 1) * self._bytes_in)
-            answer = min(self._bytes_out, self._size) if stop == (sample + 1) * self._bytes_in else 0
-        self._sent_in, self._sent_out = stop, at_out + answer
-        return Piece(at_in, stop, answer)
+            stop = min(at_in + size, (sample + 1) * self._bytes_in)
+            answer = min(self._bytes_out, size) if stop == (sample + 1) * self._bytes_in else 0
+        self._starts.append(self._at)
+        self._at = (stop, at_out + answer)
+        return Piece(self._data[at_in:stop], answer)
+
+    def rewind(self, pieces: int) -> None:
+        """See :class:`Feed`."""
+        for _ in range(pieces):
+            self._at = self._starts.pop()
+
+    def done(self) -> None:
+        """See :class:`Feed`."""
+        self._starts.popleft()
 
 
-def stream(link: Link, requests: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
-    """Send RUN requests of (payload, answer bytes) with the window full; gives the answers in order. Raises DeviceError."""
-    waiting: deque[int] = deque()
-    source = iter(requests)
-    more = True
-    while True:
-        while more and link.room:
-            request = next(source, None)
-            if request is None:
-                more = False
+class MessageFeed:
+    """Messages of (payload, answer bytes) of any sizes, drawn from an iterable only as far as the line has room."""
+
+    def __init__(self, messages: Iterable[tuple[bytes, int]]) -> None:
+        self._source = iter(messages)
+        self._kept: deque[tuple[bytes, int]] = deque()  # from the oldest unanswered piece's first message on
+        self._first = 0  # number of the first one kept
+        self._at = (0, 0, 0)  # message, payload bytes sent of it, answer bytes asked for
+        self._starts: deque[tuple[int, int, int]] = deque()
+
+    def _message(self, number: int) -> tuple[bytes, int] | None:
+        while number - self._first >= len(self._kept):
+            message = next(self._source, None)
+            if message is None:
+                return None
+            self._kept.append(message)
+        return self._kept[number - self._first]
+
+    def next_piece(self, size: int) -> Piece | None:
+        """As many whole messages as fit, else a part of one."""
+        start = self._at
+        number, sent, asked = start
+        payload, answer = bytearray(), 0
+        while (message := self._message(number)) is not None:
+            data, owed = message
+            if sent == asked == 0 and len(payload) + len(data) <= size and answer + owed <= size:
+                payload += data
+                answer += owed
+                number += 1
+                continue
+            if payload or answer:
                 break
-            link.submit(Command.RUN, request[0], request[1], request[1])
-            waiting.append(request[1])
-        if not waiting:
-            return
-        answer = link.collect()
-        if answer is None:
-            raise AssertionError("collect without patience always answers")
-        link.check(answer)
-        expected = waiting.popleft()
-        if len(answer.payload) != expected:
-            raise DeviceError(
-                f"the device on {link.transport.name} must answer {expected} bytes, not {len(answer.payload)};"
-                " rebuild its bitstream"
-            )
-        yield answer.payload
+            if sent < len(data):
+                payload += data[sent : sent + size]
+                sent += len(payload)
+            if sent == len(data):
+                answer = min(owed - asked, size)
+                asked += answer
+                if asked == owed:
+                    number, sent, asked = number + 1, 0, 0
+            break
+        if not payload and not answer:
+            return None
+        self._starts.append(start)
+        self._at = (number, sent, asked)
+        return Piece(bytes(payload), answer)
+
+    def rewind(self, pieces: int) -> None:
+        """See :class:`Feed`."""
+        for _ in range(pieces):
+            self._at = self._starts.pop()
+
+    def done(self) -> None:
+        """See :class:`Feed`."""
+        self._starts.popleft()
+        oldest = (self._starts[0] if self._starts else self._at)[0]
+        while self._first < oldest:
+            self._kept.popleft()
+            self._first += 1

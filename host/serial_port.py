@@ -11,6 +11,8 @@ import time
 import serial
 from neuroloom.compiler.errors import DeviceError, InputError
 
+from .latency import set_low_latency
+
 _PORT_ERRORS: tuple[type[Exception], ...] = (serial.SerialException, OSError, TypeError, ValueError)
 if os.name == "posix":
     import termios
@@ -21,16 +23,26 @@ if os.name == "posix":
 WRITE_TIMEOUT_S = 10.0
 """A line that takes nothing for so long is dead (a frame is on the line for milliseconds)."""
 
+UDEV_RULE = 'SUBSYSTEM=="tty", SUBSYSTEMS=="usb", TAG+="uaccess"'
+"""Gives USB serial ports to whoever sits at the machine."""
+
 
 class SerialPort:
     """An exclusively opened serial port, 8N1, without flow control.
 
     Raises DeviceError when the port is missing, busy, not permitted or not a terminal, and when it goes away later;
-    InputError when the driver does not take the baud rate.
+    InputError when the driver does not take the baud rate. A port that went away is opened again by :meth:`discard`, with
+    which every session begins.
     """
 
     def __init__(self, port: str, baud: int = 3_000_000) -> None:
         self.name = port
+        self._baud = baud
+        self._gone = False
+        self._open()
+
+    def _open(self) -> None:
+        port, baud = self.name, self._baud
         try:
             self._serial = serial.Serial(
                 port,
@@ -46,9 +58,8 @@ class SerialPort:
             raise InputError(f"baud must be a rate that the driver of {port} takes, not {baud} ({error})") from error
         except _PORT_ERRORS as error:
             raise DeviceError(_why(port, error)) from error
-        with contextlib.suppress(Exception):
-            # The usual FTDI timer holds bytes back for 16 ms; drivers without the setting refuse, and work as they are.
-            self._serial.set_low_latency_mode(True)
+        self._gone = False
+        self.latency = set_low_latency(self._serial)
 
     def read(self, timeout: float) -> bytes:
         """What came within ``timeout`` seconds, at once when something is there."""
@@ -75,7 +86,9 @@ class SerialPort:
             raise self._lost(error) from error
 
     def discard(self) -> None:
-        """Forget both directions' buffers."""
+        """Forget both directions' buffers; a port that went away is opened again."""
+        if self._gone:
+            self._open()
         try:
             self._serial.reset_output_buffer()
             self._serial.reset_input_buffer()
@@ -95,6 +108,9 @@ class SerialPort:
             self._serial.close()
 
     def _lost(self, error: Exception) -> DeviceError:
+        self._gone = True
+        with contextlib.suppress(Exception):  # frees the name, which the port gets again when it comes back
+            self._serial.close()
         return DeviceError(
             f"the port {self.name} must stay connected while it is in use, but it went away ({error});"
             " check the cable and connect again"
@@ -114,7 +130,8 @@ def _why(port: str, error: Exception) -> str:
         return f"the port {port} must be free, but another program holds it; close that program (find it with: fuser {port})"
     if number in (errno.EACCES, errno.EPERM):
         return (
-            f"the port {port} must be readable and writable for you, but it is not; join its group with:"
+            f"the port {port} must be readable and writable for you, but it is not; put {UDEV_RULE} into"
+            " /etc/udev/rules.d/70-neuroloom.rules and replug the board, or join the port's group with:"
             " sudo usermod -aG dialout $USER, and log in again"
         )
     return f"the port {port} must be a serial port, but it does not open ({text})"

@@ -9,16 +9,27 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 from neuroloom.boards.emulate import emulate_bitstream
+from neuroloom.boards.faults import FORMS, LineFaults
+from neuroloom.boards.images import FIDELITIES
 from neuroloom.boards.registry import load_board
-from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
+from neuroloom.host.flash_emulation import flash_board
 from neuroloom.host.flow import board_of, emulate_core, emulate_model
 
 from neuroloom.model import load
 
+from .emulate_control import CONTROL, AnyBoard, Control
 from .ui import Ui
+
+FAULT_HELP = (
+    "what goes wrong on the serial line, drawn from the seed: "
+    + ", ".join(f"{name}={form}" for name, form in FORMS.items())
+    + "; with to. or from. before the name for one direction. RATE is per bit (ber) or byte. "
+    "For example ber=1e-4,from.stall=1e-3:20ms,baud=-1.5%%"
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,28 +48,61 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
     parser.add_argument("--seed", type=int, default=1, help="random content of memories and registers (default 1)")
     parser.add_argument("--pace", action="store_true", help="no faster than the real board")
+    parser.add_argument(
+        "--flash",
+        metavar="FLASH.img",
+        help="the board with its SPI flash, whose content is this file: golden starts, images boot each other, the power may be "
+        "cut. A file that does not exist is made with golden in it; a design that is given goes into slot 1 and is started",
+    )
+    parser.add_argument(
+        "--fidelity",
+        choices=FIDELITIES,
+        help="with --flash: run the RTL that an image was built from (default), or the very bits of the image",
+    )
+    parser.add_argument(
+        "--flash-speed", type=float, metavar="F", help="with --flash: erase and program F times as fast as a real one"
+    )
+    parser.add_argument(
+        "--fault",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help=FAULT_HELP,
+    )
 
 
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Start, print the port, and stay until interrupted."""
+    link = Path(args.link) if args.link else None
+    faults = LineFaults.parse(*args.fault)
+
+    def moved(port: str) -> None:
+        """The port came back under another name."""
+        if link:
+            _make_link(link, port)
+
     with ui.status("preparing the virtual board") as say:
-        board = _board(args, say)
+        board = _board(
+            args, {"seed": args.seed, "pace": args.pace, "faults": faults, "on_port": moved, "progress": say}
+        )
         port = board.start()
     if board.cached:
         ui.note("simulation found in the cache")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    link = Path(args.link) if args.link else None
     try:
         if link:
             _make_link(link, port)
+        if args.fault:
+            ui.note(f"line faults: {board.faults}, seed {args.seed}")
         if args.then:
             return _then(args.then, port)
         ui.say(f"serial port {port}" + (f" (also {link})" if link else ""))
         ui.result({"port": port})
-        ui.note("stop with Ctrl-C")
-        while board.running and not stop.wait(0.2):
-            pass
+        ui.note(f"stop with Ctrl-C; commands: {', '.join(one.usage for one in CONTROL.values())}")
+        with Control(board, ui.note):
+            while board.running and not stop.wait(0.2):
+                pass
         return 0
     finally:
         if link and link.is_symlink():
@@ -68,28 +112,43 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             ui.note(f"{facts.cycles:,} cycles, {facts.cycles_per_second:,.0f} cycles/s")
 
 
-def _board(args: argparse.Namespace, say: object) -> VirtualBoard:
-    progress = say if callable(say) else None
+def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
+    if args.flash:
+        return _flash_board(args, options)
+    for option in ("fidelity", "flash_speed"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')} must come with --flash")
     if (args.core is None) == (args.design is None):
         raise InputError("either a model, a bitstream or --core PROFILE must be given, and one only")
     if args.core:
         if not args.board:
             raise InputError("--board must be given with --core")
-        return emulate_core(args.core, args.board, seed=args.seed, pace=args.pace, progress=progress)
+        return emulate_core(args.core, args.board, **options)
     path = Path(args.design)
     if path.suffix == ".bin":
         if not args.board:
             raise InputError("--board must be given with a bitstream")
-        return emulate_bitstream(path, load_board(args.board), seed=args.seed, pace=args.pace, progress=progress)
+        return emulate_bitstream(path, load_board(args.board), **options)
     model = load(path)
     board = board_of(model.graph, args.board)
-    return emulate_model(
-        model.graph,
-        board.name,
-        register_interval=args.register_interval,
-        seed=args.seed,
-        pace=args.pace,
-        progress=progress,
+    return emulate_model(model.graph, board.name, register_interval=args.register_interval, **options)
+
+
+def _flash_board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
+    for option in ("core", "register_interval"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')} must be left out with --flash, which holds what was built")
+    speed = 1.0 if args.flash_speed is None else args.flash_speed
+    if not speed > 0:
+        raise InputError(f"--flash-speed must be above 0, not {speed:g}")
+    options.pop("on_port")
+    return flash_board(
+        Path(args.flash),
+        args.board,
+        Path(args.design) if args.design else None,
+        fidelity=args.fidelity or "rtl",
+        flash_speed=speed,
+        **options,
     )
 
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from neuroloom.compiler.errors import InputError
+from neuroloom.host.session_file import SUFFIX
+
 
 def add_port(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """--port, --baud, --timeout."""
-    parser.add_argument("--port", metavar="P", required=required, help="serial port, e.g. /dev/ttyUSB1, or emulate's")
+    """--port, --baud, --timeout, --record."""
+    parser.add_argument(
+        "--port",
+        metavar="P",
+        required=required,
+        help="serial port, e.g. /dev/ttyUSB1, or emulate's; a recorded session, S.nls, is replayed to the host",
+    )
     parser.add_argument("--baud", type=int, metavar="B", help="line rate (default: the link's 3,000,000)")
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait for an answer")
+    parser.add_argument(
+        "--record", metavar="S.nls", help="write everything on the line to this file, for 'neuroloom replay'"
+    )
 
 
 def port_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -20,4 +31,8 @@ def port_options(args: argparse.Namespace) -> dict[str, Any]:
         options["baud"] = args.baud
     if args.timeout is not None:
         options["timeout"] = args.timeout
+    if args.record is not None:
+        if not args.record.endswith(SUFFIX):
+            raise InputError(f"--record must name a file that ends with {SUFFIX}, not {args.record}")
+        options["record"] = args.record
     return options

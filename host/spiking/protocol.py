@@ -1,9 +1,9 @@
-"""The core's opcodes as typed calls, and calls packed into RUN requests; see "Bytes of the engine" in ``docs/spiking-core.md``."""
+"""The core's opcodes as typed calls; see "Bytes of the engine" in ``docs/spiking-core.md``."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -156,18 +156,3 @@ def events_of(data: bytes) -> np.ndarray:
     """Events uint16 [n, 2] (low half of the step, source) of an answer to ``D``, without the places where none waited."""
     words = np.frombuffer(data, "<u4")
     return words[words != NO_EVENT].view("<u2").reshape(-1, 2)
-
-
-def pack(calls: Iterable[Call], limit: int) -> Iterator[tuple[list[Call], bytes, int]]:
-    """Calls in RUN requests: (calls, payload, answer bytes), neither over ``limit`` bytes; a call is never cut."""
-    batch: list[Call] = []
-    sent = asked = 0
-    for call in calls:
-        if batch and (sent + len(call.data) > limit or asked + call.answer > limit):
-            yield batch, b"".join(c.data for c in batch), asked
-            batch, sent, asked = [], 0, 0
-        batch.append(call)
-        sent += len(call.data)
-        asked += call.answer
-    if batch:
-        yield batch, b"".join(c.data for c in batch), asked

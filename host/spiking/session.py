@@ -20,7 +20,7 @@ from neuroloom.sim.inputs import prepare
 
 from .loop import Loop
 from .pool import GAP, fill, read_words, spans, words_of, write_words
-from .protocol import RECORD_BYTES, Call, Control, Space, Status, control, pack, query, read, status, write
+from .protocol import RECORD_BYTES, Call, Control, Space, Status, control, query, read, status, write
 from .sample import Recording, SampleRun
 
 STAMP_WORDS = 4
@@ -41,7 +41,7 @@ class SpikingDevice:
         if cls is SpikingDevice and device.identity.engine == "spiking":
             from .cluster import ClusterDevice
 
-            (answer,) = device.stream([(query().data, RECORD_BYTES)])
+            answer = device.stream([(query().data, RECORD_BYTES)])
             if CoreConfig.from_bytes(answer).cores > 1:
                 return super().__new__(ClusterDevice)
         return super().__new__(cls)
@@ -62,8 +62,7 @@ class SpikingDevice:
 
     def call(self, calls: Iterable[Call]) -> bytes:
         """Send calls; returns their answers behind one another. Raises DeviceError."""
-        requests = [(payload, asked) for _, payload, asked in pack(calls, self.limit)]
-        return b"".join(self.device.stream(requests))
+        return self.device.stream((call.data, call.answer) for call in calls)
 
     def status(self) -> Status:
         """The core's registers, at any time."""

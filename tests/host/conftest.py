@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,10 @@ from amaranth.hdl import Elaboratable, Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from neuroloom.boards.emulate import emulate
+from neuroloom.boards.faults import PERFECT
+from neuroloom.boards.registry import load_board
+from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.rtl.link.core import LinkCore
 from neuroloom.rtl.link.protocol import Identity
 from neuroloom.rtl.link.shell import LinkShell
@@ -269,6 +273,48 @@ class GatewareBench(Elaboratable):
         wiring.connect(m, self.link.engine_i, engine.i)
         wiring.connect(m, engine.o, self.link.engine_o)
         return m
+
+
+BOARD_BYTES_IN = 64
+
+
+class BoardSum(wiring.Component):
+    """64 bytes in, one out: the sum of all bytes since reset, so that a sample run twice, or never, shows."""
+
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        total, count, full = Signal(8), Signal(range(BOARD_BYTES_IN)), Signal()
+        m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(full), self.o.payload.eq(total)]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                total.eq(total + self.i.payload),
+                count.eq(count + 1),
+                full.eq(count == BOARD_BYTES_IN - 1),
+            ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += full.eq(0)
+        with m.If(self.reset):
+            m.d.sync += [total.eq(0), count.eq(0), full.eq(0)]
+        return m
+
+
+@pytest.fixture(scope="session")
+def running_board(require_tool: Callable[[str], None]) -> Iterator[VirtualBoard]:
+    """A virtual iCEBreaker with BoardSum, for all tests of a process; take ``sum_board``, which leaves the line good."""
+    require_tool("verilator")
+    identity = Identity("loopback", "icebreaker", MODEL_HASH, BOARD_BYTES_IN, 1, 24_000_000)
+    with emulate(BoardSum, identity, load_board("icebreaker")) as virtual:
+        yield virtual
+
+
+@pytest.fixture
+def sum_board(running_board: VirtualBoard) -> Iterator[VirtualBoard]:
+    """The board, on a good line before and behind the test."""
+    yield running_board
+    running_board.set_faults(PERFECT)
 
 
 CLOCK_S = 1 / 24e6

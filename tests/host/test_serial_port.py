@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import threading
@@ -10,7 +11,8 @@ import tty
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import DeviceError
+import serial
+from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.host.device import connect
 
 
@@ -21,6 +23,9 @@ def board(lines):
     class Board:
         def __init__(self):
             self.model = lines.TableModel()
+            self.plug()
+
+        def plug(self):
             self.master, slave = os.openpty()
             tty.setraw(slave)
             self.port = os.ttyname(slave)
@@ -92,3 +97,40 @@ def test_unplugged_in_mid_run(board, lines):
             device.run_bytes(x, lambda done, total: board.unplug())
         with pytest.raises(DeviceError):
             device.ping()
+
+
+def test_a_port_that_comes_back_is_used_again(board, lines, tmp_path):
+    """Unplugged and plugged in again, under the same name: the next command works without connecting anew."""
+    port = tmp_path / "port"
+    port.symlink_to(board.port)
+    x = np.zeros((5000, lines.BYTES_IN), np.uint8)
+    with connect(str(port), timeout=1) as device:
+        with pytest.raises(DeviceError, match="went away|did not answer"):
+            device.run_bytes(x, lambda done, total: board.unplug())
+        port.unlink()
+        with pytest.raises(DeviceError, match="must exist, but it does not"):
+            device.ping()
+        board.plug()
+        port.symlink_to(board.port)
+        assert np.array_equal(device.run_bytes(x), lines.running_sum(x))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_a_port_that_is_not_ours(board, monkeypatch, number):
+    def refuse(*arguments, **options):
+        raise serial.SerialException(number, f"could not open port: [Errno {number}] Permission denied")
+
+    monkeypatch.setattr("serial.Serial", refuse)
+    with pytest.raises(DeviceError) as error:
+        connect(board.port)
+    assert 'SUBSYSTEM=="tty"' in str(error.value) and "/etc/udev/rules.d/" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_baud_rate_that_the_driver_refuses(board, monkeypatch):
+    def refuse(*arguments, **options):
+        raise ValueError("Failed to set custom baud rate (2999999)")
+
+    monkeypatch.setattr("serial.Serial", refuse)
+    with pytest.raises(InputError, match=r"baud must be a rate that the driver of .* takes, not 2999999"):
+        connect(board.port, baud=2999999)

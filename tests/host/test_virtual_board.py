@@ -10,44 +10,16 @@ import sys
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
-from neuroloom.boards.emulate import emulate
-from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.device import Device, connect
 from neuroloom.host.serial_port import SerialPort
-from neuroloom.rtl.link.protocol import Identity
 
 BYTES_IN = 64
 
 
-class SumEngine(wiring.Component):
-    """64 bytes in, one out: the sum of all bytes since reset, so that a sample run twice, or never, shows."""
-
-    def __init__(self):
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        total, count, full = Signal(8), Signal(range(BYTES_IN)), Signal()
-        m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(full), self.o.payload.eq(total)]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [total.eq(total + self.i.payload), count.eq(count + 1), full.eq(count == BYTES_IN - 1)]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += full.eq(0)
-        with m.If(self.reset):
-            m.d.sync += [total.eq(0), count.eq(0), full.eq(0)]
-        return m
-
-
-@pytest.fixture(scope="module")
-def board(require_tool):
-    require_tool("verilator")
-    identity = Identity("loopback", "icebreaker", bytes(range(32)), BYTES_IN, 1, 24_000_000)
-    with emulate(SumEngine, identity, load_board("icebreaker")) as virtual:
-        yield virtual
+@pytest.fixture
+def board(sum_board):
+    return sum_board
 
 
 def samples(count, seed=0):

@@ -69,8 +69,12 @@ def export(
         with torch.no_grad():
             module(*inputs)
     except Exception as error:  # whatever the user's module raises
-        module.train(was_training)
-        raise InputError(f"sample must be what {type(module).__name__} takes, but it raised {_first(error)}") from None
+        # A torch.cond may be too much for torch outside of tracing; then the exporter says what it cannot take.
+        if not type(error).__module__.startswith("torch._dynamo"):
+            module.train(was_training)
+            raise InputError(
+                f"sample must be what {type(module).__name__} takes, but it raised {_first(error)}"
+            ) from None
     batch = torch.export.Dim("batch", min=1)
     options: dict[str, Any] = {"dynamic_shapes": tuple({0: batch} for _ in traced)} if dynamic_batch else {}
     try:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Affine, Graph, Range
+from neuroloom.compiler.ir.builder import clean_name
 from onnx import ModelProto, helper
 
 from . import build, floats, ops, spiking
 from .importer import Importer, NarrowInput, Scope
-from .inputs import Batch, InputRule, Resolved, declared, find_batch, resolve
+from .inputs import Batch, InputRule, Resolved, declared, find_batch, numbers, on_grid, resolve
 from .reader import Source, read_model, tensor_array
 from .registry import Call
 from .tensors import Const, Opaque, Sym, Tensor
@@ -29,6 +30,9 @@ def load_onnx(
     calibrate: Mapping[str, np.ndarray] | np.ndarray | None = None,
     name: str = "",
     expand: Iterable[tuple[str, str]] = (),
+    config: Mapping[str, Any] | str | Path | None = None,
+    quantise: bool | None = None,
+    state: Mapping[str, str] | None = None,
 ) -> Graph:
     """Import an ONNX model as an unoptimised graph in which every source node can be probed.
 
@@ -44,16 +48,64 @@ def load_onnx(
 
     A model with a Scan over spiking operators of domain ``neuroloom`` gives a clocked graph (:mod:`.spiking`); it takes no options.
 
+    A model that is exact in integers is taken as it is. A float model needs ``calibrate``: it becomes fixed point in formats
+    calibrated on those samples, by the rules of ``config`` (mapping or YAML file, see :mod:`neuroloom.compiler.quantise.config`).
+    ``quantise``: True always makes fixed point of it, as ``config`` does, False never does, None only of what is not exact.
+    ``state`` maps inputs of a float model to the outputs that give their next values: the graph is then clocked, one call per step,
+    and keeps them itself, 0 at first. Its samples, for calibration too, are [samples, steps, ...].
+
     Raises InputError for a broken file or option, UnsupportedError for a model that cannot be carried exactly.
     """
     model, folder, label = read_model(source)
     if spiking.is_clocked(model):
-        if batch_axis is not None or input_rules or calibrate is not None or tuple(expand):
+        if (
+            batch_axis is not None
+            or input_rules
+            or calibrate is not None
+            or config is not None
+            or state
+            or tuple(expand)
+        ):
             raise InputError(
                 f"{label} is a clocked model and says everything about its inputs itself; leave the options out"
             )
         return spiking.read_clocked(model, name)
-    reader = _Reader(model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name)
+    reader = _Reader(
+        model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name, state or ()
+    )
+    if config is not None or quantise or state:
+        if calibrate is None:
+            raise InputError("a network in fixed point must come with samples to calibrate with (--calibrate DATA.npz)")
+        return _quantised(reader, config, state or {})
+    try:
+        return _exact(reader)
+    except UnsupportedError:
+        if calibrate is None or quantise is False:
+            raise
+        return _quantised(reader, None, {})
+
+
+def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, state: Mapping[str, str]) -> Graph:
+    """A float model in fixed point."""
+    from neuroloom.compiler.quantise import Config, Grid, quantise
+    from neuroloom.compiler.quantise.quantise import check_samples
+
+    from .real import load_program
+
+    program = load_program(reader, state)
+    given = {clean_name(name): array for name, array in reader.data.items()}
+    check_samples(program, given)
+    grids: dict[str, Grid] = {}
+    for name, (dtype, _) in reader.inputs.items():
+        if dtype.kind != "f" or name in reader.memory:
+            continue
+        if rule := reader.rules.get(name) or on_grid(reader.data[name], dtype):
+            grids[clean_name(name)] = Grid(*numbers(name, rule))
+    return quantise(program, given, Config.read(config), grids)
+
+
+def _exact(reader: _Reader) -> Graph:
+    """A model whose every operation is exact in integers."""
     narrow: dict[str, Range] = {}
     while True:
         try:
@@ -79,7 +131,9 @@ class _Reader:
         calibrate: Mapping[str, np.ndarray] | np.ndarray | None,
         expand: frozenset[tuple[str, str]],
         name: str,
+        memory: Iterable[str] = (),
     ) -> None:
+        self.memory = frozenset(memory)
         self.model, self.folder, self.label = model, folder, label
         self.rules, self.expand = rules, expand
         self.name = name or model.graph.name or "model"
@@ -116,11 +170,10 @@ class _Reader:
             return {}
         if isinstance(given, Mapping):
             return {k: np.asarray(v) for k, v in given.items()}
-        if len(self.inputs) != 1:
-            raise InputError(
-                f"calibration data must be given by input name, because there are {len(self.inputs)} inputs"
-            )
-        return {next(iter(self.inputs)): np.asarray(given)}
+        names = [name for name in self.inputs if name not in self.memory]
+        if len(names) != 1:
+            raise InputError(f"calibration data must be given by input name, because there are {len(names)} inputs")
+        return {names[0]: np.asarray(given)}
 
     def graph(self, narrow: Mapping[str, Range]) -> Graph:
         """Import with ``narrow`` bounds for some inputs."""

@@ -30,13 +30,6 @@ def test_long_transfers_are_cut_to_frames():
     assert [c.data[1] for c in p.inject(np.arange(600))] == [255, 255, 90]
 
 
-def test_calls_are_packed_whole():
-    calls = [p.Call(b"x" * 6, 3)] * 5 + [p.Call(b"y", 9)]
-    packed = list(p.pack(calls, 13))
-    assert [(len(data), asked) for _, data, asked in packed] == [(12, 6), (12, 6), (7, 12)]
-    assert [c for batch, _, _ in packed for c in batch] == calls
-
-
 def test_status_and_events():
     data = bytes([0b1011, 5, 7, 0]) + b"".join(n.to_bytes(4, "little") for n in (1, 2, 3, 4)) + b"\x09\0\0\0"
     status = p.Status.from_bytes(data)
