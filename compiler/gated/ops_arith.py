@@ -11,7 +11,7 @@ from neuroloom.compiler.ir import Node, Type
 from neuroloom.compiler.ir.ops.contract import Equation
 from neuroloom.compiler.ir.types import Range
 
-from .forms import Const, Emitted, Form, Lin, Mat, Prod, Spec
+from .forms import Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
 from .isa import Rounding
 from .locate import Loc, signed_width
 from .lower import Lowering, handles
@@ -25,7 +25,7 @@ def _spread(form: Form, shape: tuple[int, ...]) -> Form:
     """A sum broadcast to a shape."""
     if form.shape == shape:
         return form
-    terms = []
+    terms: list[Term] = []
     for term in form.terms:
         if isinstance(term, Const):
             terms.append(replace(term, data=np.broadcast_to(term.data, shape)))

@@ -86,7 +86,7 @@ def scan(low: Lowering, node: Node) -> None:
     count, carried = node.attrs["count"], node.attrs["carried"]
     (region,) = node.regions
     low.settle(node.regions, all_of=True)
-    kept = []
+    kept: list[Loc] = []
     for name, result in zip(node.inputs[:carried], region.results[:carried], strict=True):
         parameter = next((n for n in region.nodes if n.op == "carried" and n.attrs["index"] == len(kept)), None)
         bounds = low.bounds[parameter.name] if parameter else low.bounds[result]
@@ -210,8 +210,8 @@ def _pick(low: Lowering, node: Node, row: Loc, again: bool, largest: bool, value
     steps = np.diff(row.addr)
     reach = limits(Op.PICK, "stride")[1]
     if len(steps) and ((steps != steps[0]).any() or abs(int(steps[0])) > reach or (row.reg != row.reg[0]).any()):
-        if again:
-            row = low.machine.picked
+        if again and machine.picked is not None:
+            row = machine.picked
         else:
             copy = machine.space.new(row.addr.shape, row.bounds, node.where())
             low.copy(row, copy)

@@ -66,16 +66,14 @@ def _split(stacked: np.ndarray, count: int) -> Iterator[Piece]:
 def _affine(stacked: np.ndarray, count: int) -> Piece | None:
     """The piece, with axes of equal progress merged; None when it is not one."""
     shape = stacked.shape[1:]
-    corner = stacked[(slice(None), *(0 for _ in shape))]
+    corner = stacked.reshape(len(stacked), -1)[:, 0]
     guess = corner.reshape(-1, *(1 for _ in shape)).astype(np.int64)
     strides = []
     for axis, size in enumerate(shape):
         if size == 1:
             strides.append(np.zeros(len(corner), np.int64))
             continue
-        index = [0] * len(shape)
-        index[axis] = 1
-        stride = stacked[(slice(None), *index)] - corner
+        stride = np.take(stacked, 1, axis + 1).reshape(len(stacked), -1)[:, 0] - corner
         strides.append(stride)
         steps = np.arange(size).reshape(*(-1 if a == axis else 1 for a in range(len(shape))))
         guess = guess + stride.reshape(-1, *(1 for _ in shape)) * steps

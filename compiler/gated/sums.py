@@ -101,8 +101,8 @@ def mac_job(
     groups, lanes = config.groups, config.per_group
     count = len(matrix)
     beats: list[tuple[int, int, int, list[tuple[int, np.ndarray]]]] = []  # register, same, address, (group, weights)
-    for elements, parts in _bias(config, bias, source):
-        beats.append((0, 0, space.constant(elements), list(enumerate(parts))))
+    for elements, digits in _bias(config, bias, source):
+        beats.append((0, 0, space.constant(elements), list(enumerate(digits))))
     places: dict[tuple[int, int, int, int], list[tuple[int, np.ndarray]]] = {}
     seen: dict[tuple[int, int], int] = {}
     for k, (address, register) in enumerate(zip(x.tolist(), x_reg.tolist(), strict=True)):

@@ -22,7 +22,7 @@ def choose_config(graph: Graph, board: Board | None = None) -> GatedConfig:
 
     Raises DoesNotFitError saying what is missing, with another board that would do, or UnsupportedError.
     """
-    boards = [board] if board is not None else [b for b in all_boards().values() if b.gated]
+    boards = [board] if board is not None else [b for b in all_boards() if b.gated]
     first: Exception | None = None
     for each in boards:
         try:
@@ -32,7 +32,7 @@ def choose_config(graph: Graph, board: Board | None = None) -> GatedConfig:
     assert first is not None
     if board is None or not isinstance(first, DoesNotFitError):
         raise first
-    others = [b.name for b in all_boards().values() if b.gated and b.name != board.name and _holds(graph, b)]
+    others = [b.name for b in all_boards() if b.gated and b.name != board.name and _holds(graph, b)]
     hint = f"; it fits {', '.join(others)}" if others else "; no supported board holds it"
     raise DoesNotFitError(f"{first}{hint}")
 
@@ -47,7 +47,7 @@ def _holds(graph: Graph, board: Board) -> bool:
 
 def _of_board(graph: Graph, board: Board) -> GatedConfig:
     if not board.gated:
-        names = ", ".join(b.name for b in all_boards().values() if b.gated)
+        names = ", ".join(b.name for b in all_boards() if b.gated)
         raise UnsupportedError(f"board must be one with a gated engine ({names}), not {board.name}")
     target: Mapping[str, Any] = graph.records.get(RECORD, {})
     first: Exception | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,26 +45,13 @@ class GatedDevice:
                 f"another ({identity.engine} engine, {identity.model_hash.hex()[:12]}); build that engine and flash it"
             )
         self.device, self.config = device, config
-        self.limit = identity.max_payload
         self.graph: Graph | None = None
         self.program: Program | None = None
         self.facts: dict[str, Any] = {}
 
-    def _requests(self, data: bytes, answer: int) -> Iterable[tuple[bytes, int]]:
-        """A command as RUN requests: all of its bytes, then all of its answer."""
-        pieces = [data[at : at + self.limit] for at in range(0, len(data), self.limit)] or [b""]
-        for piece in pieces[:-1]:
-            yield piece, 0
-        first = min(answer, self.limit)
-        yield pieces[-1], first
-        left = answer - first
-        while left:
-            yield b"", min(left, self.limit)
-            left -= min(left, self.limit)
-
     def call(self, data: bytes, answer: int = 0) -> bytes:
         """Send a command and return its answer; raises DeviceError."""
-        return b"".join(self.device.stream(self._requests(data, answer)))
+        return self.device.stream([(data, answer)])
 
     # ------------------------------------------------------------------ loading
 
@@ -106,7 +93,7 @@ class GatedDevice:
         at, words = self._stamp_at()
         size = self.config.word_bytes[Memory.VECTOR]
         self.call(header(Command.LOAD, Memory.VECTOR, at, words) + bytes(words * size))
-        self.call(program.load_bytes())
+        self.device.stream([(header(Command.LOAD, m, a, n) + data, 0) for m, a, data, n in program.loads()])
         if check:
             for memory, address, data, count in program.loads():
                 if memory == Memory.VECTOR and self._read(address, count) != data:
@@ -139,9 +126,9 @@ class GatedDevice:
             requests: list[tuple[bytes, int]] = []
             for place in range(at, at + number):
                 command = Command.RUN if place % steps else Command.RUN_FRESH
-                requests += self._requests(bytes([command]) + packed[place].tobytes(), size)
-                requests += self._requests(bytes([Command.CYCLES]), CYCLES_BYTES)
-            data = np.frombuffer(b"".join(self.device.stream(requests)), np.uint8).reshape(number, size + CYCLES_BYTES)
+                requests.append((bytes([command]) + packed[place].tobytes(), size))
+                requests.append((bytes([Command.CYCLES]), CYCLES_BYTES))
+            data = np.frombuffer(self.device.stream(requests), np.uint8).reshape(number, size + CYCLES_BYTES)
             answers[at : at + number] = data[:, :size]
             cycles[at : at + number] = np.ascontiguousarray(data[:, size:]).view("<u4")[:, 0]
             if progress:
