@@ -55,8 +55,16 @@ def record(lowering: Lowering, observed: Mapping[str, Observed], config: Config,
             row |= {"type": str(grid.type), "scale": str(grid.scale), "offset": str(grid.offset)}
         elif name in lowering.formats:
             row["type"] = str(lowering.formats[name])
+        raw = lowering.raws.get(name)
+        if raw is not None:
+            row["value"] = raw.name
+            if raw.factor != 1:
+                row["factor"] = str(raw.factor)
+        if not seen.taken:
+            row["taken"] = False
         rows[name] = row
-    return {"samples": count, "rules": config.to_json(), "method": config.rules.calibration, "values": rows}
+    states = {"state": lowering.program.states} if lowering.program.states else {}
+    return {**states, "samples": count, "rules": config.to_json(), "method": config.rules.calibration, "values": rows}
 
 
 def check_samples(program: Program, data: Mapping[str, np.ndarray]) -> None:

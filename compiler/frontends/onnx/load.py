@@ -10,6 +10,7 @@ import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Affine, Graph, Range
 from neuroloom.compiler.ir.builder import clean_name
+from neuroloom.compiler.real import Program
 from onnx import ModelProto, helper
 
 from . import build, floats, ops, spiking
@@ -19,7 +20,7 @@ from .reader import Source, read_model, tensor_array
 from .registry import Call
 from .tensors import Const, Opaque, Sym, Tensor
 
-__all__ = ["load_onnx", "ops"]
+__all__ = ["load_onnx", "ops", "read_program"]
 
 
 def load_onnx(
@@ -83,6 +84,21 @@ def load_onnx(
         if calibrate is None or quantise is False:
             raise
         return _quantised(reader, None, {})
+
+
+def read_program(
+    source: Source,
+    *,
+    batch_axis: Mapping[str, int] | int | str | None = None,
+    input_rules: Mapping[str, InputRule] | None = None,
+    state: Mapping[str, str] | None = None,
+) -> Program:
+    """The real program of a float model, without calibration: what its fixed-point graph is compared with."""
+    from .real import load_program
+
+    model, folder, label = read_model(source)
+    rules = dict(input_rules or {})
+    return load_program(_Reader(model, folder, label, batch_axis, rules, None, frozenset(), "", state or ()), state)
 
 
 def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, state: Mapping[str, str]) -> Graph:
