@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,16 @@ BINS = 2048
 
 @dataclass
 class Observed:
-    """Least and greatest value of a tensor, how many there were, and their counts in ``BINS`` equal bins (None: not counted)."""
+    """Least and greatest value of a tensor, how many there were, and their counts in ``BINS`` equal bins (None: not counted).
+
+    ``taken`` is False where no sample took the branch: then it is what the branch would have given for all samples.
+    """
 
     lo: float
     hi: float
     count: int = 0
     bins: np.ndarray | None = None
+    taken: bool = True
 
     def percentile(self, share: float) -> tuple[float, float]:
         """Ends between which ``share`` percent of the values lie, the rest shared by both sides, to the width of a bin."""
@@ -47,7 +51,8 @@ class Observed:
 def observe(program: Program, data: Mapping[str, np.ndarray], *, histograms: bool) -> dict[str, Observed]:
     """Run the program in float64 on ``data`` and describe every real value, those in branches and loops too.
 
-    Values that no sample computed are absent. Raises InputError naming the first value that is not finite.
+    What stands in branches that no sample takes is observed as if all samples took them. Raises InputError naming the first value
+    that is not finite.
     """
     kinds = {n: v for n, v in program.values().items() if v.kind == "real"}
     sources = {v.name: node.source for node in program.walk() for v in node.outputs}
@@ -77,8 +82,19 @@ def observe(program: Program, data: Mapping[str, np.ndarray], *, histograms: boo
         item.bins = counts if item.bins is None else item.bins + counts
 
     evaluate(program, data, observe=ends)
+    untaken = set(kinds) - set(seen)
+
+    def if_untaken(then: Callable[[str, np.ndarray], None]) -> Callable[[str, np.ndarray], None]:
+        return lambda name, array: then(name, array) if name in untaken else None
+
+    if untaken:
+        evaluate(program, data, observe=if_untaken(ends), all_branches=True)
+        for name in untaken.intersection(seen):
+            seen[name].taken = False
     if histograms:
-        evaluate(program, data, observe=count)
+        evaluate(program, data, observe=lambda name, array: None if name in untaken else count(name, array))
+        if untaken:
+            evaluate(program, data, observe=if_untaken(count), all_branches=True)
     return seen
 
 

@@ -61,6 +61,8 @@ def record(lowering: Lowering, observed: Mapping[str, Observed], config: Config,
             row["value"] = raw.name
             if raw.factor != 1:
                 row["factor"] = str(raw.factor)
+        if not seen.taken:
+            row["taken"] = False
         rows[name] = row
     states = {"state": lowering.program.states} if lowering.program.states else {}
     return {**states, "samples": count, "rules": config.to_json(), "method": config.rules.calibration, "values": rows}

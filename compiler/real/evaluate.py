@@ -27,16 +27,22 @@ class _Frame:
 
 
 def evaluate(
-    program: Program, inputs: Mapping[str, np.ndarray], *, observe: Observer | None = None, chunk: int = 256
+    program: Program,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    observe: Observer | None = None,
+    chunk: int = 256,
+    all_branches: bool = False,
 ) -> dict[str, np.ndarray]:
     """Outputs by public name [N, ...], float64 (integers and bits int64), of inputs by value name [N, *shape].
 
     A clocked program takes [N, T, *shape] and gives [N, T, ...]; its memory starts at 0. At most ``chunk`` samples are worked on
-    at a time. Branches run for the samples that take them only.
+    at a time. Branches run for the samples that take them only, or, with ``all_branches``, for all of them (to be observed: the
+    outputs are the same).
     """
     arrays: dict[str, np.ndarray] = {v.name: np.asarray(inputs[v.name], _dtype(v)) for v in program.signals}
     count = len(next(iter(arrays.values())))
-    runner = _Runner(observe)
+    runner = _Runner(observe, all_branches)
     parts = []
     for start in range(0, count, chunk):
         part = {name: array[start : start + chunk] for name, array in arrays.items()}
@@ -69,8 +75,8 @@ def _clocked(program: Program, part: dict[str, np.ndarray], runner: _Runner) -> 
 
 
 class _Runner:
-    def __init__(self, observe: Observer | None) -> None:
-        self.observe = observe
+    def __init__(self, observe: Observer | None, all_branches: bool) -> None:
+        self.observe, self.all_branches = observe, all_branches
 
     def see(self, name: str, array: np.ndarray) -> None:
         if self.observe is not None:
@@ -103,11 +109,12 @@ class _Runner:
             frame.env[value.name] = np.zeros((frame.count, *value.shape), dtype)
         for number, region in enumerate(node.regions):
             rows = np.flatnonzero(which == number)
-            if len(rows):
-                inner = frame.only(rows)
-                self.block(region.nodes, inner)
-                for value, name in zip(node.outputs, region.results, strict=True):
-                    frame.env[value.name][rows] = inner.env[name]
+            if not len(rows) and not self.all_branches:
+                continue
+            inner = frame.only(np.arange(frame.count) if self.all_branches else rows)
+            self.block(region.nodes, inner)
+            for value, name in zip(node.outputs, region.results, strict=True):
+                frame.env[value.name][rows] = inner.env[name][rows if self.all_branches else slice(None)]
 
     def scan(self, node: RealNode, frame: _Frame) -> None:
         count, first, reverse = node.attrs["count"], node.attrs["carried"], node.attrs["reverse"]

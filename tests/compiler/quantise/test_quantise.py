@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import InputError, UnsupportedError
+from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph, Type
 from neuroloom.compiler.ir.file import from_bytes, to_bytes
 from neuroloom.compiler.quantise import Config, quantise
@@ -220,7 +220,7 @@ def test_values_that_are_not_finite_name_their_node() -> None:
         quantise(b.program, {"x": np.array([[0.5], [0.0]])})
 
 
-def test_a_branch_that_no_sample_takes_has_no_formats() -> None:
+def test_a_branch_that_no_sample_takes_is_observed_as_if_all_did() -> None:
     b = ProgramBuilder("branches")
     x = b.input("x", (1,))
     zero = b.const(np.zeros(1), name="zero")
@@ -229,10 +229,15 @@ def test_a_branch_that_no_sample_takes_has_no_formats() -> None:
         lambda: [b.node("function", [x], name=f, source=f"node_{f}", function=f)]
     )
     b.output("y", b.node("when", [cond], regions=[regions("tanh"), regions("sigmoid")]))
-    with pytest.raises(
-        UnsupportedError, match="node 'node_sigmoid': value 'sigmoid' was computed for no calibration sample"
-    ):
-        quantise(b.program, {"x": np.array([[1.0], [2.0]])})
+    for method in ("minmax", "mse"):
+        graph = quantise(b.program, {"x": np.array([[1.0], [2.0]])}, Config.read({"calibration": method}))
+        seen = graph.records["fixed_point"]["values"]
+        assert (seen["sigmoid"]["lo"], seen["sigmoid"]["hi"], seen["sigmoid"]["taken"]) == (
+            "0.731059",
+            "0.880797",
+            False,
+        )
+        assert "taken" not in seen["tanh"]
     graph = quantise(b.program, {"x": np.array([[1.0], [-2.0], [-0.1]])})
     real = evaluate(b.program, {"x": np.array([[0.5], [-0.5]])})["y"]
     y = Engine(graph).run(np.array([[0.5], [-0.5]]))["y"]
