@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.rtl.clocking import ClockPlan
 from neuroloom.rtl.flash.layout import Layout
 from neuroloom.rtl.link.uart import uart_divisor
@@ -96,6 +97,8 @@ class Board:
     resources: Resources
     flash: Flash
     notes: tuple[str, ...]
+    gated: tuple[GatedConfig, ...] = ()
+    """Gated engines that the board can be built with, by profile."""
     spike_pins: Mapping[str, Pins] = field(default_factory=dict)
     """Pins for spikes, by port, that a build may use; ``wired`` says that this one does."""
     wired: bool = False
@@ -270,11 +273,26 @@ def _board(top: _Section) -> Board:
         resources=capacity,
         flash=flash_value,
         notes=top.strings("notes", []),
+        gated=_gated(top),
         spike_pins=_spike_pins(top.section("spike_pins")) if "spike_pins" in top.value else {},
     )
     top.get("spike_pins", dict, {})
     top.done()
     return board
+
+
+def _gated(top: _Section) -> tuple[GatedConfig, ...]:
+    """The profiles under ``gated``: sizes by name, as :class:`GatedConfig` explains them."""
+    profiles = top.get("gated", dict, {})
+    out = []
+    for name, value in profiles.items():
+        if not isinstance(value, dict) or any(not isinstance(v, (int, bool)) for v in value.values()):
+            raise InputError(f"{top.where}: gated profile {name!r} must map names to whole numbers, not {value!r}")
+        try:
+            out.append(GatedConfig.from_mapping(str(name), value))
+        except InputError as error:
+            raise InputError(f"{top.where}: {error}") from None
+    return tuple(out)
 
 
 def _flash(flash: _Section) -> Flash:

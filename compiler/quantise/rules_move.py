@@ -10,6 +10,7 @@ from neuroloom.compiler.ir import smallest_type
 from neuroloom.compiler.real.program import RealNode
 
 from .lower import Lowering, lowering
+from .rules_grid import aligned_steps, any_grid
 
 
 @lowering("reshape", "transpose", "slice", "gather", "broadcast")
@@ -23,7 +24,7 @@ def move(low: Lowering, node: RealNode) -> None:
         low.define(node.name, low.emit(node.op, [low.integer(name)], node.name, **attrs))
         return
     raw = low.raw(name)
-    low.define(node.name, low.emit(node.op, [raw.name], f"{node.name}.exact", **attrs), raw.factor)
+    low.define(node.name, low.emit(node.op, [raw.name], f"{node.name}.exact", **attrs), raw.factor, grid=raw.grid)
 
 
 @lowering("concat")
@@ -31,6 +32,11 @@ def concat(low: Lowering, node: RealNode) -> None:
     """Parts of one format stay exact; others are rounded to the format of the whole."""
     if low.values[node.name].kind != "real":
         names = one_type(low, [low.integer(i) for i in node.inputs])
+    elif any_grid(low, node.inputs):
+        names, unit = aligned_steps(low, node.inputs)
+        out = low.emit("concat", one_type(low, names), node.name, axis=node.attrs["axis"])
+        low.define(node.name, out, unit, grid=True)
+        return
     else:
         types = {low.builder[low.raws[i].name].type for i in node.inputs if not low.is_const(i)}
         factors = {low.raws[i].factor for i in node.inputs if not low.is_const(i)}
@@ -68,13 +74,15 @@ def take(low: Lowering, node: RealNode) -> None:
         return
     raw = low.raw(name)
     out = low.emit("take", [raw.name, low.integer(index)], f"{node.name}.exact", axis=node.attrs["axis"])
-    low.define(node.name, out, raw.factor)
+    low.define(node.name, out, raw.factor, grid=raw.grid)
 
 
 @lowering("relation")
 def relation(low: Lowering, node: RealNode) -> None:
     """A comparison of exact values on a common binary point."""
-    if low.values[node.inputs[0]].kind == "real":
+    if low.values[node.inputs[0]].kind == "real" and any_grid(low, node.inputs):
+        names, _ = aligned_steps(low, node.inputs)
+    elif low.values[node.inputs[0]].kind == "real":
         names = low.common(node.inputs)
     else:
         names = [low.integer(i) for i in node.inputs]
@@ -95,6 +103,10 @@ def select(low: Lowering, node: RealNode) -> None:
     if low.values[node.name].kind != "real":
         names = [low.integer(s) for s in sides]
         low.define(node.name, low.emit("select", [low.integer(cond), *names], node.name))
+        return
+    if any_grid(low, sides):
+        names, unit = aligned_steps(low, sides)
+        low.define(node.name, low.emit("select", [low.integer(cond), *names], node.name), unit, grid=True)
         return
     types = {low.builder[low.raws[s].name].type if not low.is_const(s) else None for s in sides}
     if len(types) == 1 and None not in types and all(low.raws[s].factor == 1 for s in sides):
@@ -121,5 +133,5 @@ def topk(low: Lowering, node: RealNode) -> None:
     x = raw.name if raw else low.integer(name)
     attrs = {k: node.attrs[k] for k in ("axis", "k", "largest")}
     values, index = low.builder.nodes("topk", [x], name=node.name, source=low.source, **attrs)
-    low.define(node.outputs[0].name, values, raw.factor if raw else Fraction(1))
+    low.define(node.outputs[0].name, values, raw.factor if raw else Fraction(1), grid=raw is not None and raw.grid)
     low.define(node.outputs[1].name, index)

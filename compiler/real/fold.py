@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .operations import OPERATIONS
 from .program import Program, RealNode, RealRegion, walk
+from .registry import OPERATIONS
 
 
 def fold(program: Program) -> Program:
@@ -69,7 +69,7 @@ def _folded(nodes: Sequence[RealNode], constants: dict[str, np.ndarray], readers
             place, new = merged
             out[place] = RealNode("const", (), (), {"data": np.zeros(0), "kind": "gone"})
             node = new
-        if node.op in ("linear", "conv"):
+        if node.op in ("linear", "conv") and "grid" not in node.attrs:
             weighted[node.name] = len(out)
         out.append(node)
     return [n for n in out if n.attrs.get("kind") != "gone"]

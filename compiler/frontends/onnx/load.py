@@ -81,9 +81,16 @@ def load_onnx(
     try:
         return _exact(reader)
     except UnsupportedError:
-        if calibrate is None or quantise is False:
+        if quantise is False or (calibrate is None and not _is_quantised(model)):
             raise
         return _quantised(reader, None, {})
+
+
+def _is_quantised(model: ModelProto) -> bool:
+    """Whether the model says its integers itself (QuantizeLinear and the like)."""
+    from .real.quantised import EXACT
+
+    return any(n.op_type in EXACT for part in (model.graph, *model.functions) for n in part.node)
 
 
 def read_program(
@@ -110,6 +117,8 @@ def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, s
 
     program = load_program(reader, state)
     given = {clean_name(name): array for name, array in reader.data.items()}
+    if not given:
+        return quantise(program, None, Config.read(config))
     check_samples(program, given)
     grids: dict[str, Grid] = {}
     for name, (dtype, _) in reader.inputs.items():

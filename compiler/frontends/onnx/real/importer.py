@@ -29,16 +29,16 @@ for _name in MOVES:
 REAL_WHOLE |= {("", "Shape"), ("", "Size")}
 
 
-def operator(*names: str, whole: bool = False) -> Callable[[Handler], Handler]:
-    """Register the decorated function for operators of ONNX's own domain in float models."""
+def operator(*names: str, whole: bool = False, domain: str = "") -> Callable[[Handler], Handler]:
+    """Register the decorated function for operators of float models; ``whole``: also for constant inputs."""
 
     def register(handler: Handler) -> Handler:
         for name in names:
-            if ("", name) in REAL:
+            if (domain, name) in REAL:
                 raise ValueError(f"operator {name} is registered twice")
-            REAL["", name] = handler
+            REAL[domain, name] = handler
             if whole:
-                REAL_WHOLE.add(("", name))
+                REAL_WHOLE.add((domain, name))
         return handler
 
     return register
@@ -57,10 +57,28 @@ class RealImporter(Importer):
 
     def _evaluate(self, node: onnx.NodeProto, source: str, scope: Scope) -> Sequence[Tensor]:
         outer, self.scope = getattr(self, "scope", scope), scope
+        moved = self._moved_grid(node, scope)
+        if moved is not None:
+            return moved
         try:
             return super()._evaluate(node, source, scope)
         finally:
             self.scope = outer
+
+    @staticmethod
+    def _moved_grid(node: onnx.NodeProto, scope: Scope) -> list[Tensor] | None:
+        """Quantised weights stay quantised when a node only turns them."""
+        from .quantised import GridConst
+
+        given = scope.tensors.get(node.input[0]) if node.input else None
+        if not isinstance(given, GridConst):
+            return None
+        if node.op_type == "Identity":
+            return [given]
+        if node.op_type == "Transpose":
+            perms = [list(a.ints) for a in node.attribute if a.name == "perm"]
+            return [given.turned(perms[0] if perms else list(range(given.rank))[::-1])]
+        return None
 
     def body(self, call: Call, graph: onnx.GraphProto, given: dict[str, Tensor]) -> list[Tensor]:
         """Import a subgraph in a scope that sees the names around it; returns its outputs. Call it inside ``builder.region``."""
