@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.rtl.clocking import ClockPlan
+from neuroloom.rtl.flash.layout import Layout
 from neuroloom.rtl.link.uart import uart_divisor
 
 FAMILIES = ("ice40", "ecp5", "gowin", "xilinx7")
@@ -55,10 +57,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class Flash:
-    """Configuration flash: bytes, and the command (``{bitstream}`` replaced) that writes the first image by cable."""
+    """Configuration flash: bytes, and the command (``{bitstream}`` replaced) that writes the first image by cable.
+
+    Where the FPGA can boot several images of it: its pins by port (:data:`FLASH_PORTS`), the map of golden and slots, and what
+    command 0x9F answers, in hexadecimal.
+    """
 
     size_bytes: int
     command: tuple[str, ...]
+    pins: Mapping[str, Pins] = field(default_factory=dict)
+    layout: Layout | None = None
+    jedec: str = ""
+
+
+FLASH_PORTS = ("flash_sck", "flash_cs_n", "flash_mosi", "flash_miso")
+"""Ports of a design that works on its board's flash."""
 
 
 SPIKE_PORTS = ("spike_data", "spike_req", "spike_ack", "event_data", "event_req", "event_ack", "loop_n")
@@ -84,9 +97,27 @@ class Board:
     resources: Resources
     flash: Flash
     notes: tuple[str, ...]
+    gated: tuple[GatedConfig, ...] = ()
+    """Gated engines that the board can be built with, by profile."""
     spike_pins: Mapping[str, Pins] = field(default_factory=dict)
     """Pins for spikes, by port, that a build may use; ``wired`` says that this one does."""
     wired: bool = False
+    flash_wired: bool = False
+    """Whether the design uses the flash's pins."""
+
+    @property
+    def layout(self) -> Layout:
+        """The map of golden and slots; raises InputError for a board that holds one image only."""
+        if self.flash.layout is None:
+            raise InputError(
+                f"board must be one that boots several images (iCE40 boards do), not {self.name}: it is cable only; "
+                f"write its bitstream with: neuroloom flash X --board {self.name}"
+            )
+        return self.flash.layout
+
+    def with_flash_pins(self) -> Board:
+        """The board with its flash's pins in use, as golden has them; raises InputError when they are not known."""
+        return replace(self, flash_wired=self.layout is not None)
 
     def with_spike_pins(self) -> Board:
         """The board with its spike pins in use; raises InputError when it has none."""
@@ -218,7 +249,7 @@ def _board(top: _Section) -> Board:
     resources.done()
 
     flash = top.section("flash")
-    flash_value = Flash(flash.count("size_bytes", 1), flash.strings("command"))
+    flash_value = _flash(flash)
     if sum("{bitstream}" in word for word in flash_value.command) != 1:
         raise InputError(f"{flash.where}: command must hold {{bitstream}} once, not {list(flash_value.command)!r}")
     flash.done()
@@ -242,11 +273,44 @@ def _board(top: _Section) -> Board:
         resources=capacity,
         flash=flash_value,
         notes=top.strings("notes", []),
+        gated=_gated(top),
         spike_pins=_spike_pins(top.section("spike_pins")) if "spike_pins" in top.value else {},
     )
     top.get("spike_pins", dict, {})
     top.done()
     return board
+
+
+def _gated(top: _Section) -> tuple[GatedConfig, ...]:
+    """The profiles under ``gated``: sizes by name, as :class:`GatedConfig` explains them."""
+    profiles = top.get("gated", dict, {})
+    out = []
+    for name, value in profiles.items():
+        if not isinstance(value, dict) or any(not isinstance(v, (int, bool)) for v in value.values()):
+            raise InputError(f"{top.where}: gated profile {name!r} must map names to whole numbers, not {value!r}")
+        try:
+            out.append(GatedConfig.from_mapping(str(name), value))
+        except InputError as error:
+            raise InputError(f"{top.where}: {error}") from None
+    return tuple(out)
+
+
+def _flash(flash: _Section) -> Flash:
+    size, command = flash.count("size_bytes", 1), flash.strings("command")
+    if "slots" not in flash.value:
+        return Flash(size, command)
+    resource, jedec = flash.get("resource", str), flash.get("jedec", str)
+    named, slots = flash.section("pins"), flash.section("slots")
+    pins = {port: _pins(named, port, resource) for port in FLASH_PORTS}
+    named.done()
+    try:
+        layout = Layout(slots.count("golden_bytes", 1), slots.count("slot_bytes", 1), slots.count("slots", 1), size)
+    except InputError as error:
+        raise InputError(f"{slots.where}: {error}") from None
+    slots.done()
+    if len(jedec) != 6 or not set(jedec) <= set("0123456789abcdef"):
+        raise InputError(f"{flash.where}: jedec must be six lower-case hexadecimal digits, not {jedec!r}")
+    return Flash(size, command, pins, layout, jedec)
 
 
 def _spike_pins(section: _Section) -> Mapping[str, Pins]:

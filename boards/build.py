@@ -15,7 +15,9 @@ from typing import Any
 
 from neuroloom.boards import cache, emit, steps, toolchain
 from neuroloom.boards.board import Board
+from neuroloom.boards.boot_policy import policy_of
 from neuroloom.boards.flows import FLOWS, Flow
+from neuroloom.boards.image_record import ImageRecord, stamp
 from neuroloom.boards.steps import SeedResult
 from neuroloom.compiler.errors import InputError
 from neuroloom.rtl.link.protocol import Identity
@@ -66,14 +68,29 @@ def _frame_bytes(engine: Any) -> int:
     return getattr(engine, "frame_bytes", FRAME_BYTES)
 
 
-def make_top(engine: Any, identity: Identity, board: Board, *, simulation: bool = False) -> tuple[Top, Identity]:
+def _shell(engine: Any, identity: Identity, baud: int, guard_cycles: int | None = None) -> LinkShell:
+    """The link around an engine, which may say how long it is silent at most (``silence_seconds``)."""
+    silence = getattr(engine, "silence_seconds", None)
+    return LinkShell(
+        identity,
+        baud=baud,
+        frame_bytes=_frame_bytes(engine),
+        watchdog_cycles=None if silence is None else round(silence * identity.clock_hz),
+        guard_cycles=guard_cycles,
+    )
+
+
+def make_top(
+    engine: Any, identity: Identity, board: Board, *, simulation: bool = False, guard_cycles: int | None = None
+) -> tuple[Top, Identity]:
     """The board's whole design around ``engine``, and the identity it will answer with.
 
     ``identity``'s board and clock are replaced by the board's own. ``simulation`` leaves out the PLL and adds ``rst``.
+    ``guard_cycles``: the time of a guarded design, if not the usual one.
     """
     speed = board.speed(identity.engine)
     own = replace(identity, board=board.name, clock_hz=speed.plan.logic_hz)
-    shell = LinkShell(own, baud=speed.baud, frame_bytes=_frame_bytes(engine))
+    shell = _shell(engine, own, speed.baud, guard_cycles)
     plan = None if simulation else speed.plan
     top = Top(shell, engine, plan=plan, leds=len(board.leds.pins), leds_active_low=board.leds.active_low)
     return top, shell.identity
@@ -115,7 +132,7 @@ def build(
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
     check_file_names(files)
     top, own = make_top(engine, identity, board)
-    shell = LinkShell(own, baud=own.baud, frame_bytes=_frame_bytes(engine))
+    shell = _shell(engine, own, own.baud)
     sources = {"top.il": emit.to_rtlil(top), "shell.il": emit.to_rtlil(shell, "shell"), **files}
     design = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     constraints = flow.constraints(board, identity.engine)
@@ -152,6 +169,7 @@ def build(
         usage = placed[results.index(chosen)][1]
         say("packing")
         os.replace(steps.pack(job, chosen.seed), work / f"{board.name}{flow.suffix}")
+        _stamp(work / f"{board.name}{flow.suffix}", own)
         record = {
             "board": board.name,
             "key": key,
@@ -174,6 +192,14 @@ def build(
         _drop_intermediates(work, flow)
         entry = cache.publish(work, "build", key)
     return _result(entry, out_dir, cached=False)
+
+
+def _stamp(bitstream: Path, identity: Identity) -> None:
+    """Let an image that is one of several in a flash say what it is; others stay as the packer wrote them."""
+    policy = policy_of(identity)
+    if policy != "none":
+        record = ImageRecord(identity.board, identity.engine, identity.model_hash.hex(), policy)
+        bitstream.write_bytes(stamp(bitstream.read_bytes(), record))
 
 
 _RESERVED = {"top.il", "shell.il", "top.v", "netlist.v", "netlist.json"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.boards import emit
-from neuroloom.boards.board import Board, Speed
+from neuroloom.boards.board import FLASH_PORTS, Board, Speed
 from neuroloom.boards.build import make_top
 from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.ice40.pads import identifier
@@ -59,10 +59,17 @@ def emulate_bitstream(
         progress("reading the bitstream back")
     if not image.is_file():
         raise InputError(f"Bitstream must be a file, not {str(image)!r}; build one first")
+    files, speed = read_back(image, board, seed)
+    return VirtualBoard(files, "board", speed.plan.logic_hz, speed.baud, seed=seed, progress=progress, **options)
+
+
+def read_back(image: Path, board: Board, seed: int) -> tuple[dict[str, str], Speed]:
+    """The logic of a bitstream as Verilog with module ``board`` at its top, and its clock; raises as :func:`emulate_bitstream`."""
+    if board.flash.layout is not None:
+        board = board.with_flash_pins()
     unpacked = unpack(image, package=board.package, pcf=FLOWS[board.family].constraints(board, "logic"), module="chip")
     speed = _speed(unpacked, board, image)
-    files = {"chip.v": unpacked.verilog, "board.v": _wrapper(unpacked, board, image, seed)}
-    return VirtualBoard(files, "board", speed.plan.logic_hz, speed.baud, seed=seed, progress=progress, **options)
+    return {"chip.v": unpacked.verilog, "board.v": _wrapper(unpacked, board, image, seed)}, speed
 
 
 def check_readable(board: Board) -> None:
@@ -107,7 +114,26 @@ def _wrapper(unpacked: Unpacked, board: Board, image: Path, seed: int) -> str:
         else:
             lights.append(f"  assign leds[{index}] = 1'b0;\n")
     width = len(board.leds.pins)
+    extra, watched = _boot_ports(unpacked)
     return (
-        f"module board(input clk, input rx, output tx, output [{width - 1}:0] leds);\n{''.join(lights)}"
-        f"  chip #(.SEED(32'd{seed % (1 << 32)})) chip ({', '.join(connections)});\nendmodule\n"
+        f"module board(input clk, input rx, output tx, output [{width - 1}:0] leds{extra});\n{''.join(lights)}"
+        f"  chip #(.SEED(32'd{seed % (1 << 32)})) chip ({', '.join([*connections, *watched])});\nendmodule\n"
     )
+
+
+def _boot_ports(unpacked: Unpacked) -> tuple[str, list[str]]:
+    """Further ports of the board and their connections: the flash's pins if the design uses them, and the warm boot cell."""
+    ports, connections = "", []
+    wanted = {name: "input" if name == "flash_miso" else "output" for name in FLASH_PORTS}
+    found = {name: unpacked.ports.get(name) for name in wanted}
+    if all(port is not None and port.direction == wanted[name] for name, port in found.items()):
+        ports += "".join(f", {direction} {name}" for name, direction in wanted.items())
+        connections += [f".{name}({name})" for name in wanted]
+    if "warmboot_boot" in unpacked.ports:
+        ports += ", output warmboot, output [1:0] warmboot_image"
+        connections += [
+            ".warmboot_boot(warmboot)",
+            ".warmboot_s0(warmboot_image[0])",
+            ".warmboot_s1(warmboot_image[1])",
+        ]
+    return ports, connections

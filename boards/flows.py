@@ -44,6 +44,7 @@ def _ports(board: Board) -> list[tuple[str, str, Pins]]:
     for name, pins in board.spike_pins.items() if board.wired else ():
         for index, pin in enumerate(pins.pins):
             rows.append((f"{name}[{index}]" if len(pins.pins) > 1 else name, pin, pins))
+    rows += [(name, pins.pins[0], pins) for name, pins in board.flash.pins.items() if board.flash_wired]
     return rows
 
 

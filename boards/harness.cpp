@@ -6,10 +6,11 @@
 //
 // stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | boot IMAGE | off | end KEY=VALUE ...
 // stdin, one command a line:  stats | reset [CYCLES] | faults KEY=VALUE ... | cut MS | unplug MS | power [CYCLE] |
-//                             quit
+//                             power work N SHARE | quit
 // End of file: quit (the parent has died). `faults` sets all line faults anew (keys: baud, and to.X and from.X for the X of
 // Faults in line.hpp), `cut` opens both wires for a time on the line, `unplug` takes the terminal away for a time on the wall.
-// `power` cuts the supply, now or in that clock cycle: the flash is left as it then is. After `boot` and `off` the program ends; whoever
+// `power` cuts the supply, now or in that clock cycle, or when a share of the flash's N-th erasure or program from now on is over:
+// the flash is left as it then is. After `boot` and `off` the program ends; whoever
 // started it loads the image that was booted into the next one (flash_board.py), which gets the same --terminal.
 
 #include <cerrno>
@@ -247,7 +248,7 @@ private:
             step_flash(m, flash_.get(), cycle_, 0);
             boot_ = get_boot(m, 0);
             ++cycle_;
-            left_ = boot_ >= 0 || cycle_ == off_at_;
+            left_ = boot_ >= 0 || cycle_ == off_at_ || (flash_ && flash_->cut_due(cycle_));
         }
     }
 
@@ -351,8 +352,13 @@ private:
             } else if (verb == "unplug") {
                 unplug(std::strtod(rest.c_str(), nullptr));
             } else if (verb == "power") {
-                off_at_ = std::strtoull(rest.c_str(), nullptr, 10);
-                if (off_at_ <= cycle_) left_ = true;
+                std::istringstream words(rest);
+                std::string word;
+                unsigned long long count = 0;
+                double share = 0;
+                words >> word;
+                if (word == "work" && words >> count >> share && flash_) flash_->cut_in(count, share);
+                else if (off_at_ = std::strtoull(word.c_str(), nullptr, 10); off_at_ <= cycle_) left_ = true;
             } else std::fprintf(stderr, "virtual board: unknown command %s\n", command_.c_str());
             command_.clear();
         }

@@ -86,6 +86,14 @@ public:
 
     bool busy(std::uint64_t cycle) const { return work_ != Work::none && cycle < work_end_; }
 
+    // Asks for a power cut in the n-th erasure or program from now on, when that share of its time is over.
+    void cut_in(std::uint64_t n, double share) {
+        cut_in_ = n;
+        cut_share_ = share;
+    }
+
+    bool cut_due(std::uint64_t cycle) const { return cycle >= cut_at_; }
+
     // Whatever is under way comes to its end: the flash keeps its power while the FPGA loads another image.
     void finish() {
         if (work_ != Work::none) complete();
@@ -177,6 +185,9 @@ private:
         work_ = work;
         work_start_ = cycle;
         work_end_ = cycle + cycles(seconds / speed_);
+        if (cut_in_ != 0 && --cut_in_ == 0) {
+            cut_at_ = work_start_ + std::uint64_t(cut_share_ * double(work_end_ - work_start_));
+        }
     }
 
     void start_status(std::uint64_t cycle) {
@@ -287,7 +298,8 @@ private:
     std::vector<std::uint8_t> taken_, page_;
 
     Work work_ = Work::none;
-    std::uint64_t work_start_ = 0, work_end_ = 0;
+    std::uint64_t work_start_ = 0, work_end_ = 0, cut_in_ = 0, cut_at_ = ~std::uint64_t{0};
+    double cut_share_ = 0;
     std::size_t where_ = 0;
     std::vector<std::uint8_t> after_;
 };

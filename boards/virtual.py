@@ -337,6 +337,10 @@ class VirtualBoard:
         """Cut the supply in clock cycle ``cycle`` of this run, at once when that has passed; ``left`` will say ``off``."""
         self._command(f"power {cycle}")
 
+    def cut_power_in(self, count: int, share: float) -> None:
+        """Cut the supply when ``share`` (0 to 1) of the flash's ``count``-th erasure or program from now on is over."""
+        self._command(f"power work {count} {share:.6f}")
+
     def stop(self) -> Statistics | None:
         """End the board; returns its last counters. Stopping a stopped board does nothing."""
         process, self._process = self._process, None

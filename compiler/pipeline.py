@@ -14,6 +14,15 @@ SPIKING_PASSES = ("remove-dead",)
 """Passes over such a graph: the core takes whole rows of spikes, so moves of bits must not be broken into wires and gates."""
 
 
+FIXED_POINT_PASSES = ("sink-branches", "remove-dead")
+"""Passes over a graph of fixed-point arithmetic: its engine takes whole sums and tables, so they must not be broken into gates."""
+
+
+def is_fixed_point(graph: Graph) -> bool:
+    """Whether a graph came from a float network by calibration, or has operations that only the gated engine has."""
+    return "fixed_point" in graph.records or any(node.op in ("scan", "contract") for node in graph.walk())
+
+
 def compile_graph(
     graph: Graph, options: Options | None = None, *, after: Callable[[Pass, Graph, bool], None] | None = None
 ) -> Graph:
@@ -26,6 +35,8 @@ def compile_graph(
     passes = None
     if any(node.op in SPIKING_OPERATIONS for node in graph.walk()):
         passes = [p for p in all_passes() if p.name in SPIKING_PASSES]
+    elif is_fixed_point(graph):
+        passes = [p for p in all_passes() if p.name in FIXED_POINT_PASSES]
     out = run_passes(graph, options, passes=passes, after=after)
     out.records["options"] = {"lut_size": options.lut_size, "keep": list(options.keep), "level": options.level}
     return out

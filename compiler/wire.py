@@ -42,9 +42,15 @@ def sample_fields(graph: Graph) -> list[Field]:
 
 
 def answer_fields(graph: Graph) -> list[Field]:
-    """Where each output lies in an answer."""
+    """Where each output lies in an answer; where the graph may be left early, it has room for what is shown there."""
     bounds, values = ranges(graph), graph.values()
-    return _place([(o.name, smallest_type(bounds[o.value]), values[o.value].shape) for o in graph.outputs])
+    shown = [[o.value for o in graph.outputs], *(n.inputs[1:] for n in graph.nodes if n.op == "exit_when")]
+    items = []
+    for place, output in enumerate(graph.outputs):
+        found = [bounds[names[place]] for names in shown]
+        span = min(lo for lo, _ in found), max(hi for _, hi in found)
+        items.append((output.name, smallest_type(span), values[output.value].shape))
+    return _place(items)
 
 
 def _place(items: Sequence[tuple[str, Type, tuple[int, ...]]]) -> list[Field]:

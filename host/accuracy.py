@@ -93,7 +93,7 @@ def run_source(path: str | os.PathLike[str], inputs: Mapping[str, np.ndarray]) -
         "tensor(float)": np.dtype("float32"),
         "tensor(double)": np.dtype("float64"),
     }
-    feeds = {}
+    feeds, chunk, fixed = {}, 256, False
     for item in session.get_inputs():
         if item.name not in inputs:
             raise InputError(f"{path} needs an input {item.name!r}, given are {', '.join(inputs)}")
@@ -102,11 +102,20 @@ def run_source(path: str | os.PathLike[str], inputs: Mapping[str, np.ndarray]) -
         if array.ndim != len(item.shape) and all(isinstance(s, int) for s in tail):
             array = array.reshape(len(array), *tail)
         feeds[item.name] = array
+        if item.shape and isinstance(item.shape[0], int):
+            chunk, fixed = item.shape[0], True
     count = len(next(iter(feeds.values())))
     parts = []
-    for start in range(0, count, 256):
-        parts.append(session.run(names, {k: v[start : start + 256] for k, v in feeds.items()}))
-    return {name: np.concatenate([p[i] for p in parts]) for i, name in enumerate(names)}
+    for start in range(0, count, chunk):
+        part = {k: v[start : start + chunk] for k, v in feeds.items()}
+        missing = max(start + chunk - count, 0)
+        if fixed and missing:  # a model for so many samples gets so many
+            part = {k: np.concatenate([v, np.repeat(v[-1:], missing, axis=0)]) for k, v in part.items()}
+        try:
+            parts.append(session.run(names, part))
+        except Exception as e:
+            raise InputError(f"onnxruntime cannot run {path}: {str(e).splitlines()[0]}") from e
+    return {name: np.concatenate([p[i] for p in parts])[:count] for i, name in enumerate(names)}
 
 
 def source_classes(path: str | os.PathLike[str], graph: Graph, inputs: Any, labels: np.ndarray, name: str) -> Score:

@@ -10,6 +10,8 @@ from types import TracebackType
 import numpy as np
 from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.rtl.link.protocol import (
+    BOOTS,
+    GUARDED,
     STATUS_FIELDS,
     Command,
     Identity,
@@ -34,6 +36,10 @@ MARCH_BACKGROUNDS = (0x00, 0x55, 0x33, 0x0F)
 """With their complements these tell any two bits of a byte apart."""
 
 IDENTITY_BYTES = len(Identity("none", "x", bytes(32), 0, 0, 0).to_bytes())
+
+
+RESTART_POLL_S = 0.5
+"""One attempt to reach a board that may still be loading its image."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,9 @@ class Device:
                 f"the device on {self.name} must stay the same, but it is now {_describe(identity)}"
                 f" instead of {_describe(self._identity)}; connect again"
             )
+        if identity.boot & GUARDED:
+            # A host has found it and understood it, which is what the guard waits for.
+            link.request(Command.CONFIRM)
         self._identity = identity
         link.window = max(1, identity.window)
         return link
@@ -179,6 +188,58 @@ class Device:
         """The device's counters since its power-up, by the names of the protocol table's status record."""
         data = self._begin().request(Command.STATUS, expected=size_of(STATUS_FIELDS))
         return {name: int(value) for name, value in unpack(STATUS_FIELDS, data).items()}
+
+    def allow(self, seconds: float) -> None:
+        """Wait at least so long for the device to move before it is given up."""
+        self._link.timeout = max(self._link.timeout, seconds)
+
+    def boot_golden(self) -> None:
+        """Leave this image for golden; the next call begins a session with whatever answers then. Raises DeviceError.
+
+        An answer that is lost on the way is no error: the board has then restarted.
+        """
+        identity = self.identity
+        if not identity.boot & BOOTS:
+            raise DeviceError(
+                f"the design on {self.name} must know how to boot golden, but {_describe(identity)} does not; switch the board off"
+                " and on: golden waits for a host before it starts anything"
+            )
+        try:
+            self._begin().request(Command.BOOT)
+        except DeviceError as error:
+            if "restarted" not in str(error):
+                raise
+        self.expect_restart()
+
+    def expect_restart(self) -> None:
+        """The board boots another image: the next call begins a session with whatever answers then."""
+        self._link.end()
+        self._identity = None
+
+    def expect(self, seconds: float, wanted: Callable[[Identity], bool]) -> Identity:
+        """Ask for ``seconds`` until a device answers that is ``wanted``; returns who answers at the end, wanted or not.
+
+        Raises DeviceError when nobody does.
+        """
+        link = self._link
+        patience, link.timeout = link.timeout, RESTART_POLL_S
+        started = link.transport.now()
+        found, problem = None, "nothing came"
+        try:
+            while link.transport.now() - started < seconds:
+                try:
+                    found = self.identity
+                    if wanted(found):
+                        return found
+                    link.transport.read(RESTART_POLL_S)  # the other image may still be on its way
+                except DeviceError as error:
+                    found, problem = None, str(error)  # who answered before the boot has left
+                self.expect_restart()
+        finally:
+            link.timeout = patience
+        if found is None:
+            raise DeviceError(f"nothing answered on {self.name} within {seconds:g} s of the boot ({problem})")
+        return found
 
     def stream(self, messages: Iterable[tuple[bytes, int]]) -> bytes:
         """Messages of (payload, answer bytes), for engines whose bytes are not samples; returns the answers, one behind another.

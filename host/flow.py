@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from neuroloom.boards.board import Board
+from neuroloom.boards.boot_policy import with_boot
 from neuroloom.boards.build import BuildResult, build
 from neuroloom.boards.emulate import emulate
 from neuroloom.boards.registry import load_board
@@ -66,23 +67,31 @@ def build_model(
     out_dir: Path | str | None = None,
     progress: Say | None = None,
     use_cache: bool = True,
+    boot: str = "none",
 ) -> BuildResult:
-    """Build the bitstream that runs a graph; raises DoesNotFitError, MissingToolError or UnsupportedError."""
+    """Build the bitstream that runs a graph; ``boot`` as in :mod:`neuroloom.boards.boot_policy`.
+
+    Raises DoesNotFitError, MissingToolError or UnsupportedError.
+    """
     target, engine = board_of(graph, board), engine_of(graph)
     engine.check(graph, target)
     factory, identity = engine.design(graph, target, register_interval)
+    identity = with_boot(identity, target, boot)
     folder = Path(out_dir) if out_dir is not None else None
     return build(factory, identity, target, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
 
 
-def build_core(profile: str, board: str, *, spike_pins: bool = False, **options: Any) -> BuildResult:
+def build_core(
+    profile: str, board: str, *, spike_pins: bool = False, boot: str = "none", **options: Any
+) -> BuildResult:
     """Build the bitstream of a board's spiking core, which any network that fits is loaded into; options as of ``build``.
 
-    ``spike_pins`` also brings spikes to the board's pins.
+    ``spike_pins`` also brings spikes to the board's pins; ``boot`` as of :func:`build_model`.
     """
     target = load_board(board).with_spike_pins() if spike_pins else load_board(board)
     try:
-        return build(*core_design(core_of(profile, target), target), target, **options)
+        factory, identity = core_design(core_of(profile, target), target)
+        return build(factory, with_boot(identity, target, boot), target, **options)
     except DoesNotFitError as error:
         reason = str(error).split(";")[0]
         raise DoesNotFitError(f"{reason}; take a smaller profile than {profile!r}, or a larger board") from None

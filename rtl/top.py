@@ -72,7 +72,7 @@ class Top(wiring.Component):
             if self.plan is None:
                 m.d.comb += [self.warmboot.eq(self.boots.warmboot), self.warmboot_image.eq(image)]
             else:
-                m.submodules.warmboot = Instance(
+                m.submodules.warmboot_cell = Instance(
                     "SB_WARMBOOT", a_keep=1, i_BOOT=self.boots.warmboot, i_S0=image[0], i_S1=image[1]
                 )
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.pipeline import is_fixed_point
 
 
 class FastEngine(Protocol):
@@ -26,10 +27,14 @@ class FastEngine(Protocol):
 
 
 def fast_engine(graph: Graph, *, probes: Sequence[str] = ()) -> FastEngine:
-    """The event-driven engine for clocked graphs, the bit-packed one for framed graphs.
+    """The dense engine for fixed-point graphs, the event-driven one for clocked graphs, the bit-packed one for framed graphs.
 
     Raises UnsupportedError naming what the engine does not have.
     """
+    if is_fixed_point(graph):
+        from .dense import Engine as DenseEngine
+
+        return DenseEngine(graph, probes=probes)
     if graph.clocked:
         from .spiking import Engine as EventEngine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -58,7 +59,7 @@ def _integers(item: Input, array: np.ndarray, clocked: bool) -> np.ndarray:
     if 0 in array.shape[:lead]:
         raise InputError(f"{what} must hold at least one sample{' and one step' if clocked else ''}, not none")
     if array.dtype.kind == "f":
-        flat = array.reshape(-1, *shape)
+        flat = array.reshape(math.prod(array.shape[:lead]), *shape)
         return item.affine.quantize(flat, item.range, what).reshape(array.shape)
     if array.dtype.kind not in "iub":
         raise InputError(f"{what} must be an array of integers or reals, not of {array.dtype}")

@@ -12,6 +12,8 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 
 PREAMBLE = b"\x7e\xaa\x99\x7e"
+SEARCH_BYTES = 1024
+"""How far into an image its preamble may lie, behind comments: a later one belongs to another image of the same flash."""
 
 DEVICES = {(332, 144): "1k", (872, 272): "8k", (692, 336): "5k"}
 """Device by (width, height) in bits of its largest CRAM bank."""
@@ -111,9 +113,11 @@ def parse(data: bytes) -> Bitstream:
     Raises :class:`InputError` when there is no preamble, the CRC is wrong or missing, a command is unknown, or the device
     is not one of :data:`DEVICES`.
     """
-    start = data.find(PREAMBLE)
+    start = data.find(PREAMBLE, 0, SEARCH_BYTES + len(PREAMBLE))
     if start < 0:
-        raise InputError("iCE40 bitstream must contain the preamble 7E AA 99 7E, and this file does not")
+        raise InputError(
+            f"iCE40 bitstream must contain the preamble 7E AA 99 7E in its first {SEARCH_BYTES} bytes, and this file does not"
+        )
     reader = _Reader(data, start + len(PREAMBLE))
     stream = Bitstream()
     bank = width = height = offset = 0

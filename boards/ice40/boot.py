@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from neuroloom.compiler.errors import InputError
 
-from .bitstream import PREAMBLE
+from .bitstream import PREAMBLE, SEARCH_BYTES
 
 HEADER_BYTES = 32
-_COMMENT_BYTES = 1024
-"""How far into an image its preamble may lie, behind comments."""
 
 
 def image_address(flash: bytes, slot: int | None = None) -> int:
@@ -26,7 +24,7 @@ def image_address(flash: bytes, slot: int | None = None) -> int:
     what = "at power-up" if slot is None else f"for warm boot slot {slot}"
     header = flash[at : at + HEADER_BYTES]
     if not header.startswith(PREAMBLE):
-        if slot is None and PREAMBLE in flash[:_COMMENT_BYTES]:
+        if slot is None and PREAMBLE in flash[:SEARCH_BYTES]:
             return 0
         raise InputError(f"flash must hold an image or a boot header at address {at:#x} {what}, and does not")
     target, pos = None, len(PREAMBLE)

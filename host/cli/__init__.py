@@ -9,7 +9,7 @@ COMMANDS = {
     "verify": "bit-exactness, rung by rung",
     "build": "bitstream or vendor project, resources, Fmax, latency",
     "emulate": "a virtual board on a serial port",
-    "flash": "write a bitstream to a board by cable",
+    "flash": "write images to a board, over its serial port or by cable",
     "run": "answers from a board",
     "load": "a spiking network into a board's core",
     "learn": "samples to a loaded network, which keeps what it learns",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.boards.board import Board
+from neuroloom.boards.boot_policy import BOOT_POLICIES, check_policy
 from neuroloom.boards.build import BuildResult
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError
@@ -28,6 +29,7 @@ from neuroloom.host.flow import (
     schedule_model,
     write_vendor_project,
 )
+from neuroloom.host.golden import build_golden
 from neuroloom.host.spiking.flow import CORE_MODULE, core_component, core_of
 
 from .common import add_model, open_model
@@ -42,6 +44,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--spike-pins", action="store_true", help="with a spiking core: spikes also come and go by the board's pins"
+    )
+    parser.add_argument(
+        "--golden", action="store_true", help="build the board's golden image, which flashes and boots all others"
+    )
+    parser.add_argument(
+        "--boot",
+        choices=tuple(BOOT_POLICIES),
+        default="none",
+        help="for a slot beside golden: 'attended' goes back to golden unless a host finds it in 10 s, 'unattended' when it is "
+        "asked to (default: none, the image is alone in the flash)",
     )
     parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
     parser.add_argument(
@@ -60,8 +72,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Build and print; exit code 1 when timing is not met."""
-    if (args.core is None) == (args.model is None):
-        raise InputError("either a model or --core PROFILE must be given, not both")
+    if [args.core, args.model, args.golden or None].count(None) != 2:
+        raise InputError("either a model or --core PROFILE or --golden must be given, and one only")
+    if args.golden:
+        return _golden(args, ui)
     if args.core:
         return _core(args, args.core, ui)
     model = open_model(args, ui, **({"board": args.board} if args.board and args.model.endswith(".onnx") else {}))
@@ -87,6 +101,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             out_dir=folder,
             progress=lambda text: say(f"{board.name}: {text}"),
             use_cache=not args.no_cache,
+            boot=args.boot,
         )
     latency = schedule_model(model.graph, board=board, register_interval=args.register_interval).latency
     facts = build_facts(result, latency)
@@ -150,6 +165,7 @@ def _core(args: argparse.Namespace, profile: str, ui: Ui, board: Board | None = 
             profile,
             board.name,
             spike_pins=args.spike_pins,
+            boot=args.boot,
             seeds=seeds_of(args),
             out_dir=folder,
             progress=lambda text: say(f"{board.name}: {text}"),
@@ -162,11 +178,42 @@ def _core(args: argparse.Namespace, profile: str, ui: Ui, board: Board | None = 
     return 0 if result.timing_met else 1
 
 
+def _golden(args: argparse.Namespace, ui: Ui) -> int:
+    """Build golden, and the file that the cable writes."""
+    for option, given in (
+        ("--boot", args.boot != "none"),
+        ("--register-interval", args.register_interval is not None),
+        ("--verilog", args.verilog),
+        ("--spike-pins", args.spike_pins),
+    ):
+        if given:
+            raise InputError(f"{option} must be left out for golden, which is built as it is")
+    if not args.board:
+        raise InputError("--golden must come with --board")
+    board = load_board(args.board)
+    folder = Path(args.output or f"build/{board.name}-golden")
+    with ui.status(f"building golden for {board.title}") as say:
+        result = build_golden(
+            board,
+            seeds=seeds_of(args),
+            out_dir=folder,
+            progress=lambda text: say(f"{board.name}: {text}"),
+            use_cache=not args.no_cache,
+        )
+    _built(result.build, ui)
+    ui.say(f"once by cable: neuroloom flash {result.image} --board {board.name}")
+    ui.say("then everything over the port: neuroloom flash X.bin --port P --boot")
+    facts = {k: v for k, v in build_facts(result.build, 0).items() if not k.startswith("latency")}
+    ui.result({"golden": str(result.image), **facts})
+    return 0 if result.build.timing_met else 1
+
+
 def _vendor(args: argparse.Namespace, graph: Graph, board: Board, folder: Path, ui: Ui) -> int:
     """Write the vendor's project and print Yosys' figures; whether timing is met only the vendor's tool can say."""
     for option, given in (("--seeds", args.seeds), ("--no-cache", args.no_cache)):
         if given:
             raise InputError(f"{option} must be left out for {board.name}: its place and route is the vendor's tool's")
+    check_policy(board, args.boot)
     with ui.status(f"writing the project for {board.title}") as say:
         project = write_vendor_project(
             graph,

@@ -13,14 +13,16 @@ from typing import Any
 
 from neuroloom.boards.emulate import emulate_bitstream
 from neuroloom.boards.faults import FORMS, LineFaults
+from neuroloom.boards.images import FIDELITIES
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
+from neuroloom.host.flash_emulation import flash_board
 from neuroloom.host.flow import board_of, emulate_core, emulate_model
 
 from neuroloom.model import load
 
-from .emulate_control import CONTROL, Control
+from .emulate_control import CONTROL, AnyBoard, Control
 from .ui import Ui
 
 FAULT_HELP = (
@@ -48,6 +50,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="random content of memories and registers (default 1)")
     parser.add_argument("--pace", action="store_true", help="no faster than the real board")
     parser.add_argument(
+        "--flash",
+        metavar="FLASH.img",
+        help="the board with its SPI flash, whose content is this file: golden starts, images boot each other, the power may be "
+        "cut. A file that does not exist is made with golden in it; a design that is given goes into slot 1 and is started",
+    )
+    parser.add_argument(
+        "--fidelity",
+        choices=FIDELITIES,
+        help="with --flash: run the RTL that an image was built from (default), its cells, or its very bits",
+    )
+    parser.add_argument(
+        "--flash-speed", type=float, metavar="F", help="with --flash: erase and program F times as fast as a real one"
+    )
+    parser.add_argument(
         "--fault",
         metavar="SPEC",
         action="append",
@@ -67,9 +83,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             _make_link(link, port)
 
     with ui.status("preparing the virtual board") as say:
-        board = _board(
-            args, {"seed": args.seed, "pace": args.pace, "faults": faults, "on_port": moved, "progress": say}
-        )
+        options = {"seed": args.seed, "pace": args.pace, "faults": faults, "on_port": moved}
+        board = _board(args, {**options, "on_event": ui.note, "progress": say})
         port = board.start()
     if board.cached:
         ui.note("simulation found in the cache")
@@ -88,6 +103,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         with Control(board, ui.note):
             while board.running and not stop.wait(0.2):
                 pass
+        if isinstance(board, VirtualBoard) and board.left:
+            ui.note(f"the design asked for another image ({board.left}), which only a board with --flash has")
         return 0
     finally:
         if link and link.is_symlink():
@@ -97,7 +114,13 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             ui.note(f"{facts.cycles:,} cycles, {facts.cycles_per_second:,.0f} cycles/s")
 
 
-def _board(args: argparse.Namespace, options: dict[str, Any]) -> VirtualBoard:
+def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
+    if args.flash:
+        return _flash_board(args, options)
+    options.pop("on_event")
+    for option in ("fidelity", "flash_speed"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')} must come with --flash")
     if (args.core is None) == (args.design is None):
         raise InputError("either a model, a bitstream or --core PROFILE must be given, and one only")
     if args.core:
@@ -112,6 +135,24 @@ def _board(args: argparse.Namespace, options: dict[str, Any]) -> VirtualBoard:
     model = load(path)
     board = board_of(model.graph, args.board)
     return emulate_model(model.graph, board.name, register_interval=args.register_interval, **options)
+
+
+def _flash_board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
+    for option in ("core", "register_interval"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')} must be left out with --flash, which holds what was built")
+    speed = 1.0 if args.flash_speed is None else args.flash_speed
+    if not speed > 0:
+        raise InputError(f"--flash-speed must be above 0, not {speed:g}")
+    options.pop("on_port")
+    return flash_board(
+        Path(args.flash),
+        args.board,
+        Path(args.design) if args.design else None,
+        fidelity=args.fidelity or "rtl",
+        flash_speed=speed,
+        **options,
+    )
 
 
 def _make_link(link: Path, port: str) -> None:

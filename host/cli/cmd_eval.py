@@ -1,4 +1,4 @@
-"""Measure a network's accuracy on labelled samples: the graph's, the source's, and a board's."""
+"""Measure a network's accuracy on labelled samples, or its error against float without labels: graph, source, board."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from neuroloom.host.look.sources import REAL, RUNNERS, source_outputs
 from neuroloom.model import Model
 
 from .common import add_inputs, add_model, load_inputs, open_model
+from .fixed_point import show_eval
 from .ui import Ui
 
 
@@ -40,6 +41,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Print accuracies; exit code 1 when two of them should agree and do not."""
     model = open_model(args, ui)
+    if "fixed_point" in model.graph.records and not args.labels and not _has_labels(args.inputs):
+        return show_eval(args, model, ui)
     arrays = load_inputs(args, model)
     labels = read_array(args.labels or args.inputs)[: args.limit]
     count = len(next(iter(arrays.values())))
@@ -81,6 +84,17 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         }
     )
     return code
+
+
+def _has_labels(path: str) -> bool:
+    """Whether an .npz of samples also holds class numbers."""
+    if Path(path).suffix != ".npz":
+        return False
+    try:
+        read_inputs(path, ["y", "y"])
+    except InputError:
+        return False
+    return True
 
 
 def _score(classes: np.ndarray, labels: np.ndarray) -> Score:

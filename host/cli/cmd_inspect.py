@@ -10,6 +10,7 @@ from neuroloom.compiler.ir.text import format_graph
 from neuroloom.host.look.network import network_of
 
 from .common import add_inputs, add_model, open_model
+from .fixed_point import show_values
 from .inspect_spiking import show
 from .summary import graph_facts, layer_gains, value_rows
 from .ui import Ui
@@ -19,6 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     add_model(parser)
     add_inputs(parser, required=False)
+    parser.add_argument(
+        "--source", metavar="MODEL.onnx", help="with -i: compare every value of a calibrated network with it"
+    )
     parser.add_argument("--text", action="store_true", help="print the whole graph in its text form")
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
 
@@ -34,8 +38,11 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     if net is not None:
         ui.result(show(args, model, net, ui))
         return 0
-    if args.inputs:
-        raise InputError("-i must come with a spiking network, whose spikes and synaptic operations are counted")
+    calibrated = "fixed_point" in graph.records
+    if args.inputs and not calibrated:
+        raise InputError(
+            "-i must come with a spiking network, whose spikes are counted, or a calibrated one, whose errors are measured"
+        )
     facts = graph_facts(graph)
     rows = [
         (
@@ -75,8 +82,10 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     else:
         ui.say(f"\npipeline: {cycles['reason']}")
     ui.say(f"simulation engine: {model.engine_for()}")
+    values = show_values(args, model, ui) if calibrated else {}
     ui.result(
         {
+            **({"fixed_point": values} if values else {}),
             **facts,
             **cycles,
             "gains": gains,

@@ -41,7 +41,16 @@ def add_frontend(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input-bounds", metavar="[INPUT=]LO..HI", action="append", help="integers that really occur, e.g. 0..16"
     )
-    group.add_argument("--calibrate", metavar="DATA.npz", help="inputs from which the integer grid is derived")
+    group.add_argument(
+        "--calibrate", metavar="DATA.npz", help="samples: formats of a float network, grid of a float input"
+    )
+    group.add_argument("--config", metavar="NET.yaml", help="bits, rounding, overflow of a float network, node by node")
+    group.add_argument(
+        "--state",
+        metavar="IN:OUT",
+        action="append",
+        help="this input is memory that goes on from that output: one call per step",
+    )
     add_nir(parser)
 
 
@@ -91,6 +100,15 @@ def frontend_options(args: argparse.Namespace) -> dict[str, Any]:
         options["input_rules"] = _rules(rules)
     if args.calibrate:
         options["calibrate"] = read_calibration(args.calibrate)
+    if args.config:
+        if Path(args.model).suffix != ".onnx":
+            raise InputError(f"--config must go with an .onnx file, not {Path(args.model).name}")
+        options["config"] = args.config
+    if args.state:
+        pairs = [text.split(":") for text in args.state]
+        if any(len(p) != 2 or not all(p) for p in pairs):
+            raise InputError(f"--state must be INPUT:OUTPUT, not {args.state[0]!r}")
+        options["state"] = dict(pairs)
     options |= {key: getattr(args, key) for key in NIR_OPTIONS if getattr(args, key) is not None}
     if args.reset_delay is not None:
         options["reset_delay"] = args.reset_delay == "yes"

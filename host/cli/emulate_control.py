@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from neuroloom.boards.faults import LineFaults, milliseconds
+from neuroloom.boards.flash_board import FlashBoard
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError, NeuroloomError
 
 Say = Callable[[str], None]
+AnyBoard = VirtualBoard | FlashBoard
 
 
 @dataclass(frozen=True)
@@ -23,32 +25,32 @@ class ControlCommand:
 
     usage: str
     about: str
-    run: Callable[[VirtualBoard, str], str]
+    run: Callable[[AnyBoard, str], str]
 
 
-def _fault(board: VirtualBoard, text: str) -> str:
+def _fault(board: AnyBoard, text: str) -> str:
     if text:
         board.set_faults(LineFaults.parse(text))
     return f"line faults: {board.faults}"
 
 
-def _cut(board: VirtualBoard, text: str) -> str:
+def _cut(board: AnyBoard, text: str) -> str:
     board.cut_line(milliseconds(text))
     return f"the line is open for {text}"
 
 
-def _unplug(board: VirtualBoard, text: str) -> str:
+def _unplug(board: AnyBoard, text: str) -> str:
     return f"serial port {board.unplug(milliseconds(text))} is back after {text}"
 
 
-def _reset(board: VirtualBoard, text: str) -> str:
+def _reset(board: AnyBoard, text: str) -> str:
     if text:
         raise InputError(f"reset must have no argument, not {text!r}")
     board.reset()
     return "the logic was reset"
 
 
-def _stats(board: VirtualBoard, text: str) -> str:
+def _stats(board: AnyBoard, text: str) -> str:
     if text:
         raise InputError(f"stats must have no argument, not {text!r}")
     facts = board.statistics()
@@ -59,17 +61,38 @@ def _stats(board: VirtualBoard, text: str) -> str:
     )
 
 
+def _power(board: AnyBoard, text: str) -> str:
+    if not isinstance(board, FlashBoard):
+        raise InputError("power must go with --flash, because a board without a flash does not know what to start")
+    verb, _, cycle = text.partition(" ")
+    if (verb, cycle) == ("on", ""):
+        board.power_on()
+        return f"the power is on: {board.image} runs"
+    if verb != "off" or not (cycle.isdecimal() or not cycle):
+        raise InputError(f"power must be followed by on, off, or off CYCLE, not {text!r}")
+    if not cycle:
+        board.power_off()
+        return "the power is off"
+    board.cut_at(int(cycle))
+    return f"the power goes off in clock cycle {int(cycle):,}"
+
+
 CONTROL: dict[str, ControlCommand] = {
     "fault": ControlCommand("fault [SPEC]", "set the line's faults, as --fault does; fault none ends them", _fault),
     "cut": ControlCommand("cut TIME", "open the serial wires for a time on the line, e.g. cut 5ms", _cut),
     "unplug": ControlCommand("unplug TIME", "take the serial port away for a time, e.g. unplug 1s", _unplug),
     "reset": ControlCommand("reset", "reset the logic, as a power cut does", _reset),
+    "power": ControlCommand(
+        "power on|off [CYCLE]",
+        "with --flash: the power switch; off may wait for a clock cycle of the image that runs",
+        _power,
+    ),
     "stats": ControlCommand("stats", "say the counters", _stats),
 }
 """The commands by name."""
 
 
-def execute(board: VirtualBoard, line: str) -> str:
+def execute(board: AnyBoard, line: str) -> str:
     """Carry out one line; returns what to say. Raises InputError for a line that is no command, DeviceError."""
     verb, _, argument = line.strip().partition(" ")
     command = CONTROL.get(verb)
@@ -86,7 +109,7 @@ class Control:
     end of input ends only the reading.
     """
 
-    def __init__(self, board: VirtualBoard, say: Say) -> None:
+    def __init__(self, board: AnyBoard, say: Say) -> None:
         self._board = board
         self._say = say
         self._stop = threading.Event()

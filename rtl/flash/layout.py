@@ -129,13 +129,6 @@ class Layout:
         return cls(golden, slot, slots, flash)
 
 
-LAYOUTS = {
-    "icebreaker": Layout(0x40000, 0x40000, 3, 1 << 24),
-    "ice40_hx8k_evn": Layout(0x40000, 0x40000, 3, 1 << 22),
-}
-"""Maps by board; the largest iCE40 image has 135,100 bytes."""
-
-
 def label(image: bytes) -> bytes:
     """The label of an image."""
     body = LABEL_MAGIC + struct.pack("<II", len(image), zlib.crc32(image))

@@ -47,11 +47,12 @@ class Loader(wiring.Component):
 
     Members
     -------
-    reset : In(1), forgets the opcode under way; the flash's own work goes on and is waited for.
+    reset : In(1), forgets the opcode under way; the flash's own work goes on and is waited for. A boot that was answered takes
+        place all the same.
     """
 
-    def __init__(self, layout: Layout, clock_hz: int) -> None:
-        self._core = LoaderCore(layout, clock_hz)
+    def __init__(self, layout: Layout, clock_hz: int, start_seconds: float = START_SECONDS) -> None:
+        self._core = LoaderCore(layout, clock_hz, start_seconds)
         self.bytes_in = self.bytes_out = 0
         self.pins = dict(PINS)
         self.silence_seconds = 1.5 * BUSY_SECONDS
@@ -59,7 +60,7 @@ class Loader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.core = ResetInserter(self.reset)(self._core)
+        m.submodules.core = ResetInserter(self.reset & ~self._core.leaving)(self._core)
         wiring.connect(m, wiring.flipped(self.i), self._core.i)
         wiring.connect(m, self._core.o, wiring.flipped(self.o))
         m.d.comb += self._core.host.eq(self.reset)
@@ -76,6 +77,7 @@ class LoaderCore(wiring.Component):
     ----------
     layout : :class:`~.layout.Layout`
     clock_hz : clock of the ``sync`` domain; the waits above are counted in it.
+    start_seconds : see :data:`START_SECONDS`
 
     Members
     -------
@@ -83,12 +85,14 @@ class LoaderCore(wiring.Component):
     host : In(1), strobe: a host is there, nothing is booted by itself any more
     flash_sck, flash_cs_n, flash_mosi : Out(1), ``flash_miso``: In(1)
     warmboot : Out(1), boot ``warmboot_image`` Out(2) now
+    leaving : Out(1), a boot was answered or takes place
     """
 
-    def __init__(self, layout: Layout, clock_hz: int) -> None:
+    def __init__(self, layout: Layout, clock_hz: int, start_seconds: float = START_SECONDS) -> None:
+        self._start_seconds = start_seconds
         self._layout = layout
         self._clock_hz = clock_hz
-        super().__init__({**MEMBERS, "host": In(1)})
+        super().__init__({**MEMBERS, "host": In(1), "leaving": Out(1)})
 
     def _cycles(self, seconds: float) -> int:
         return max(1, round(self._clock_hz * seconds))
@@ -157,7 +161,8 @@ class LoaderCore(wiring.Component):
 
         with m.If(self.host):
             m.d.sync += starting.eq(0)
-        with m.FSM(name="loader", init="WAKE"):
+        with m.FSM(name="loader", init="WAKE") as fsm:
+            m.d.comb += self.leaving.eq(fsm.ongoing("SEE_OFF") | fsm.ongoing("BOOT"))
             with m.State("WAKE"):
                 m.d.sync += timer.eq(0)
                 with m.If(~nor.busy):
@@ -180,7 +185,7 @@ class LoaderCore(wiring.Component):
                         with m.Default():
                             m.next = "IDLE"
                 with m.Elif(starting):
-                    wait(START_SECONDS, "NEXT_SLOT")
+                    wait(self._start_seconds, "NEXT_SLOT")
             with m.State("FIELDS"):
                 with m.If(fields_left == 0):
                     m.next = "POLL"

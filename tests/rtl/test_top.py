@@ -253,5 +253,5 @@ def test_warm_boot_reaches_the_pins_of_the_simulation_and_the_cell_of_the_chip(s
     run(top, bench, drive=top.clk)
     chip = Top(shell(), engine(), plan=ClockPlan(12_000_000, 12_000_000), leds=1)
     text = rtlil.convert(chip, name="top")
-    assert text.count("cell \\SB_WARMBOOT \\warmboot") == 1 and "warmboot" not in text.split("\n")[0]
+    assert text.count("cell \\SB_WARMBOOT \\warmboot_cell") == 1 and "warmboot" not in text.split("\n")[0]
     assert not {"warmboot", "warmboot_image"} & set(chip.signature.members)

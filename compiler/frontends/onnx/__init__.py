@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .inputs import InputRule
-from .load import load_onnx
+from .load import load_onnx, read_program
 
-__all__ = ["InputRule", "load_onnx"]
+__all__ = ["InputRule", "load_onnx", "read_program"]

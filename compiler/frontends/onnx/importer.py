@@ -54,6 +54,9 @@ class NarrowInput(Exception):
 class Importer:
     """Builds the graph of one model; ``batch_size`` is None when the number of samples is open."""
 
+    handlers = HANDLERS
+    whole = WHOLE
+
     def __init__(
         self,
         name: str,
@@ -65,7 +68,7 @@ class Importer:
         folder: Path | None = None,
     ) -> None:
         self.folder = folder
-        self.builder = Builder(name)
+        self.builder = self.new_builder(name)
         self.functions = {(f.domain, f.name, f.overload): f for f in functions}
         self.batch = batch
         self.batch_size = batch_size
@@ -73,6 +76,10 @@ class Importer:
         self.notes: dict[str, None] = {}
         self.sources: dict[str, str] = {}
         self.source = ""
+
+    def new_builder(self, name: str) -> Any:
+        """What the handlers append to."""
+        return Builder(name)
 
     # ---- emitting
 
@@ -220,14 +227,14 @@ class Importer:
         key = (domain, node.op_type)
         inputs = [scope.tensors[i] if i else None for i in node.input]
         function = self.functions.get((node.domain, node.op_type, node.overload))
-        handler = HANDLERS.get(key)
+        handler = self.handlers.get(key)
         if function is not None and (handler is None or key in self.expand or not domain):
             return self._expand(node, function, inputs, source, scope)
         if key == ("", "If") and inputs and isinstance(inputs[0], Const) and inputs[0].array.size == 1:
             return self._branch(node, bool(inputs[0].array.reshape(-1)[0]), source, scope)
         version = self._version(domain, source, node, scope)
         call = Call(self, node, inputs, source, version)
-        if key not in WHOLE and not domain and all(isinstance(i, Const) or i is None for i in inputs):
+        if key not in self.whole and not domain and all(isinstance(i, Const) or i is None for i in inputs):
             folded = fold.fold(call)
             if folded is not None:
                 return folded
@@ -259,7 +266,7 @@ class Importer:
         return version
 
     def _unknown(self, call: Call) -> NoReturn:
-        known = sorted(name for domain, name in HANDLERS if domain == call.domain)
+        known = sorted(name for domain, name in self.handlers if domain == call.domain)
         if not call.domain and defs.has(call.op):
             call.refuse(
                 f"operator {call.op} is not supported on values computed from the inputs",

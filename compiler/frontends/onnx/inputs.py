@@ -226,7 +226,8 @@ def _integer_rule(name: str, dtype: np.dtype, rule: InputRule | None) -> tuple[T
     return type_, rule.bounds
 
 
-def _float_rule(name: str, dtype: np.dtype, shape: tuple[int, ...], batch: int | None, rule: InputRule) -> Resolved:
+def numbers(name: str, rule: InputRule) -> tuple[Type, Fraction, Fraction, Range | None]:
+    """Type, scale, offset and bounds of a float input's rule; raises InputError for one that is none."""
     type_ = _type(name, rule) or Type(8)
     try:
         scale, offset = Fraction(rule.scale), Fraction(rule.offset)
@@ -239,6 +240,12 @@ def _float_rule(name: str, dtype: np.dtype, shape: tuple[int, ...], batch: int |
     bounds = rule.bounds or type_.range
     if not type_.holds(bounds) or bounds[0] > bounds[1]:
         raise InputError(f"rule of input {name!r} must keep bounds {bounds[0]}..{bounds[1]} inside {type_}")
+    return type_, scale, offset, rule.bounds
+
+
+def _float_rule(name: str, dtype: np.dtype, shape: tuple[int, ...], batch: int | None, rule: InputRule) -> Resolved:
+    type_, scale, offset, _ = numbers(name, rule)
+    bounds = rule.bounds or type_.range
     if bounds[1] - bounds[0] >= 1 << MAX_RULE_BITS:
         raise UnsupportedError(
             f"rule of input {name!r} must have at most 2**{MAX_RULE_BITS} values, not {bounds[0]}..{bounds[1]}"
@@ -276,6 +283,12 @@ def calibrated(name: str, dtype: np.dtype, data: np.ndarray, records: dict[str, 
         "largest_error": repr(error),
     }
     return rule
+
+
+def on_grid(data: np.ndarray, dtype: np.dtype) -> InputRule | None:
+    """The rule of the grid that samples lie on exactly; None where they are real numbers of any kind."""
+    values = np.unique(data.astype(np.float64 if data.dtype.kind != "f" else data.dtype))
+    return _on_grid(values.astype(dtype), dtype) if values.size and np.isfinite(values).all() else None
 
 
 def _on_grid(values: np.ndarray, dtype: np.dtype) -> InputRule | None:

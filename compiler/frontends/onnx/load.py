@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Affine, Graph, Range
+from neuroloom.compiler.ir.builder import clean_name
+from neuroloom.compiler.real import Program
 from onnx import ModelProto, helper
 
 from . import build, floats, ops, spiking
 from .importer import Importer, NarrowInput, Scope
-from .inputs import Batch, InputRule, Resolved, declared, find_batch, resolve
+from .inputs import Batch, InputRule, Resolved, declared, find_batch, numbers, on_grid, resolve
 from .reader import Source, read_model, tensor_array
 from .registry import Call
 from .tensors import Const, Opaque, Sym, Tensor
 
-__all__ = ["load_onnx", "ops"]
+__all__ = ["load_onnx", "ops", "read_program"]
 
 
 def load_onnx(
@@ -29,6 +31,9 @@ def load_onnx(
     calibrate: Mapping[str, np.ndarray] | np.ndarray | None = None,
     name: str = "",
     expand: Iterable[tuple[str, str]] = (),
+    config: Mapping[str, Any] | str | Path | None = None,
+    quantise: bool | None = None,
+    state: Mapping[str, str] | None = None,
 ) -> Graph:
     """Import an ONNX model as an unoptimised graph in which every source node can be probed.
 
@@ -44,16 +49,88 @@ def load_onnx(
 
     A model with a Scan over spiking operators of domain ``neuroloom`` gives a clocked graph (:mod:`.spiking`); it takes no options.
 
+    A model that is exact in integers is taken as it is. A float model needs ``calibrate``: it becomes fixed point in formats
+    calibrated on those samples, by the rules of ``config`` (mapping or YAML file, see :mod:`neuroloom.compiler.quantise.config`).
+    ``quantise``: True always makes fixed point of it, as ``config`` does, False never does, None only of what is not exact.
+    ``state`` maps inputs of a float model to the outputs that give their next values: the graph is then clocked, one call per step,
+    and keeps them itself, 0 at first. Its samples, for calibration too, are [samples, steps, ...].
+
     Raises InputError for a broken file or option, UnsupportedError for a model that cannot be carried exactly.
     """
     model, folder, label = read_model(source)
     if spiking.is_clocked(model):
-        if batch_axis is not None or input_rules or calibrate is not None or tuple(expand):
+        if (
+            batch_axis is not None
+            or input_rules
+            or calibrate is not None
+            or config is not None
+            or state
+            or tuple(expand)
+        ):
             raise InputError(
                 f"{label} is a clocked model and says everything about its inputs itself; leave the options out"
             )
         return spiking.read_clocked(model, name)
-    reader = _Reader(model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name)
+    reader = _Reader(
+        model, folder, label, batch_axis, dict(input_rules or {}), calibrate, frozenset(expand), name, state or ()
+    )
+    if config is not None or quantise or state:
+        if calibrate is None:
+            raise InputError("a network in fixed point must come with samples to calibrate with (--calibrate DATA.npz)")
+        return _quantised(reader, config, state or {})
+    try:
+        return _exact(reader)
+    except UnsupportedError:
+        if quantise is False or (calibrate is None and not _is_quantised(model)):
+            raise
+        return _quantised(reader, None, {})
+
+
+def _is_quantised(model: ModelProto) -> bool:
+    """Whether the model says its integers itself (QuantizeLinear and the like)."""
+    from .real.quantised import EXACT
+
+    return any(n.op_type in EXACT for part in (model.graph, *model.functions) for n in part.node)
+
+
+def read_program(
+    source: Source,
+    *,
+    batch_axis: Mapping[str, int] | int | str | None = None,
+    input_rules: Mapping[str, InputRule] | None = None,
+    state: Mapping[str, str] | None = None,
+) -> Program:
+    """The real program of a float model, without calibration: what its fixed-point graph is compared with."""
+    from .real import load_program
+
+    model, folder, label = read_model(source)
+    rules = dict(input_rules or {})
+    return load_program(_Reader(model, folder, label, batch_axis, rules, None, frozenset(), "", state or ()), state)
+
+
+def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, state: Mapping[str, str]) -> Graph:
+    """A float model in fixed point."""
+    from neuroloom.compiler.quantise import Config, Grid, quantise
+    from neuroloom.compiler.quantise.quantise import check_samples
+
+    from .real import load_program
+
+    program = load_program(reader, state)
+    given = {clean_name(name): array for name, array in reader.data.items()}
+    if not given:
+        return quantise(program, None, Config.read(config))
+    check_samples(program, given)
+    grids: dict[str, Grid] = {}
+    for name, (dtype, _) in reader.inputs.items():
+        if dtype.kind != "f" or name in reader.memory:
+            continue
+        if rule := reader.rules.get(name) or on_grid(reader.data[name], dtype):
+            grids[clean_name(name)] = Grid(*numbers(name, rule))
+    return quantise(program, given, Config.read(config), grids)
+
+
+def _exact(reader: _Reader) -> Graph:
+    """A model whose every operation is exact in integers."""
     narrow: dict[str, Range] = {}
     while True:
         try:
@@ -79,7 +156,9 @@ class _Reader:
         calibrate: Mapping[str, np.ndarray] | np.ndarray | None,
         expand: frozenset[tuple[str, str]],
         name: str,
+        memory: Iterable[str] = (),
     ) -> None:
+        self.memory = frozenset(memory)
         self.model, self.folder, self.label = model, folder, label
         self.rules, self.expand = rules, expand
         self.name = name or model.graph.name or "model"
@@ -116,11 +195,10 @@ class _Reader:
             return {}
         if isinstance(given, Mapping):
             return {k: np.asarray(v) for k, v in given.items()}
-        if len(self.inputs) != 1:
-            raise InputError(
-                f"calibration data must be given by input name, because there are {len(self.inputs)} inputs"
-            )
-        return {next(iter(self.inputs)): np.asarray(given)}
+        names = [name for name in self.inputs if name not in self.memory]
+        if len(names) != 1:
+            raise InputError(f"calibration data must be given by input name, because there are {len(names)} inputs")
+        return {names[0]: np.asarray(given)}
 
     def graph(self, narrow: Mapping[str, Range]) -> Graph:
         """Import with ``narrow`` bounds for some inputs."""

@@ -9,7 +9,9 @@ from neuroloom.rtl.link.core import LinkCore
 from neuroloom.rtl.link.guard import BootGuard
 from neuroloom.rtl.link.protocol import BOOTS, GUARDED, Command, Status
 
-ANSWER, GUARD, LATEST = 20, 100, 150
+ANSWER, GUARD, LATEST = 16, 90, 150
+TAKEN = 96
+"""The guard's cycles as a multiple of the answer's."""
 
 
 def boots_at(strobes: dict[int, str], guard: int | None = GUARD) -> int | None:
@@ -36,10 +38,10 @@ def boots_at(strobes: dict[int, str], guard: int | None = GUARD) -> int | None:
 @pytest.mark.parametrize(
     ("strobes", "guard", "booted"),
     [
-        ({}, GUARD, GUARD + 1),
+        ({}, GUARD, TAKEN + 1),
         ({}, None, None),
         ({10: "confirm"}, GUARD, None),
-        ({99: "confirm"}, GUARD, None),
+        ({TAKEN - 1: "confirm"}, GUARD, None),
         ({10: "leave"}, GUARD, 10 + ANSWER + 2),
         ({10: "leave"}, None, 10 + ANSWER + 2),
         ({10: "leave", 15: "confirm"}, GUARD, 10 + ANSWER + 2),

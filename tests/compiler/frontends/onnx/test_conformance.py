@@ -67,7 +67,7 @@ def _attempt(model: onnx.ModelProto, inputs: Arrays, expected: Arrays, fixed: bo
             rules[name] = InputRule(bounds=(int(array.min()), int(array.max())))
         elif array.dtype.kind == "f":
             samples[name] = array
-    graph = load_onnx(model, batch_axis="none", input_rules=rules, calibrate=samples)
+    graph = load_onnx(model, batch_axis="none", input_rules=rules, calibrate=samples, quantise=False)
     for name, record in graph.records.get("calibration", {}).items():
         if record["largest_error"] != "0.0":
             raise UnsupportedError(f"input {name!r} holds {feeds[name].dtype} values that lie on no integer grid")

@@ -1,0 +1,55 @@
+"""The flash of a virtual board as a file: made, and written as a cable or golden would write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from neuroloom.boards.board import Board
+from neuroloom.compiler.errors import InputError
+from neuroloom.rtl.flash.layout import ERASED, FLAGS, LABEL_BYTES, PAGE_BYTES, Layout, SlotState, label
+
+
+def erased_flash(path: Path, board: Board) -> None:
+    """Make the flash of a new board: every byte 0xFF. Raises InputError where a file stands already."""
+    if path.exists():
+        raise InputError(f"flash file must not exist yet to be made: {path}")
+    path.write_bytes(bytes([ERASED]) * board.flash.size_bytes)
+
+
+def write_image(path: Path, address: int, image: bytes) -> None:
+    """Write bytes as a cable does, which erases their sectors first; raises InputError where they do not fit."""
+    size = path.stat().st_size
+    if not 0 <= address <= address + len(image) <= size:
+        raise InputError(
+            f"image of {len(image):,} bytes must fit into the flash of {size:,} bytes from address {address:#x}"
+        )
+    with path.open("r+b") as file:
+        file.seek(address)
+        file.write(image)
+
+
+def install(path: Path, board: Board, slot: int, image: bytes, flags: Iterable[str] = ()) -> None:
+    """Put an image into a slot with its label and these flags (:data:`~neuroloom.rtl.flash.layout.FLAGS`) programmed."""
+    layout = board.layout
+    if len(image) > layout.image_bytes:
+        raise InputError(f"image must have at most {layout.image_bytes:,} bytes to fit slot {slot}, not {len(image):,}")
+    page = bytearray(label(image).ljust(PAGE_BYTES, bytes([ERASED])))
+    for flag in flags:
+        page[LABEL_BYTES + FLAGS.index(flag)] = 0
+    write_image(path, layout.slot_at(slot), image.ljust(layout.slot_bytes - PAGE_BYTES, bytes([ERASED])) + page)
+
+
+def slot_state(path: Path, board: Board, slot: int) -> SlotState:
+    """What the label of a slot says."""
+    at = board.layout.label_at(slot)
+    with path.open("rb") as file:
+        file.seek(at)
+        return SlotState.from_bytes(file.read(PAGE_BYTES))
+
+
+def image_name(layout: Layout, address: int) -> str:
+    """``golden`` or ``slot N``: whose image stands at an address."""
+    if address < layout.golden_bytes:
+        return "golden"
+    return f"slot {1 + (address - layout.golden_bytes) // layout.slot_bytes}"

@@ -1,0 +1,143 @@
+"""From the bytes of an image in a flash to something that runs: its RTL, if it was built here, or the logic of its very bits."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuroloom.boards import cache, emulate
+from neuroloom.boards.board import FLASH_PORTS, Board
+from neuroloom.boards.cell_models import cell_models
+from neuroloom.boards.ice40.bitstream import parse
+from neuroloom.compiler.errors import InputError
+
+FIDELITIES = ("rtl", "netlist", "bitstream")
+"""What a virtual board with a flash runs of an image: the RTL it was built from, the cells it was synthesised to, or its bits
+unpacked."""
+
+LARGEST_IMAGE = 1 << 18
+"""Bytes that are looked at; an iCE40 image has at most 135,100 and a record."""
+
+CELLS = """
+// What the RTL of a board has beside logic: a PLL gives its clock on (the virtual board's clock is the logic's), a warm boot
+// request is looked at from outside.
+module SB_PLL40_PAD #(parameter FEEDBACK_PATH="SIMPLE", DIVR=0, DIVF=0, DIVQ=0, FILTER_RANGE=0)
+  (input PACKAGEPIN, RESETB, BYPASS, output PLLOUTGLOBAL, LOCK);
+  assign PLLOUTGLOBAL = PACKAGEPIN; assign LOCK = RESETB;
+endmodule
+module SB_PLL40_CORE #(parameter FEEDBACK_PATH="SIMPLE", DIVR=0, DIVF=0, DIVQ=0, FILTER_RANGE=0)
+  (input REFERENCECLK, RESETB, BYPASS, output PLLOUTGLOBAL, LOCK);
+  assign PLLOUTGLOBAL = REFERENCECLK; assign LOCK = RESETB;
+endmodule
+module SB_WARMBOOT(input BOOT, S0, S1);
+endmodule
+"""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What runs an image: Verilog files by name, the top module, its clock in hertz and its line rate in baud."""
+
+    files: Mapping[str, str]
+    top: str
+    clock_hz: int
+    baud: int
+
+
+Designs = Callable[[bytes], Design]
+"""Takes what stands in the flash from an image's first byte on; raises InputError where that is no image."""
+
+
+def designs_of(board: Board, fidelity: str, *, seed: int = 1) -> Designs:
+    """How images of ``board`` become designs; raises InputError for an unknown fidelity."""
+    if fidelity not in FIDELITIES:
+        raise InputError(f"fidelity must be one of {', '.join(FIDELITIES)}, not {fidelity!r}")
+    if fidelity != "bitstream":
+        return lambda data: built_design(data, board, netlist=fidelity == "netlist")
+    return lambda data: unpacked_design(data, board, seed)
+
+
+def image_size(data: bytes) -> int:
+    """Bytes of the image that ``data`` begins with, up to its wake-up command; raises InputError where there is none."""
+    return parse(data[:LARGEST_IMAGE]).size
+
+
+def built_design(data: bytes, board: Board, *, netlist: bool = False) -> Design:
+    """The RTL, or the cells, of the build whose bitstream stands in ``data``, byte for byte.
+
+    Raises InputError when ``data`` holds no whole image, or one that is not in the cache of builds.
+    """
+    size = image_size(data)
+    for record_path in (cache.cache_root() / "build").glob("*/build.json"):
+        entry = cache.lookup("build", record_path.parent.name)
+        if entry is None:
+            continue
+        record = json.loads((entry / "build.json").read_text(encoding="utf-8"))
+        bitstream = entry / record["bitstream"]
+        if record["board"] != board.name or bitstream.stat().st_size < size:
+            continue
+        image = bitstream.read_bytes()
+        if data[: len(image)] == image:
+            return _built_design(entry, record["clock_hz"], board, netlist)
+    raise InputError(
+        f"image must be one that was built on this machine to run as RTL or netlist, and this one of {size:,} bytes is not in the "
+        "cache of builds; use --fidelity bitstream"
+    )
+
+
+def _built_design(entry: Path, clock_hz: int, board: Board, netlist: bool) -> Design:
+    if netlist:
+        cells = (entry / "netlist.v").read_text(encoding="utf-8")
+        kinds = set(re.findall(r"^  (SB_\w+) ", cells, re.MULTILINE)) - set(re.findall(r"module (SB_\w+)", CELLS))
+        files = {"netlist.v": cells, "models.v": cell_models(board.family, kinds)}
+    else:
+        sources = [
+            path for path in sorted(entry.iterdir()) if path.suffix in (".v", ".sv") and path.name != "netlist.v"
+        ]
+        files = {path.name: path.read_text(encoding="utf-8") for path in sources}
+    top = files["netlist.v" if netlist else "top.v"]
+    baud = next(speed.baud for speed in board.speeds.values() if speed.plan.logic_hz == clock_hz)
+    return Design({**files, "cells.v": CELLS, "board.v": _wrapper(top, board)}, "board", clock_hz, baud)
+
+
+def _wrapper(top: str, board: Board) -> str:
+    """The board's pins, and what the design asks of its warm boot cell."""
+    width = len(board.leds.pins)
+    head = top[top.index("module top(") : top.index(");", top.index("module top("))].replace("module top(", "")
+    ports = {name.strip() for name in head.split(",")}
+    inputs = {"clk", "rx", "flash_miso"}
+    strange = sorted(ports - {"tx", "leds", *inputs, *FLASH_PORTS})
+    if strange:
+        raise InputError(
+            f"image must use the pins of clock, UART, LEDs and flash only to run as RTL or netlist, not {', '.join(strange)};"
+            " use --fidelity bitstream"
+        )
+    lines = [
+        f"  {'input' if name in inputs else 'output'} {f'[{width - 1}:0] ' if name == 'leds' else ''}{name}"
+        for name in sorted(ports)
+    ]
+    boots = "SB_WARMBOOT" in top
+    if boots:
+        lines += ["  output warmboot", "  output [1:0] warmboot_image"]
+    connections = ", ".join(f".{name}({name})" for name in sorted(ports))
+    watch = "  assign warmboot = chip.warmboot_cell.BOOT; assign warmboot_image = {chip.warmboot_cell.S1, chip.warmboot_cell.S0};\n"
+    return (
+        "module board(\n" + ",\n".join(lines) + f");\n  top chip ({connections});\n{watch if boots else ''}endmodule\n"
+    )
+
+
+def unpacked_design(data: bytes, board: Board, seed: int) -> Design:
+    """The logic of the image's bits, as :func:`neuroloom.boards.emulate.emulate_bitstream` runs it, with flash and warm boot.
+
+    Raises what that raises.
+    """
+    emulate.check_readable(board)
+    with tempfile.TemporaryDirectory(prefix="neuroloom-image-") as folder:
+        image = Path(folder) / "image.bin"
+        image.write_bytes(data[: image_size(data)])
+        files, speed = emulate.read_back(image, board, seed)
+    return Design(files, "board", speed.plan.logic_hz, speed.baud)

@@ -1,0 +1,176 @@
+"""Jobs and control to program words: delays filled in, jumps resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neuroloom.compiler.errors import UnsupportedError
+
+from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Main, Stream
+from .isa import MAX_DELAY, Op, encode
+from .schedule import Block
+
+
+@dataclass
+class Label:
+    """A place in the program."""
+
+    at: int = -1
+
+
+Word = tuple[Op, Fields, Label | None]
+
+START_CYCLES = 2
+"""Cycles from the begin of a run to its first instruction."""
+
+TAKEN_CYCLES = 2
+"""Cycles of a jump that is taken, to the next instruction."""
+
+READ_CYCLES = 5
+"""Cycles of BR (not taken; one more where it is) and LDO."""
+
+STREAM_CYCLES = 3
+"""Cycles of IN and OUT besides those of the stream unit."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cycles of a piece of program: least and most of the ways that go on (None: none does), and of those that end the run."""
+
+    on: tuple[int, int] | None = (0, 0)
+    ended: tuple[tuple[int, int], ...] = ()
+
+    def then(self, other: Cost) -> Cost:
+        """One behind the other."""
+        if self.on is None:
+            return self
+        least, most = self.on
+        ended = tuple((least + lo, most + hi) for lo, hi in other.ended)
+        on = None if other.on is None else (least + other.on[0], most + other.on[1])
+        return Cost(on, self.ended + ended)
+
+    def plus(self, cycles: int) -> Cost:
+        """Some cycles more, first."""
+        return Cost((cycles, cycles)).then(self)
+
+
+class Assembler:
+    """Collects words; ``cycles`` are the least and the most of a run, once :meth:`program` is done."""
+
+    def __init__(self) -> None:
+        self.words: list[Word] = []
+        self.main = Label()
+        self.cycles = (0, 0)
+
+    def program(self, items: list[Item]) -> None:
+        """A whole program: the jump to its main part, the reset of the states, the main part."""
+        self.put(Op.JUMP, None, self.main)
+        at = next(n for n, item in enumerate(items) if isinstance(item, Main))
+        reset = self.items(items[: at + 1])
+        main = self.items(items[at + 1 :])
+        ways = [*main.plus(TAKEN_CYCLES).ended, *reset.then(main).ended]
+        self.cycles = START_CYCLES + min(lo for lo, _ in ways), START_CYCLES + max(hi for _, hi in ways)
+
+    def put(self, op: Op, fields: Fields | None = None, label: Label | None = None) -> None:
+        """One word; ``label`` fills its target."""
+        self.words.append((op, dict(fields or {}), label))
+
+    def mark(self, label: Label) -> None:
+        """The label stands here."""
+        label.at = len(self.words)
+
+    def items(self, items: list[Item]) -> Cost:
+        """Everything in order."""
+        straight: list[Job] = []
+        cost = Cost()
+        for item in items:
+            if isinstance(item, Job):
+                straight.append(item)
+                continue
+            cost = cost.then(self.block(straight)).then(self.control(item))
+            straight = []
+        return cost.then(self.block(straight))
+
+    def block(self, jobs: list[Job]) -> Cost:
+        """A straight piece, scheduled."""
+        if not jobs:
+            return Cost()
+        block = Block(jobs)
+        block.schedule()
+        at = 0
+        for index, (cycle, op, fields) in enumerate(block.placed):
+            self._wait(cycle - at)
+            follows = block.placed[index + 1][0] if index + 1 < len(block.placed) else max(block.end, cycle + 1)
+            delay = follows - cycle - 1
+            at = cycle + 1
+            if op != Op.TERM:
+                held = min(delay, MAX_DELAY)
+                fields = {**fields, "delay": held}
+                at += held
+            self.put(op, fields)
+        self._wait(block.end - at)
+        length = max(block.end, at)
+        return Cost((length, length))
+
+    def _wait(self, cycles: int) -> None:
+        while cycles > 0:
+            held = min(cycles - 1, MAX_DELAY)
+            self.put(Op.WAIT, {"delay": held})
+            cycles -= held + 1
+
+    def control(self, item: Item) -> Cost:
+        """What is not a job."""
+        if isinstance(item, Loop):
+            top = Label()
+            self.put(Op.LOOP, {"level": item.level, "count": item.count})
+            self.mark(top)
+            body = self.items(item.body)
+            self.put(Op.END, {"level": item.level}, top)
+            assert body.on is not None and not body.ended  # runs end at the top level only
+            turns = 2 + TAKEN_CYCLES * (item.count - 1)
+            return Cost((body.on[0] * item.count + turns, body.on[1] * item.count + turns))
+        if isinstance(item, Branch):
+            return self._branch(item)
+        if isinstance(item, Stream):
+            self.put(item.op, item.fields)
+            return Cost((STREAM_CYCLES, STREAM_CYCLES))
+        if isinstance(item, Load):
+            self.put(Op.LDO, {"reg": item.reg, "addr": item.addr, "areg": item.areg})
+            return Cost((READ_CYCLES, READ_CYCLES))
+        if isinstance(item, Main):
+            self.mark(self.main)
+            return Cost()
+        assert isinstance(item, Halt)
+        self.put(Op.HALT)
+        return Cost(None, ((0, 0),))
+
+    def _branch(self, item: Branch) -> Cost:
+        end, ways, before = Label(), [], 0
+        for number, body in enumerate(item.bodies):
+            last = number == len(item.bodies) - 1
+            beyond = Label()
+            if not last:
+                self.put(Op.BR, {"addr": item.addr, "areg": item.reg, "imm": number, "unequal": 1}, beyond)
+            cost = self.items(body).plus(before + (0 if last else READ_CYCLES))
+            if not last:
+                self.put(Op.JUMP, None, end)
+                self.mark(beyond)
+                cost = cost.then(Cost((TAKEN_CYCLES, TAKEN_CYCLES)))
+                before += READ_CYCLES + 1
+            ways.append(cost)
+        self.mark(end)
+        on = [way.on for way in ways if way.on is not None]
+        ended = tuple(e for way in ways for e in way.ended)
+        return Cost((min(o[0] for o in on), max(o[1] for o in on)) if on else None, ended)
+
+    def encoded(self) -> list[int]:
+        """The program's words; raises UnsupportedError when a number does not fit its field."""
+        out = []
+        for op, fields, label in self.words:
+            if label is not None:
+                fields = {**fields, "target": label.at}
+            try:
+                out.append(encode(op, fields))
+            except Exception as error:
+                raise UnsupportedError(f"the program cannot be written: {error}; take a smaller network") from None
+        return out

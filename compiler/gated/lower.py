@@ -1,0 +1,312 @@
+"""A fixed-point graph to jobs and control: values stay sums as long as they can, and are stored where they must."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.compiler.ir import Graph, Node, Region, Value, ranges, smallest_type
+from neuroloom.compiler.ir.graph import walk
+from neuroloom.compiler.ir.types import Range
+from neuroloom.compiler.wire import answer_fields
+
+from .code import Branch, Halt, Item, Main, Stream
+from .forms import Const, Emitted, Form, Lin, Spec
+from .isa import Op, Rounding, limits
+from .locate import Loc, signed_width
+from .machine import Machine
+from .pieces import affine_pieces
+
+Held = Loc | Form | Emitted
+"""A value while a graph is lowered."""
+
+Handler = Callable[["Lowering", Node], None]
+HANDLERS: dict[str, Handler] = {}
+"""How each operation is lowered; filled by the ``ops_*`` modules."""
+
+
+def handles(*names: str) -> Callable[[Handler], Handler]:
+    """Register the decorated function for operations."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            HANDLERS[name] = handler
+        return handler
+
+    return register
+
+
+class Lowering:
+    """One graph on its way into a machine."""
+
+    def __init__(self, graph: Graph, machine: Machine) -> None:
+        self.graph, self.machine = graph, machine
+        self.bounds: dict[str, Range] = ranges(graph)
+        self.values: dict[str, Value] = graph.values()
+        self.env: dict[str, Held] = {}
+        self.uses = _uses(graph)
+        self.states: dict[str, Loc] = {}
+        self.pending: list[tuple[str, Loc]] = []
+        self.position = {id(node): number for number, node in enumerate(graph.walk())}
+        self.last_read = self._last_reads()
+        self.deferred: dict[str, Loc] = {}
+        self.remarks: list[str] = []
+
+    def _last_reads(self) -> dict[str, int]:
+        """Where each state is read last, in the order of the nodes."""
+        out: dict[str, int] = {}
+        for node in self.graph.walk():
+            reads = list(node.inputs[1:] if node.op == "update" else node.inputs)
+            reads += [name for region in node.regions for name in region.results]
+            for name in reads:
+                out[name] = max(out.get(name, -1), self.position[id(node)])
+        for output in self.graph.outputs:
+            out[output.value] = len(self.position)
+        return out
+
+    # ------------------------------------------------------------------ the whole
+
+    def run(self) -> list[Item]:
+        """The program: reset of the states, then one sample or step."""
+        machine = self.machine
+        reset: list[Item] = []
+        main: list[Item] = []
+        for node in self.graph.states:
+            machine.source = node.where()
+            init = node.attrs["init"].astype(np.int64)
+            loc = machine.space.new(init.shape, self.bounds[node.name], node.where())
+            self.states[node.name] = loc
+            machine.space.write(loc, init)
+            if node.attrs["lifetime"] == "sample":
+                with machine.block(reset):
+                    machine.store(self.constant(init), loc)
+        with machine.block(main):
+            self.inputs()
+            self.nodes(self.graph.nodes)
+            self.finish([o.value for o in self.graph.outputs])
+        return [*reset, Main(), *main]
+
+    def inputs(self) -> None:
+        """Take the sample."""
+        self.stream(Op.IN, None, first=True)
+        for item in self.graph.inputs:
+            self.machine.source = f"input %{item.name}"
+            loc = self.machine.space.new(item.value.shape, item.range, self.machine.source)
+            self.env[item.name] = loc
+            self.stream(Op.IN, loc)
+
+    def finish(self, names: Sequence[str]) -> None:
+        """Keep the new states, give the answer, end."""
+        self.machine.source = "the outputs"
+        locs = []
+        for name, answer in zip(names, answer_fields(self.graph), strict=True):
+            loc, bounds = self.loc(name), answer.type.range
+            if self.machine.config.planes(signed_width(bounds)) != loc.parts:  # another exit gives wider values
+                wide = self.machine.space.new(loc.addr.shape, bounds, self.machine.source)
+                self.copy(loc, wide)
+                loc = wide
+            locs.append(replace(loc, bounds=bounds))
+        places = {int(a) for state in self.states.values() for a in state.addr.ravel()}
+        shown = any(not places.isdisjoint(loc.addr.ravel().tolist()) for loc in locs)
+        if not shown:
+            self.commit()
+        self.stream(Op.OUT, None, first=True)
+        for loc in locs:
+            self.stream(Op.OUT, loc)
+        self.stream(Op.OUT, None, last=True)
+        if shown:  # the old states are part of the answer
+            self.commit()
+        self.machine.items.append(Halt())
+
+    def commit(self) -> None:
+        """Write the new states over the old ones."""
+        for name, loc in self.pending:
+            self.copy(loc, self.states[name])
+        for name, shadow in self.deferred.items():
+            self.copy(shadow, self.states[name])
+
+    def stream(self, op: Op, loc: Loc | None, *, first: bool = False, last: bool = False) -> None:
+        """Take or give a value's elements in row-major order; None: only begin or end."""
+        machine = self.machine
+        if loc is None:
+            machine.items.append(Stream(op, {"first": int(first), "last": int(last), "n": 0, "parts": 1, "width": 1}))
+            return
+        type_ = smallest_type(loc.bounds)
+        fields = {
+            "width": type_.width - (loc.parts - 1) * self.machine.config.digit,
+            "signed": int(type_.signed),
+            "parts": loc.parts,
+            "part_stride": loc.part_stride,
+        }
+        most = limits(op, "n")[1]
+        reach = limits(op, "stride")[1]
+
+        def run(start: int, reg: int, count: int, stride: int) -> None:
+            if abs(stride) > reach:
+                for number in range(count):
+                    machine.items.append(Stream(op, {**fields, "addr": start + number * stride, "reg": reg, "n": 1}))
+                return
+            for at in range(0, count, most):
+                machine.items.append(
+                    Stream(
+                        op,
+                        {
+                            **fields,
+                            "addr": start + at * stride,
+                            "reg": reg,
+                            "n": min(most, count - at),
+                            "stride": stride,
+                        },
+                    )
+                )
+
+        for piece in affine_pieces([loc.addr], [loc.reg]):
+            dims, strides = piece.dims, [s[0] for s in piece.strides]
+
+            def nest(
+                depth: int,
+                reg: int,
+                dims: tuple[int, ...] = dims,
+                strides: list[int] = strides,
+                start: int = piece.start[0],
+            ) -> None:
+                if depth == len(dims) - 1:
+                    run(start, reg, dims[-1], strides[-1])
+                    return
+                with self.machine.loop(dims[depth], [(reg, strides[depth])]) as (moved,):
+                    nest(depth + 1, moved)
+
+            nest(0, piece.regs[0])
+
+    # ------------------------------------------------------------------ nodes
+
+    def nodes(self, nodes: Sequence[Node]) -> None:
+        """Lower nodes in order."""
+        for node in nodes:
+            self.machine.source = node.where()
+            handler = HANDLERS.get(node.op)
+            if handler is None:
+                raise UnsupportedError(
+                    f"{node.where()}: the gated engine has no {node.op}; it has {', '.join(sorted(HANDLERS))}. "
+                    "One-bit logic runs on the logic engine, spiking neurons on the spiking core"
+                )
+            handler(self, node)
+            for value in node.outputs:
+                held = self.env.get(value.name)
+                if held is not None and not isinstance(held, Loc) and self.uses[value.name] > 1 and not _constant(held):
+                    self.machine.source = node.where()
+                    self.loc(value.name)
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """What is stored inside is forgotten outside."""
+        outer, self.env = self.env, dict(self.env)
+        try:
+            yield
+        finally:
+            self.env = outer
+
+    def settle(self, regions: Sequence[Region], *, all_of: bool) -> None:
+        """Store what regions read from outside, before them; ``all_of`` False: only what reads a state."""
+        names = {n for region in regions for node in walk(region.nodes) for n in _reads(node)}
+        names |= {n for region in regions for n in region.results}
+        for name, held in list(self.env.items()):
+            if isinstance(held, Loc) or _constant(held) or not self.uses[name]:
+                continue
+            if (all_of and name in names) or (not all_of and self._reads_state(held)):
+                self.loc(name)
+
+    def _reads_state(self, held: Form | Emitted) -> bool:
+        form = held.form if isinstance(held, Emitted) else held
+        rows = {int(a) for loc in form.locs() for a in loc.addr.ravel()}
+        return any(not rows.isdisjoint(state.addr.ravel().tolist()) for state in self.states.values())
+
+    # ------------------------------------------------------------------ values
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A value's shape."""
+        return self.values[name].shape
+
+    def constant(self, data: np.ndarray) -> Form:
+        """Fixed integers."""
+        bounds = (int(data.min()), int(data.max())) if data.size else (0, 0)
+        return Form((Const(data),), data.shape, bounds, self.machine.source)
+
+    def form(self, name: str) -> Form:
+        """A value as a sum: the one it is, or the stored value."""
+        held = self.env[name]
+        if isinstance(held, Form):
+            return held
+        loc = self.loc(name)
+        return Form((Lin(loc),), loc.addr.shape, loc.bounds, self.machine.source)
+
+    def loc(self, name: str) -> Loc:
+        """Where a value is stored; it is stored now where it is not."""
+        held = self.env[name]
+        if not isinstance(held, Loc):
+            if isinstance(held, Form) and len(held.terms) == 1 and isinstance(held.terms[0], Const):
+                data = np.broadcast_to(held.terms[0].values(), held.shape)
+                stored = self.machine.space.new(held.shape, self.bounds[name], self.machine.source)
+                self.machine.space.write(stored, data)
+                held = stored
+            else:
+                held = self.machine.store(held, name=f"%{name}")
+            self.env[name] = held
+        return held
+
+    def store_at(self, name: str, dest: Loc) -> None:
+        """Bring a value to ``dest``: computed there where it is not stored yet."""
+        held = self.env[name]
+        if isinstance(held, Loc) or self.uses[name] > 1 and not _constant(held):
+            self.copy(self.loc(name), dest)
+        else:
+            self.machine.store(held, dest)
+
+    def copy(self, source: Loc, dest: Loc) -> None:
+        """Copy a value, digit by digit."""
+        if (source.addr == dest.addr).all() and (source.reg == dest.reg).all():
+            return
+        for part in range(dest.parts):
+            bounds = dest.bounds if part == dest.parts - 1 else (0, (1 << self.machine.config.digit) - 1)
+            a = source.part(part) if part < source.parts else None
+            if a is None or source.parts != dest.parts:
+                self.machine.store(Form((Lin(source),), source.addr.shape, dest.bounds), dest)
+                return
+            one = dest.part(part)
+            width = self.machine.config.word
+            form = Form((Lin(Loc(a.addr, a.reg, 1, 0, bounds)),), a.addr.shape, bounds)
+            spec = Spec(0, Rounding.FLOOR, True, width, True)
+            self.machine.store(Emitted(form, spec, bounds), Loc(one.addr, one.reg, 1, 0, bounds))
+
+    def set(self, node: Node, held: Held, number: int = 0) -> None:
+        """Define an output of a node."""
+        self.env[node.outputs[number].name] = held
+
+    def broadcast(self, name: str, shape: tuple[int, ...]) -> Loc:
+        """A stored value broadcast to a shape, which costs nothing."""
+        return self.loc(name).map(lambda x: np.broadcast_to(x, shape))
+
+
+def _constant(held: Held) -> bool:
+    return isinstance(held, Form) and all(isinstance(t, Const) for t in held.terms)
+
+
+def _reads(node: Node) -> list[str]:
+    return [*node.inputs, *(r for region in node.regions for r in region.results)]
+
+
+def _uses(graph: Graph) -> Counter[str]:
+    uses: Counter[str] = Counter()
+    for node in graph.walk():
+        uses.update(_reads(node))
+    uses.update(o.value for o in graph.outputs)
+    return uses
+
+
+def branch(items: list[Item], loc: Loc, bodies: list[list[Item]], source: str) -> None:
+    """Append a choice of bodies by a stored integer."""
+    items.append(Branch(int(loc.addr.flat[0]), int(loc.reg.flat[0]), bodies, source))

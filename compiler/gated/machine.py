@@ -1,0 +1,427 @@
+"""Makes jobs of sums: which lanes, which addresses, which weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
+from neuroloom.compiler.ir.types import Range
+
+from .code import Item, Job, Loop, Part
+from .core import GatedConfig
+from .elementwise import COUNT, REACH, sweep, with_lifts
+from .forms import Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
+from .isa import Op, Rounding
+from .locate import Loc, Space, signed_width
+from .products import Product
+from .sums import Weights, mac_job
+
+UNROLLED = 4
+"""Loops of at most so many rounds are written out."""
+
+
+class Machine:
+    """Where jobs are appended while a graph is lowered."""
+
+    def __init__(self, config: GatedConfig, space: Space) -> None:
+        self.config, self.space = config, space
+        self.weights = Weights(config)
+        self.tables: list[int] = []
+        self._table_at: dict[bytes, int] = {}
+        self.items: list[Item] = []
+        self.level = 0
+        self.source = ""
+        self.picked: Loc | None = None
+
+    # ------------------------------------------------------------------ control
+
+    @contextmanager
+    def block(self, items: list[Item]) -> Iterator[None]:
+        """Append to ``items`` inside."""
+        outer, self.items = self.items, items
+        try:
+            yield
+        finally:
+            self.items = outer
+
+    @contextmanager
+    def loop(self, count: int, strides: list[tuple[int, int]]) -> Iterator[list[int]]:
+        """A loop; ``strides``: for each moving address the register that it starts from and what each round adds.
+
+        Gives the register of each. Raises UnsupportedError when loops are nested too deep.
+        """
+        if self.level >= self.config.levels:
+            raise UnsupportedError(
+                f"{self.source}: loops must be nested at most {self.config.levels} deep; unroll the inner ones"
+            )
+        registers: list[int] = []
+        known: dict[tuple[int, int], int] = {}
+        for base, stride in strides:
+            if (base, stride) not in known:
+                outer = self.space.registers[base]
+                reach = stride * (count - 1)
+                step = int(np.gcd(outer.step, abs(stride)))
+                number = self.space.register(outer.lo + min(reach, 0), outer.hi + max(reach, 0), step)
+                known[base, stride] = number
+                self.items.append(_off(number, base, 0))
+            registers.append(known[base, stride])
+        body: list[Item] = []
+        self.items.append(Loop(self.level, count, body))
+        self.level += 1
+        with self.block(body):
+            yield registers
+            for (_, stride), number in known.items():
+                if stride:
+                    self.items.append(_off(number, number, stride))
+        self.level -= 1
+        for number in known.values():
+            self.space.free_register(number)
+
+    # ------------------------------------------------------------------ tables
+
+    def table(self, entries: np.ndarray) -> int:
+        """Where a table of these words begins; raises DoesNotFitError."""
+        key = entries.astype(np.int64).tobytes()
+        if key not in self._table_at:
+            self._table_at[key] = len(self.tables)
+            self.tables += [int(e) for e in entries]
+            if len(self.tables) > self.config.table_words:
+                raise DoesNotFitError(
+                    f"tables of profile {self.config.profile!r} must hold {len(self.tables):,} words up to {self.source}, and have "
+                    f"{self.config.table_words:,}; requantize the activations' inputs to fewer bits"
+                )
+        return self._table_at[key]
+
+    # ------------------------------------------------------------------ sums
+
+    def store(self, value: Form | Emitted, dest: Loc | None = None, name: str = "a value") -> Loc:
+        """Compute a sum into ``dest``, or into new memory."""
+        form, spec = (value.form, value.spec) if isinstance(value, Emitted) else (value, None)
+        bounds = value.bounds
+        form = replace(form, terms=self._merged(form.terms, form.shape))
+        mats = [t for t in form.terms if isinstance(t, Mat)]
+        if mats:
+            alone = len(form.terms) == 1
+            ready = self._simple(mats[0]) if alone else None
+            if alone and ready is not None:
+                return self._store_mat(ready, form, spec, bounds, dest, name)
+            # part of a larger sum: stored by itself, then added
+            terms: list[Term] = [t for t in form.terms if not isinstance(t, Mat)]
+            for mat in mats:
+                terms += self._split_mat(mat, form)
+            form = replace(form, terms=tuple(terms))
+        if spec is not None:
+            form, spec = _without_common_shift(form, spec)
+        if dest is None:
+            dest = self.space.new(form.shape, bounds, name)
+        for part, how in self._parts(spec, dest, bounds):
+            self._vec(form, dest.part(part), how)
+        return replace(dest, bounds=bounds)
+
+    def _parts(self, spec: Spec | None, dest: Loc, bounds: Range) -> list[tuple[int, Spec]]:
+        """How each digit of the result leaves."""
+        if spec is not None and (spec.table or dest.parts == 1):
+            return [(0, spec)]
+        if spec is not None:
+            raise UnsupportedError(
+                f"{self.source}: requantize must give at most {self.config.word} bits in two's complement, the word of profile "
+                f"{self.config.profile!r}, not {signed_width(bounds)}; choose a narrower type, or a board with wider words"
+            )
+        digit, last = self.config.digit, dest.parts - 1
+        out = [(p, Spec(p * digit, Rounding.FLOOR, True, digit, False)) for p in range(last)]
+        return [*out, (last, Spec(last * digit, Rounding.FLOOR, True, self.config.word, True))]
+
+    def _simple(self, mat: Mat) -> Mat | None:
+        """The product of matrix and vector as one sum of the lanes; None when digits must be combined."""
+        weights = mat.weights.astype(object) * mat.coef
+        limit = 1 << self.config.weight - 1
+        if mat.x.parts > 1 or max(int(weights.max()), -1 - int(weights.min())) >= limit:
+            return None
+        return replace(mat, weights=weights.astype(np.int64), bias=mat.bias.astype(object) * mat.coef, coef=1)
+
+    def _merged(self, terms: tuple[Term, ...], shape: tuple[int, ...]) -> tuple[Term, ...]:
+        """Matrix products that the lanes can sum in one go as one, with constants per output as its bias."""
+        simple = [(t, self._simple(t)) for t in terms if isinstance(t, Mat)]
+        ready = [s for _, s in simple if s is not None]
+        if not ready:
+            return terms
+        others: list[Term] = [t for t, s in simple if s is None]
+        first = ready[0]
+        x, reg = (np.concatenate([getattr(r.x, name) for r in ready], axis=-1) for name in ("addr", "reg"))
+        matrix = np.concatenate([r.weights for r in ready], axis=1)
+        bias = sum((r.bias.astype(object) for r in ready), np.zeros(len(first.bias), object))
+        for term in terms:
+            if isinstance(term, Mat):
+                continue
+            data = None
+            if isinstance(term, Const):
+                rows = np.broadcast_to(term.values(), shape).reshape(-1, len(bias))
+                data = rows[0] if len(rows) and (rows == rows[:1]).all() else None
+            if data is None:
+                others.append(term)
+            else:
+                bias = bias + data
+        bounds = min(r.x.bounds[0] for r in ready), max(r.x.bounds[1] for r in ready)
+        joined = replace(first.x, addr=x, reg=reg, bounds=bounds)
+        return (Mat(joined, matrix, bias), *others)
+
+    def _split_mat(self, mat: Mat, form: Form) -> list[Term]:
+        """A matrix product as a sum of stored ones: one for each digit of the input and of the weights."""
+        digit, step = self.config.digit, self.config.weight - 1
+        out: list[Term] = []
+        rest, shift = mat.weights.astype(object), 0
+        pieces: list[tuple[np.ndarray, int]] = []
+        while max(int(rest.max()), -1 - int(rest.min())) >= 1 << step:
+            pieces.append(((rest & (1 << step) - 1).astype(np.int64), shift))
+            rest, shift = rest >> step, shift + step
+        pieces.append((rest.astype(np.int64), shift))
+        bias = mat.bias.astype(object)
+        for part in range(mat.x.parts):
+            last = part == mat.x.parts - 1
+            x = mat.x.part(part)
+            lo, hi = (
+                (mat.x.bounds[0] >> part * digit, mat.x.bounds[1] >> part * digit) if last else (0, (1 << digit) - 1)
+            )
+            for weights, place in pieces:
+                one = Mat(replace(x, bounds=(lo, hi)), weights, bias)
+                bias = np.zeros(len(bias), object)
+                high = (
+                    np.maximum(weights, 0).astype(object).sum(axis=1),
+                    np.minimum(weights, 0).astype(object).sum(axis=1),
+                )
+                bounds = (
+                    int(min(high[0] * lo + high[1] * hi + one.bias)),
+                    int(max(high[0] * hi + high[1] * lo + one.bias)),
+                )
+                shape = (*mat.x.addr.shape[:-1], len(weights))
+                stored = self._store_mat(
+                    one, Form((one,), shape, bounds, form.source), None, bounds, None, "a partial sum"
+                )
+                out.append(Lin(stored, mat.coef << part * digit + place))
+        return out
+
+    def _store_mat(self, mat: Mat, form: Form, spec: Spec | None, bounds: Range, dest: Loc | None, name: str) -> Loc:
+        width = signed_width(form.bounds)
+        if width > self.config.acc:
+            raise UnsupportedError(
+                f"{form.source or self.source}: the sum needs {width} bits and an accumulator of profile {self.config.profile!r} "
+                f"has {self.config.acc}; requantize its input or its weights to fewer bits"
+            )
+        if dest is None or not self._drainable(dest):
+            target = self._padded(form.shape, bounds, name)
+        else:
+            target = dest
+        parts = self._parts(spec, target, bounds)
+        lead = mat.x.addr.shape[:-1]
+        x = mat.x.addr.reshape(-1, mat.x.addr.shape[-1]), mat.x.reg.reshape(-1, mat.x.addr.shape[-1])
+        outs = target.addr.reshape(-1, len(mat.weights)), target.reg.reshape(-1, len(mat.weights))
+        count = int(np.prod(lead, dtype=np.int64))
+        stride = (x[0][1:] - x[0][:1], outs[0][1:] - outs[0][:1]) if count > 1 else (np.zeros(0), np.zeros(0))
+        affine = count > UNROLLED and all(
+            (s == np.arange(1, count)[:, None] * s[0, 0]).all() and (r == r[:1, :1]).all()
+            for s, r in zip(stride, (x[1], outs[1]), strict=True)
+        )
+        if affine:
+            moves = [(int(r[0, 0]), int(s[0, 0])) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
+            with self.loop(count, moves) as (rx, ro):
+                full = np.full_like
+                self._mat_jobs(mat, x[0][0], full(x[1][0], rx), outs[0][0], full(outs[1][0], ro), parts, target)
+        else:
+            for row in range(count):
+                self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
+        result = replace(target, bounds=bounds)
+        if dest is not None and target is not dest:
+            return self.store(Form((Lin(result),), form.shape, bounds), dest)
+        return result
+
+    def _padded(self, shape: tuple[int, ...], bounds: Range, name: str) -> Loc:
+        size = self.config.ports
+        wide = self.space.new((*shape[:-1], -(-shape[-1] // size) * size), bounds, name)
+        return wide.map(lambda a: a[..., : shape[-1]])
+
+    def _drainable(self, dest: Loc) -> bool:
+        """Whether sums can be drained right into it: consecutive along the last axis, from the beginning of a row on."""
+        size = self.config.ports
+        rows, regs = dest.addr.reshape(-1, dest.addr.shape[-1]), np.unique(dest.reg)
+        straight = (
+            (np.diff(rows, axis=1) == 1).all() and (rows[:, 0] % size == 0).all() and dest.part_stride % size == 0
+        )
+        return bool(straight) and len(regs) == 1 and self.space.aligned(int(regs[0]), size)
+
+    def _mat_jobs(
+        self,
+        mat: Mat,
+        x: np.ndarray,
+        x_reg: np.ndarray,
+        out: np.ndarray,
+        out_reg: np.ndarray,
+        parts: list[tuple[int, Spec]],
+        target: Loc,
+    ) -> None:
+        size = self.config.per_group
+        for at in range(0, len(mat.weights), size):
+            block = slice(at, at + size)
+            drains = [(int(out[at]) + p * target.part_stride, int(out_reg[at]), spec) for p, spec in parts]
+            self.items.append(
+                mac_job(
+                    *(self.config, self.space, self.weights, x, x_reg, mat.weights[block], mat.bias[block], drains),
+                    source=self.source,
+                )
+            )
+
+    # ------------------------------------------------------------------ element-wise sums
+
+    def _vec(self, form: Form, dest: Loc, spec: Spec) -> None:
+        """Append the jobs of a sum without matrix products."""
+        if signed_width(form.bounds) > self.config.wide:
+            raise UnsupportedError(
+                f"{self.source}: the sum needs {signed_width(form.bounds)} bits and profile {self.config.profile!r} sums "
+                f"{self.config.wide}; requantize its operands to fewer bits, or take a board with wider sums"
+            )
+        products = self._products(form)
+        limit = self.config.terms
+        while len(with_lifts(self, products, form.shape)) > limit:
+            products = self._shortened(products, form.shape, limit)
+        sweep(self, products, dest, spec)
+
+    def _shortened(self, products: list[Product], shape: tuple[int, ...], limit: int) -> list[Product]:
+        """The topmost products summed and stored; raises UnsupportedError when that does not help."""
+        most = (1 << self.config.word - 1) - 1
+        head = products[: limit - (products[0].level - products[min(limit, len(products)) - 1].level > limit // 2)]
+        low = head[-1].level
+        kept = [replace(p, level=p.level - low) for p in head]
+        while len(with_lifts(self, kept, shape)) > limit:
+            head, kept = head[:-1], kept[:-1]
+            low = head[-1].level
+            kept = [replace(p, level=p.level - low) for p in head]
+        count = max(p.a.shape[-1] if p.reduced else 1 for p in kept) * len(kept)
+        reach = most * most * count << kept[0].level * self.config.digit
+        reach = min(reach, (1 << self.config.wide - 1) - 1)
+        partial = self.space.new(shape, (-reach, reach), "a partial sum")
+        if partial.parts >= len(head):
+            raise UnsupportedError(
+                f"{self.source}: a sum of {len(products)} products of digits must be computed by at most {limit} at once "
+                f"(profile {self.config.profile!r}); requantize its operands to {self.config.word} bits, or take a larger board"
+            )
+        for part, how in self._parts(None, partial, partial.bounds):
+            sweep(self, kept, partial.part(part), how)
+        one = self._one(shape)
+        added = [
+            Product(partial.part(p).addr, partial.part(p).reg, *one, low + p) for p in range(partial.parts - 1, -1, -1)
+        ]
+        return sorted([*added, *products[len(head) :]], key=lambda p: -p.level)
+
+    def _one(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(shape, self.space.constant((1,))), np.zeros(shape, np.int64)
+
+    def _products(self, form: Form) -> list[Product]:
+        """The products of digits that make up the sum, topmost first."""
+        out: list[Product] = []
+        shape = form.shape
+        for term in form.terms:
+            if isinstance(term, Const):
+                data = np.broadcast_to(term.values(), shape)
+                if not data.size or (data == data.flat[0]).all():
+                    out += self._constant(int(data.flat[0]) if data.size else 0, shape)
+                else:
+                    lo, hi = int(data.min()), int(data.max())
+                    loc = self.space.new(shape, (lo, hi), "a constant")
+                    self.space.write(loc, data)
+                    out += self._linear(Lin(loc), shape)
+            elif isinstance(term, Lin):
+                out += self._linear(term, shape)
+            else:
+                assert isinstance(term, Prod)
+                out += self._product(term, shape)
+        cut = [piece for product in out for piece in product.split(COUNT, REACH)]
+        return sorted(cut, key=lambda p: -p.level)
+
+    def _digits(self, value: int) -> list[tuple[int, int]]:
+        """(digit, level) of a number that is not negative; none of zero."""
+        out, level, base = [], 0, self.config.digit
+        while value:
+            if value & (1 << base) - 1:
+                out.append((value & (1 << base) - 1, level))
+            value, level = value >> base, level + 1
+        return out
+
+    def _constant(self, value: int, shape: tuple[int, ...]) -> list[Product]:
+        one = self._one(shape)
+        digits = self._digits(abs(value)) or [(0, 0)]
+        return [
+            Product(np.full(shape, self.space.constant((d,))), one[1], *one, level, negate=value < 0)
+            for d, level in digits
+        ]
+
+    def _linear(self, term: Lin, shape: tuple[int, ...]) -> list[Product]:
+        out = []
+        for part in range(term.a.parts):
+            a = term.a.part(part)
+            for digit, level in self._digits(abs(term.coef)):
+                b = np.full(a.addr.shape, self.space.constant((digit,)))
+                out.append(
+                    Product(a.addr, a.reg, b, np.zeros_like(b), part + level, term.coef < 0, term.reduced).shaped(shape)
+                )
+        return out
+
+    def _product(self, term: Prod, shape: tuple[int, ...]) -> list[Product]:
+        a, b = term.a, term.b
+        if abs(term.coef) != 1:
+            if a.parts > b.parts:
+                a, b = b, a
+            lo, hi = sorted(v * abs(term.coef) for v in a.bounds)
+            a = self.store(Form((Lin(a, abs(term.coef)),), a.addr.shape, (lo, hi)), name="a multiple")
+        out = []
+        for p in range(a.parts):
+            for q in range(b.parts):
+                x, y = a.part(p), b.part(q)
+                out.append(Product(x.addr, x.reg, y.addr, y.reg, p + q, term.coef < 0, term.reduced).shaped(shape))
+        return out
+
+
+def emit_fields(spec: Spec) -> dict[str, int]:
+    """The fields of a VEC or DRAIN that say how a row leaves."""
+    return {
+        "shift": spec.shift,
+        "rounding": int(spec.rounding),
+        "wrap": int(spec.wrap),
+        "width": spec.width,
+        "signed": int(spec.signed),
+        "table": int(spec.table),
+        "tbase": spec.tbase,
+    }
+
+
+def _off(register: int, source: int, add: int) -> Job:
+    """The job of an OFF."""
+    fields = {"reg": register, "src": source, "imm": add}
+    return Job(
+        [Part([(0, Op.OFF, fields)], [])],
+        uses=frozenset({source, register}) - {0},
+        sets=frozenset({register}),
+    )
+
+
+def _without_common_shift(form: Form, spec: Spec) -> tuple[Form, Spec]:
+    """Coefficients divided by the power of two that all share, and as much less shift afterwards."""
+    if not spec.shift or not form.terms:
+        return form, spec
+    common = spec.shift
+    for term in form.terms:
+        values = [term.coef] if not isinstance(term, Const) else (term.values()).ravel().tolist()
+        for value in values:
+            if value:
+                common = min(common, (value & -value).bit_length() - 1)
+    if not common:
+        return form, spec
+    terms: list[Term] = []
+    for term in form.terms:
+        if isinstance(term, Const):
+            terms.append(Const((term.values()) >> common))
+        else:
+            terms.append(replace(term, coef=term.coef >> common))
+    bounds = form.bounds[0] >> common, form.bounds[1] >> common
+    return replace(form, terms=tuple(terms), bounds=bounds), replace(spec, shift=spec.shift - common)

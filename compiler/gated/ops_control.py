@@ -1,0 +1,219 @@
+"""Lowering of state, choice and loops: what is not chosen is not run, and takes no cycles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from neuroloom.compiler.ir import Node
+
+from .code import Item
+from .forms import Const, Emitted, Form, Lin, Spec
+from .isa import Op, Rounding, limits
+from .locate import Loc
+from .lower import Lowering, branch, handles
+from .picks import pick_job
+
+
+@handles("state")
+def state(low: Lowering, node: Node) -> None:
+    """Where the state is."""
+    low.set(node, low.states[node.name])
+
+
+@handles("update")
+def update(low: Lowering, node: Node) -> None:
+    """Written when the step ends, so that everybody reads the old value."""
+    name, new = node.inputs
+    low.pending.append((name, low.loc(new)))
+
+
+@handles("when", "switch")
+def choice(low: Lowering, node: Node) -> None:
+    """Only the chosen region runs. States that it updates are written as it ends, or at the step's end if they are read later."""
+    machine = low.machine
+    index = low.loc(node.inputs[0])
+    low.settle(node.regions, all_of=False)
+    results = [machine.space.new(v.shape, low.bounds[v.name], node.where()) for v in node.outputs]
+    here = low.position[id(node)]
+    last_inside = max((low.position[id(n)] for r in node.regions for n in _all(r.nodes)), default=here)
+    updated = {n.inputs[0] for r in node.regions for n in _all(r.nodes) if n.op == "update"}
+    for name in updated:
+        if low.last_read.get(name, -1) > last_inside and name not in low.deferred:
+            shadow = machine.space.new(low.shape(name), low.bounds[name], node.where())
+            low.copy(low.states[name], shadow)
+            low.deferred[name] = shadow
+    bodies: list[list[Item]] = []
+    for region in node.regions:
+        body: list[Item] = []
+        outer, low.pending = low.pending, []
+        with low.scope(), machine.block(body):
+            low.nodes(region.nodes)
+            for name, dest in zip(region.results, results, strict=True):
+                machine.source = node.where()
+                low.store_at(name, dest)
+            for name, new in low.pending:
+                low.copy(new, low.deferred.get(name, low.states[name]))
+        low.pending = outer
+        bodies.append(body)
+    if node.op == "when":
+        bodies.reverse()  # the first region belongs to 1
+    branch(machine.items, index, bodies, node.where())
+    for number, loc in enumerate(results):
+        low.set(node, loc, number)
+
+
+def _all(nodes: list[Node]) -> list[Node]:
+    from neuroloom.compiler.ir.graph import walk
+
+    return list(walk(nodes))
+
+
+@handles("exit_when")
+def exit_when(low: Lowering, node: Node) -> None:
+    """The answer and the end of the run, where the condition is 1."""
+    cond = low.loc(node.inputs[0])
+    body: list[Item] = []
+    with low.scope(), low.machine.block(body):
+        low.finish(node.inputs[1:])
+    branch(low.machine.items, cond, [[], body], node.where())
+
+
+@handles("scan")
+def scan(low: Lowering, node: Node) -> None:
+    """A loop of the program: sequences and stacks are walked by offset registers, what is carried stays in its place."""
+    machine, space = low.machine, low.machine.space
+    count, carried = node.attrs["count"], node.attrs["carried"]
+    (region,) = node.regions
+    low.settle(node.regions, all_of=True)
+    kept: list[Loc] = []
+    for name, result in zip(node.inputs[:carried], region.results[:carried], strict=True):
+        parameter = next((n for n in region.nodes if n.op == "carried" and n.attrs["index"] == len(kept)), None)
+        bounds = low.bounds[parameter.name] if parameter else low.bounds[result]
+        both = low.bounds[name]
+        bounds = min(bounds[0], both[0]), max(bounds[1], both[1])
+        loc = space.new(low.shape(name), bounds, node.where())
+        machine.source = node.where()
+        low.store_at(name, loc)
+        kept.append(loc)
+    sequences = [_sequence(low, name) for name in node.inputs[carried:]]
+    stacks = [space.new(v.shape, low.bounds[v.name], node.where(), None) for v in node.outputs[carried:]]
+    reverse = node.attrs["reverse"]
+    moving: list[tuple[Loc, int]] = []
+    for loc, back in zip([*sequences, *stacks], reverse, strict=True):
+        first = loc.map(lambda x, back=back: x[count - 1 if back else 0])
+        step = int((loc.addr[1] - loc.addr[0]).flat[0]) if count > 1 and loc.addr[0].size else 0
+        moving.append((first, -step if back else step))
+    counter = None
+    steps = next((n for n in region.nodes if n.op == "step"), None)
+    if steps is not None:
+        counter = space.new((), (0, count - 1), node.where())
+        machine.store(low.constant(np.array(0)), counter)
+    strides = [(0, stride) for _, stride in moving]
+    with machine.loop(count, strides) as registers, low.scope():
+        placed = [
+            loc.map(lambda x: x) if not stride else replace(loc, reg=np.full(loc.addr.shape, register))
+            for (loc, stride), register in zip(moving, registers, strict=True)
+        ]
+        for each in region.nodes:
+            if each.op == "carried":
+                low.set(each, kept[each.attrs["index"]])
+            elif each.op == "scanned":
+                low.set(each, placed[each.attrs["index"]])
+            elif each.op == "step":
+                assert counter is not None
+                low.set(each, counter)
+        low.nodes([n for n in region.nodes if n.op not in ("carried", "scanned", "step")])
+        machine.source = node.where()
+        for name, dest in zip(region.results[carried:], placed[len(sequences) :], strict=True):
+            low.store_at(name, dest)
+        news = [low.loc(name) for name in region.results[:carried]]
+        news = [_apart(low, new, kept, number) for number, new in enumerate(news)]
+        for new, old in zip(news, kept, strict=True):
+            low.copy(new, old)
+        if counter is not None:
+            form = Form((Lin(counter), Const(np.array(1))), (), (0, count), node.where())
+            spec = Spec(0, Rounding.FLOOR, True, machine.config.word, True)
+            machine.store(Emitted(form, spec, (0, count)), counter)
+    for number, loc in enumerate([*kept, *stacks]):
+        low.set(node, loc, number)
+
+
+def _apart(low: Lowering, new: Loc, kept: list[Loc], number: int) -> Loc:
+    """The new value, copied away where it stands in a place that another carried value is about to overwrite."""
+    before = kept[:number]
+    if any(np.intersect1d(new.addr, old.addr).size for old in before):
+        copy = low.machine.space.new(new.addr.shape, new.bounds, "a carried value")
+        low.copy(new, copy)
+        return copy
+    return new
+
+
+def _sequence(low: Lowering, name: str) -> Loc:
+    """A stored sequence whose steps are equally far apart."""
+    loc = low.loc(name)
+    steps = np.diff(loc.addr, axis=0)
+    if steps.size and ((steps != steps.flat[0]).any() or loc.reg.any()):
+        copy = low.machine.space.new(loc.addr.shape, loc.bounds, f"%{name}")
+        low.copy(loc, copy)
+        return copy
+    return loc
+
+
+@handles("argmax")
+def argmax(low: Lowering, node: Node) -> None:
+    """One PICK for every row."""
+    axis = node.attrs["axis"]
+    x = low.loc(node.inputs[0]).map(lambda a: np.moveaxis(a, axis, -1))
+    count = x.addr.shape[-1]
+    out = node.outputs[0]
+    result = low.machine.space.new(out.shape, (0, max(count - 1, 0)), node.where())
+    if node.attrs["last"]:
+        x = x.map(lambda a: a[..., ::-1])
+    for place in np.ndindex(*out.shape):
+        _pick(
+            low,
+            node,
+            x.map(lambda a, place=place: a[place]),
+            False,
+            True,
+            None,
+            result.map(lambda a, place=place: a[place]),
+        )
+    if not node.attrs["last"]:
+        low.set(node, result)
+        return
+    terms = (Const(np.array(count - 1)), Lin(result, -1))
+    low.set(node, Form(terms, out.shape, low.bounds[out.name], node.where()))
+
+
+@handles("topk")
+def topk(low: Lowering, node: Node) -> None:
+    """A PICK for each rank, of what stands behind the one before."""
+    axis, k = node.attrs["axis"], node.attrs["k"]
+    values, indices = node.outputs
+    x = low.loc(node.inputs[0]).map(lambda a: np.moveaxis(a, axis, -1))
+    best = low.machine.space.new(values.shape, low.bounds[values.name], node.where())
+    which = low.machine.space.new(indices.shape, low.bounds[indices.name], node.where())
+    tops = [loc.map(lambda a: np.moveaxis(a, axis, -1)) for loc in (best, which)]
+    for place in np.ndindex(*x.addr.shape[:-1]):
+        for rank in range(k):
+            spots = [loc.map(lambda a, place=place, rank=rank: a[(*place, rank)]) for loc in tops]
+            row = x.map(lambda a, place=place: a[place])
+            _pick(low, node, row, rank > 0, node.attrs["largest"], *spots)
+    low.set(node, best, 0)
+    low.set(node, which, 1)
+
+
+def _pick(low: Lowering, node: Node, row: Loc, again: bool, largest: bool, value: Loc | None, index: Loc) -> None:
+    machine = low.machine
+    steps = np.diff(row.addr)
+    reach = limits(Op.PICK, "stride")[1]
+    if len(steps) and ((steps != steps[0]).any() or abs(int(steps[0])) > reach or (row.reg != row.reg[0]).any()):
+        if again and machine.picked is not None:
+            row = machine.picked
+        else:
+            copy = machine.space.new(row.addr.shape, row.bounds, node.where())
+            low.copy(row, copy)
+            low.machine.picked = row = copy
+    pick_job(machine, row, again, largest, value, index)

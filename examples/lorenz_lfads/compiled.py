@@ -1,0 +1,25 @@
+"""The trained network in fixed point: 16-bit activations, 8-bit weights, calibrated on training trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import neuroloom as nl
+from examples.lorenz_lfads import data
+
+HERE = Path(__file__).resolve().parent
+FILE = HERE / "lorenz_lfads.onnx"
+CALIBRATION_TRIALS = 130
+
+
+def compiled(training: data.Trials, **config: object) -> nl.Model:
+    """The network calibrated on every eighth training trial; ``config`` as in ``--config``."""
+    counts = training.counts[:: len(training.counts) // CALIBRATION_TRIALS]
+    return nl.compile(FILE, calibrate=counts, **({"config": config} if config else {}))
+
+
+def rates(model: nl.Model, counts: np.ndarray) -> np.ndarray:
+    """Inferred rates, spikes per bin, float64 [N, T, 70]: exact integers times the output's step."""
+    return np.asarray(model.dequantize(model.simulate(counts)))

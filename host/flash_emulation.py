@@ -1,0 +1,71 @@
+"""A virtual board with a flash, made ready: golden in it, and a design in slot 1 if one is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from neuroloom.boards.board import Board
+from neuroloom.boards.boot_policy import check_policy
+from neuroloom.boards.flash_board import FlashBoard
+from neuroloom.boards.flash_file import erased_flash, install, write_image
+from neuroloom.boards.ice40.boot import image_address
+from neuroloom.boards.image_record import check_image, read_record
+from neuroloom.boards.registry import load_board
+from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir.file import load as load_graph
+
+from .flow import board_of, build_model
+from .golden import build_golden
+
+SLOT = 1
+"""Where a design that is given goes."""
+
+
+def flash_board(
+    flash: Path,
+    board_name: str | None,
+    design: Path | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> FlashBoard:
+    """The board whose flash is the file ``flash``, made with golden in it if it does not exist; not started yet.
+
+    ``design``: a bitstream, or a .nloom that is built with ``--boot unattended``; it is put into slot 1 as known to be good and
+    to be started. A golden file goes to golden's place. ``options`` as of :class:`~neuroloom.boards.flash_board.FlashBoard`.
+    Raises InputError for a board that holds one image only, and for images of other boards.
+    """
+    image = b""
+    if design is not None and design.suffix == ".nloom":
+        graph = load_graph(design)
+        board = board_of(graph, board_name)
+        check_policy(board, "unattended")  # before minutes of building
+        image = build_model(graph, board.name, boot="unattended", seeds=(1,), progress=progress).bitstream.read_bytes()
+    else:
+        if not board_name:
+            raise InputError("--board must be given with --flash and no model")
+        board = load_board(board_name)
+        if design is not None:
+            if not design.is_file():
+                raise InputError(f"{design} must be a file, and is not; build one first")
+            image = design.read_bytes()
+    _prepare(flash, board, image, progress)
+    return FlashBoard(board, flash, progress=progress, **options)
+
+
+def _prepare(flash: Path, board: Board, image: bytes, progress: Callable[[str], None] | None) -> None:
+    address = image_address(image) if image else 0
+    if image:
+        check_image(image[address:], board.device, board.name)
+    record = read_record(image[address:])
+    golden = record is not None and record.boot == "golden"
+    if not flash.exists():
+        first = image if golden else build_golden(board, seeds=(1,), progress=progress).image.read_bytes()
+        erased_flash(flash, board)
+        write_image(flash, 0, first)
+    elif golden:
+        write_image(flash, 0, image)
+    if image and not golden:
+        install(flash, board, SLOT, image, ("confirmed", "start"))

@@ -1,0 +1,1 @@
+"""Gated networks on devices: which engine, loading, running."""

@@ -1,0 +1,115 @@
+"""Which gated engine a network gets: a profile of its board, or lanes folded for a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from neuroloom.boards.board import Board
+from neuroloom.boards.registry import all_boards
+from neuroloom.compiler.errors import DoesNotFitError, InputError, UnsupportedError
+from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.program import compile_program
+from neuroloom.compiler.ir import Graph
+
+RECORD = "gated"
+"""Key of the graph's records with the target: ``lanes``, ``max_dsp``, ``latency_s``, each where it was asked for."""
+
+
+def choose_config(graph: Graph, board: Board | None = None) -> GatedConfig:
+    """The smallest profile of the board (of any board when none is named) that holds the network and meets its target.
+
+    Raises DoesNotFitError saying what is missing, with another board that would do, or UnsupportedError.
+    """
+    boards = [board] if board is not None else [b for b in all_boards() if b.gated]
+    first: Exception | None = None
+    for each in boards:
+        try:
+            return _of_board(graph, each)
+        except (DoesNotFitError, UnsupportedError) as error:
+            first = first or error
+    assert first is not None
+    if board is None or not isinstance(first, DoesNotFitError):
+        raise first
+    others = [b.name for b in all_boards() if b.gated and b.name != board.name and _holds(graph, b)]
+    hint = f"; it fits {', '.join(others)}" if others else "; no supported board holds it"
+    raise DoesNotFitError(f"{first}{hint}")
+
+
+def _holds(graph: Graph, board: Board) -> bool:
+    try:
+        _of_board(graph, board)
+        return True
+    except (DoesNotFitError, UnsupportedError):
+        return False
+
+
+def _of_board(graph: Graph, board: Board) -> GatedConfig:
+    if not board.gated:
+        names = ", ".join(b.name for b in all_boards() if b.gated)
+        raise UnsupportedError(f"board must be one with a gated engine ({names}), not {board.name}")
+    target: Mapping[str, Any] = graph.records.get(RECORD, {})
+    first: Exception | None = None
+    clock_hz = board.speed("gated").plan.logic_hz
+    for config in candidates(board, target):
+        try:
+            program = compile_program(graph, config)
+        except (DoesNotFitError, UnsupportedError) as error:
+            first = first or error
+            continue
+        seconds = program.cycles[1] / clock_hz
+        if "latency_s" in target and seconds > target["latency_s"]:
+            first = DoesNotFitError(
+                f"latency must be at most {1e6 * target['latency_s']:g} us, and {config.lanes} lanes (profile {config.profile!r} "
+                f"of {board.name}) take up to {program.cycles[1]:,} cycles = {1e6 * seconds:,.1f} us at {clock_hz / 1e6:g} MHz"
+            )
+            continue
+        return config
+    assert first is not None
+    raise first
+
+
+def candidates(board: Board, target: Mapping[str, Any]) -> Iterable[GatedConfig]:
+    """The board's profiles, fewest multipliers first, folded as the target asks; raises InputError when none is left."""
+    found: list[GatedConfig] = []
+    for config in board.gated:
+        counts = [config.lanes]
+        if "lanes" in target:
+            counts = [int(target["lanes"])]
+        elif "latency_s" in target or "max_dsp" in target:
+            counts = [n for n in (4, 8, 16, 32, 64, 128) if n <= config.lanes]
+        for lanes in counts:
+            try:
+                found.append(folded(config, lanes))
+            except InputError:
+                continue
+    limit = min(target.get("max_dsp", board.resources.dsps or 1 << 30), board.resources.dsps or 1 << 30)
+    kept = [c for c in found if c.multipliers <= limit]
+    if not kept:
+        raise InputError(
+            f"{board.name} has no gated engine of {target.get('lanes', 'any number of')} lanes and at most {limit} multipliers; "
+            f"its profiles have {', '.join(str(c.multipliers) for c in board.gated)}"
+        )
+    return sorted(kept, key=lambda c: (c.multipliers, c.weight_rows))
+
+
+def folded(config: GatedConfig, lanes: int) -> GatedConfig:
+    """The profile with another number of lanes and as many weights; raises InputError when that cannot be."""
+    if lanes == config.lanes:
+        return config
+    groups = config.groups
+    while groups > 1 and lanes // groups < config.ports:
+        groups //= 2
+    ports = config.ports
+    while ports > 1 and (lanes // groups) % ports:
+        ports //= 2
+    rows = min(config.weight_rows * config.lanes // max(lanes, 1), 1 << 16)
+    return replace(
+        config,
+        profile=f"{config.profile}-{lanes}",
+        lanes=lanes,
+        groups=min(groups, ports),
+        ports=ports,
+        weight_rows=rows,
+    )

@@ -1,0 +1,104 @@
+"""The multiply-accumulate lanes and the row in which their sums wait to be drained."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.gated.core import GatedConfig
+
+
+class Lanes(wiring.Component):
+    """``lanes`` accumulators: each adds input element times weight in a cycle of ``go``.
+
+    Operands given in one cycle are multiplied in the next and added in the one after. ``capture`` with the last operands of
+    a sum copies all sums into the hold row one cycle later still, from where they are taken ``ports`` at a time.
+
+    Members
+    -------
+    go, first, capture : In(1), operands of a sum are there; the sum begins; it ends
+    x : In(groups * word), the element of each group
+    w : In(lanes * weight), a weight per lane
+    vec : In(1), the first ``ports`` multipliers take ``a`` and ``b`` instead (with shared multipliers never with ``go``)
+    a, b : In(ports * word)
+    products : Out(ports * 2 * word), of a and b, two cycles later
+    rotate : In(1), go on to the next ``ports`` sums of every group; after all of a group the first come again
+    row : Out(ports * (acc + log2(groups))), the sums of the first ``ports`` lanes of all groups
+    """
+
+    def __init__(self, config: GatedConfig) -> None:
+        self._config = config
+        self.row_bits = config.acc + (config.groups - 1).bit_length()
+        super().__init__(
+            {
+                "go": In(1),
+                "first": In(1),
+                "capture": In(1),
+                "x": In(config.groups * config.word),
+                "w": In(config.lanes * config.weight),
+                "vec": In(1),
+                "a": In(config.ports * config.word),
+                "b": In(config.ports * config.word),
+                "products": Out(config.ports * 2 * config.word),
+                "rotate": In(1),
+                "row": Out(config.ports * self.row_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._config
+        go, first, capture = (Signal(2, name=name) for name in ("goes", "firsts", "captures"))
+        captured = Signal()
+        m.d.sync += [go.eq(Cat(self.go, go)), first.eq(Cat(self.first, first)), capture.eq(Cat(self.capture, capture))]
+        m.d.sync += captured.eq(capture[1] & go[1])
+
+        def product(name: str, x: object, y: object, width: int) -> Signal:
+            """x * y, two cycles after they are given."""
+            left, right = Signal(signed(c.word), name=f"x_{name}"), Signal(signed(width), name=f"y_{name}")
+            result = Signal(signed(c.word + width), name=f"p_{name}", reset_less=True)
+            m.d.sync += [left.eq(x), right.eq(y), result.eq(left * right)]
+            return result
+
+        xs = []
+        for group in range(c.groups):  # one register for all lanes of a group
+            x = Signal(signed(c.word), name=f"x{group}", reset_less=True)
+            m.d.sync += x.eq(self.x.word_select(group, c.word))
+            xs.append(x)
+        holds: list[Signal] = []
+        products: list[Signal] = []
+        for lane in range(c.lanes):
+            group = lane // c.per_group
+            weight = self.w.word_select(lane, c.weight).as_signed()
+            if c.shared and lane < c.ports:
+                a, b = (s.word_select(lane, c.word).as_signed() for s in (self.a, self.b))
+                x = self.x.word_select(group, c.word).as_signed()
+                part = product(f"lane{lane}", Mux(self.vec, a, x), Mux(self.vec, b, weight), c.word)
+                products.append(part)
+            else:
+                y = Signal(signed(c.weight), name=f"w{lane}", reset_less=True)
+                part = Signal(signed(c.word + c.weight), name=f"p{lane}", reset_less=True)
+                m.d.sync += [y.eq(weight), part.eq(xs[group] * y)]
+            acc = Signal(signed(c.acc), name=f"acc{lane}", reset_less=True)
+            hold = Signal(signed(c.acc), name=f"hold{lane}", reset_less=True)
+            with m.If(go[1]):
+                m.d.sync += acc.eq(Mux(first[1], 0, acc) + part)
+            holds.append(hold)
+            with m.If(captured):
+                m.d.sync += hold.eq(acc)
+        if not c.shared:
+            for port in range(c.ports):
+                a, b = (s.word_select(port, c.word).as_signed() for s in (self.a, self.b))
+                products.append(product(f"port{port}", a, b, c.word))
+        m.d.comb += self.products.eq(Cat(*products))
+        for lane, hold in enumerate(holds):
+            base = lane - lane % c.per_group
+            with m.If(self.rotate & ~captured):
+                m.d.sync += hold.eq(holds[base + (lane - base + c.ports) % c.per_group])
+        rows = []
+        for port in range(c.ports):
+            total = Signal(signed(self.row_bits), name=f"row{port}")
+            m.d.comb += total.eq(sum(holds[group * c.per_group + port] for group in range(c.groups)))
+            rows.append(total)
+        m.d.comb += self.row.eq(Cat(*rows))
+        return m

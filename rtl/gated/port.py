@@ -1,0 +1,167 @@
+"""One port: shift, round, fit into the type, look up in the table."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.isa import Rounding
+
+from .memories import Ram
+
+STAGES = 7
+"""Cycles from the value to the write into the vector memory."""
+
+
+class Emit(data.StructLayout):
+    """How a row leaves: what every port of a row shares."""
+
+    def __init__(self, config: GatedConfig) -> None:
+        super().__init__(
+            {
+                "shift": 6,
+                "rounding": 2,
+                "wrap": 1,
+                "width": 5,
+                "signed": 1,
+                "table": 1,
+                "tbase": signed(16),
+                "addr": 16,
+                "mask": config.ports,
+            }
+        )
+
+
+class Ports(wiring.Component):
+    """``ports`` values a cycle, each shifted right, rounded, saturated or wrapped, looked up where asked, and written.
+
+    The write happens ``STAGES`` cycles after the cycle of ``valid``; one row per cycle.
+
+    Members
+    -------
+    valid, how : In, a row is given, and how it leaves
+    values : In(ports * wide)
+    w_en : Out(ports), w_addr : Out(16), w_data : Out(ports * word), the write into the vector memory, by element address
+    load, load_addr, load_data : In, writes a word of the tables
+    """
+
+    def __init__(self, config: GatedConfig) -> None:
+        self._config = config
+        self._table_bits = (config.table_words - 1).bit_length()
+        super().__init__(
+            {
+                "valid": In(1),
+                "how": In(Emit(config)),
+                "values": In(config.ports * config.wide),
+                "w_en": Out(config.ports),
+                "w_addr": Out(16),
+                "w_data": Out(config.ports * config.word),
+                "load": In(1),
+                "load_addr": In(self._table_bits),
+                "load_data": In(config.word),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._config
+        how = [self.how]
+        valid = [self.valid]
+        for stage in range(1, STAGES):
+            how.append(Signal(Emit(c), name=f"how{stage}", reset_less=True))
+            valid.append(Signal(name=f"valid{stage}"))
+            m.d.sync += [how[stage].eq(how[stage - 1]), valid[stage].eq(valid[stage - 1])]
+        # bits of a word that lie outside the type, and the lowest of them: a signed type's sign
+        outside, sign = Signal(c.wide, reset_less=True), Signal(c.wide, reset_less=True)
+        inside = how[3].width - how[3].signed
+        ones = Signal(c.wide)
+        m.d.comb += ones.eq(Cat(Const(place, 6) >= inside for place in range(c.wide)))
+        m.d.sync += [outside.eq(ones), sign.eq(ones & ~(ones << 1))]
+
+        words = []
+        for number in range(c.ports):
+            words.append(self._port(m, number, how, outside, sign))
+        m.d.sync += [
+            self.w_en.eq(Mux(valid[6], how[6].mask, 0)),
+            self.w_addr.eq(how[6].addr),
+            self.w_data.eq(Cat(*words)),
+        ]
+        return m
+
+    def _port(self, m: Module, number: int, how: list[Signal], outside: Signal, sign: Signal) -> Signal:
+        c = self._config
+        wide = c.wide
+
+        def register(name: str, shape: object) -> Signal:
+            return Signal(shape, name=f"{name}_{number}", reset_less=True)  # type: ignore[arg-type]
+
+        # below the value stands one bit more, where the rounding bit ends up
+        value = register("value", signed(wide + 1))
+        m.d.sync += value.eq(Cat(Const(0, 1), self.values.word_select(number, wide)))
+        coarse, lost = register("coarse", signed(wide + 1)), register("lost", 1)
+        m.d.sync += [
+            coarse.eq(Mux(how[1].shift[5], value >> 32, value).as_signed() >> Mux(how[1].shift[4], 16, 0)),
+            lost.eq(
+                (how[1].shift[5] & value[:32].any()) | (how[1].shift[4] & self._at(m, value, how[1].shift[5], number))
+            ),
+        ]
+        fine, sticky = register("fine", signed(wide + 1)), register("sticky", 1)
+        step, dropped = coarse, lost
+        for level in (3, 2, 1, 0):
+            taken = Signal(signed(wide + 1), name=f"step{level}_{number}")
+            more = Signal(name=f"dropped{level}_{number}")
+            amount = how[2].shift[level]
+            m.d.comb += [
+                taken.eq(Mux(amount, step >> (1 << level), step)),
+                more.eq(dropped | (amount & step[: 1 << level].any())),
+            ]
+            step, dropped = taken, more
+        m.d.sync += [fine.eq(step), sticky.eq(dropped)]
+
+        whole, guard, up = fine[1:].as_signed(), fine[0], Signal(name=f"up_{number}")
+        with m.Switch(how[3].rounding):
+            with m.Case(Rounding.HALF_UP):
+                m.d.comb += up.eq(guard)
+            with m.Case(Rounding.HALF_EVEN):
+                m.d.comb += up.eq(guard & (sticky | whole[0]))
+            with m.Case(Rounding.TOWARD_ZERO):
+                m.d.comb += up.eq(whole[-1] & (guard | sticky))
+        rounded = register("rounded", signed(wide))
+        m.d.sync += rounded.eq(whole + up)
+
+        negative, beyond, filled = rounded[-1], Signal(name=f"beyond_{number}"), Signal(name=f"filled_{number}")
+        fitted = register("fitted", signed(c.word))
+        m.d.comb += [
+            beyond.eq(Mux(negative, ~how[4].signed | (~rounded & outside).any(), (rounded & outside).any())),
+            filled.eq(how[4].signed & (rounded & sign).any()),
+        ]
+        low = Mux(how[4].signed, outside, 0)
+        with m.If(how[4].wrap):
+            m.d.sync += fitted.eq((rounded & ~outside)[: c.word] | Mux(filled, outside, 0)[: c.word])
+        with m.Elif(beyond):
+            m.d.sync += fitted.eq(Mux(negative, low, ~outside)[: c.word])
+        with m.Else():
+            m.d.sync += fitted.eq(rounded[: c.word])
+
+        table = Ram(c.word, c.table_words)
+        m.submodules[f"table{number}"] = table
+        kept = register("kept", c.word)
+        address = Signal(17, name=f"address_{number}")
+        m.d.comb += [
+            address.eq(fitted + how[5].tbase),
+            table.r_addr.eq(address),
+            table.w_addr.eq(self.load_addr),
+            table.w_en.eq(self.load),
+            table.w_data.eq(self.load_data),
+        ]
+        m.d.sync += kept.eq(fitted)
+        result = Signal(c.word, name=f"word_{number}")
+        m.d.comb += result.eq(Mux(how[6].table, table.r_data, kept))
+        return result
+
+    def _at(self, m: Module, value: Signal, upper: object, number: int) -> Signal:
+        """Whether any of the 16 bits that the coarse shift by 16 drops is set, behind the one by 32."""
+        found = Signal(name=f"dropped16_{number}")
+        m.d.comb += found.eq(Mux(upper, value[32:48].any(), value[:16].any()))
+        return found

@@ -1,0 +1,179 @@
+"""Fetches program words and starts what they say, at exactly the cycles that the compiler chose."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.isa import ADDRESS0, ADDRESS1, WORD_BITS, Op
+from neuroloom.rtl.spiking.memories import Ram
+
+from .fields import Fields
+
+ISSUED = (Op.MAC, Op.TERM, Op.VEC, Op.DRAIN, Op.PICK, Op.IN, Op.OUT, Op.LDO, Op.BR)
+"""Instructions that units outside the sequencer get, one cycle after the word was decoded."""
+
+
+class Sequencer(wiring.Component):
+    """Runs from ``entry`` at ``begin`` to HALT.
+
+    One instruction per cycle, plus the delay that the instruction asks for; a taken jump costs one cycle more, BR and LDO wait
+    for their element, IN and OUT for the stream unit. In the cycle after an instruction was fetched its bit of ``started`` is on
+    for one cycle, with the word in ``word`` and its addresses, offsets added, in ``address0`` and ``address1``.
+
+    Members
+    -------
+    begin, entry : In(1), In(1), start at word 0 or 1
+    running : Out(1); ``cycles`` : Out(32), cycles since ``begin`` in which no stream unit was busy
+    started : Out(16), by operation code
+    word, address0, address1 : Out
+    busy : In(1), the stream unit works
+    element : In(word), the element that was read, three cycles after ``started``
+    write, w_addr, w_data : In, writes the program while it does not run
+    """
+
+    def __init__(self, config: GatedConfig) -> None:
+        self._config = config
+        bits = (config.program_words - 1).bit_length()
+        super().__init__(
+            {
+                "begin": In(1),
+                "entry": In(1),
+                "running": Out(1),
+                "cycles": Out(32),
+                "started": Out(16),
+                "word": Out(WORD_BITS),
+                "address0": Out(16),
+                "address1": Out(16),
+                "busy": In(1),
+                "element": In(config.word),
+                "write": In(1),
+                "w_addr": In(bits),
+                "w_data": In(WORD_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.program = program = Ram(WORD_BITS, self._config.program_words)
+        m.d.comb += [
+            program.w_en.eq(self.write),
+            program.w_addr.eq(self.w_addr),
+            program.w_data.eq(self.w_data),
+        ]
+        word, op = program.r_data, program.r_data[:4]
+        counter = Signal.like(program.r_addr)  # of the word behind the one in r_data
+        left, go, fetch = Signal(12), Signal(), Signal()
+        m.d.comb += [program.r_addr.eq(counter), program.r_en.eq(fetch)]
+        with m.If(fetch):
+            m.d.sync += counter.eq(counter + 1)
+
+        # decoded: the word of the cycle before, while its instruction starts
+        m.d.sync += self.started.eq(0)
+        with m.If(go):
+            m.d.sync += self.word.eq(word)
+            for each in ISSUED:
+                m.d.sync += self.started[each].eq(op == each)
+        self._offsets(m, go, word)
+        self._timer(m)
+
+        target, jump = Signal.like(counter), Signal()
+        with m.If(jump):
+            m.d.sync += counter.eq(target)
+        loops = [Signal(16, name=f"loop{level}", reset_less=True) for level in range(self._config.levels)]
+        f_loop = Fields(word, Op.LOOP)
+        current, next_loop, write_loop = Signal(16), Signal(16), Signal()
+        m.d.comb += [
+            current.eq(Array(loops)[f_loop.level]),
+            next_loop.eq(Mux(op == Op.LOOP, f_loop.count, current) - 1),
+        ]
+        for level, loop in enumerate(loops):
+            with m.If(write_loop & (f_loop.level == level)):
+                m.d.sync += loop.eq(next_loop)
+        waited = Signal(2)
+
+        with m.FSM() as fsm:
+            m.d.comb += self.running.eq(~fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                with m.If(self.begin):
+                    m.d.sync += [counter.eq(self.entry), left.eq(0)]
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += fetch.eq(1)
+                m.next = "GO"
+            with m.State("GO"):
+                with m.If(left != 0):
+                    m.d.sync += left.eq(left - 1)
+                with m.Else():
+                    m.d.comb += [go.eq(1), fetch.eq(1)]
+                    m.d.sync += left.eq(0)
+                    with m.Switch(op):
+                        with m.Case(Op.MAC, Op.VEC, Op.DRAIN, Op.PICK, Op.OFF, Op.WAIT):
+                            m.d.sync += left.eq(Fields(word, Op.WAIT).delay)
+                        with m.Case(Op.LOOP):
+                            m.d.comb += write_loop.eq(1)
+                        with m.Case(Op.END):
+                            with m.If(current != 0):
+                                m.d.comb += [write_loop.eq(1), fetch.eq(0), jump.eq(1)]
+                                m.d.comb += target.eq(Fields(word, Op.END).target)
+                                m.next = "FETCH"
+                        with m.Case(Op.JUMP):
+                            m.d.comb += [fetch.eq(0), jump.eq(1), target.eq(Fields(word, Op.JUMP).target)]
+                            m.next = "FETCH"
+                        with m.Case(Op.BR, Op.LDO):
+                            m.d.comb += fetch.eq(0)
+                            m.d.sync += waited.eq(0)
+                            m.next = "READ"
+                        with m.Case(Op.IN, Op.OUT):
+                            m.d.comb += fetch.eq(0)
+                            m.next = "STREAM"
+                        with m.Case(Op.HALT):
+                            m.d.comb += fetch.eq(0)
+                            m.next = "IDLE"
+            with m.State("READ"):
+                m.d.sync += waited.eq(waited + 1)
+                with m.If(waited == 3):
+                    f = Fields(word, Op.BR)
+                    equal = Signal()
+                    m.d.comb += equal.eq(self.element.as_signed() == f.imm)
+                    with m.If((op == Op.BR) & (equal ^ f.unequal)):
+                        m.d.comb += [jump.eq(1), target.eq(f.target)]
+                        m.next = "FETCH"
+                    with m.Else():
+                        m.d.comb += fetch.eq(1)
+                        m.next = "GO"
+            with m.State("STREAM"):
+                m.d.sync += waited.eq(1)
+                with m.If((waited == 1) & ~self.busy):
+                    m.d.sync += waited.eq(0)
+                    m.d.comb += fetch.eq(1)
+                    m.next = "GO"
+        with m.If(go):
+            m.d.sync += waited.eq(0)
+        return m
+
+    def _offsets(self, m: Module, go: Signal, word: Signal) -> None:
+        """The offset registers, and the two addresses of the instruction that starts."""
+        count = self._config.offsets
+        offsets = [Signal(16, name=f"offset{number}", reset_less=True) for number in range(1, count)]
+        table = Array([Const(0, 16), *offsets])
+        f, load = Fields(word, Op.OFF), Fields(self.word, Op.LDO)
+        waits = Signal(3)
+        m.d.sync += waits.eq(waits << 1 | self.started[Op.LDO])
+        value, chosen = Signal(16), Signal(4)  # 0: none
+        with m.If(waits[2]):
+            m.d.comb += [value.eq(self.element), chosen.eq(load.reg)]
+        with m.Else():
+            m.d.comb += [value.eq(table[f.src] + f.imm), chosen.eq(Mux(go & (word[:4] == Op.OFF), f.reg, 0))]
+        for number, offset in enumerate(offsets, 1):
+            with m.If(chosen == number):
+                m.d.sync += offset.eq(value)
+        for at, address in ((ADDRESS0, self.address0), (ADDRESS1, self.address1)):
+            m.d.comb += address.eq(self.word[at : at + 16] + table[self.word[at + 16 : at + 20]])
+
+    def _timer(self, m: Module) -> None:
+        with m.If(self.begin):
+            m.d.sync += self.cycles.eq(0)
+        with m.Elif(self.running & ~self.busy):
+            m.d.sync += self.cycles.eq(self.cycles + 1)

@@ -1,0 +1,129 @@
+"""Bytes of samples into elements, and elements into bytes of answers."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.isa import WORD_BITS, Op
+
+from .fields import Fields
+
+
+class StreamUnit(wiring.Component):
+    """Carries out IN and OUT: ``n`` elements of ``parts`` fields each; all but the last are digits, the last has ``width`` bits.
+
+    Field p of element e stands at ``addr + e * stride + p * part_stride``. Fields are packed without gaps, lowest bit first,
+    over all INs of a sample and all OUTs of an answer, which begin with ``first``; ``last`` of an OUT fills the last byte with
+    zeros.
+
+    A cycle takes one byte, or stores one field; one byte is given, or one field is read, which takes three cycles.
+
+    Members
+    -------
+    start_in, start_out : In(1), with the instruction in ``word`` and its address in ``addr``
+    busy : Out(1), until the cycle after the last one
+    waits : Out(1), the other side of the stream is waited for
+    i, o : the streams of bytes
+    read, element : Out(16), In, an element is there two cycles after its address
+    write, w_addr, w_data : Out, an element is stored
+    """
+
+    def __init__(self, config: GatedConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "start_in": In(1),
+                "start_out": In(1),
+                "word": In(WORD_BITS),
+                "addr": In(16),
+                "busy": Out(1),
+                "waits": Out(1),
+                "i": In(stream.Signature(8)),
+                "o": Out(stream.Signature(8)),
+                "read": Out(16),
+                "element": In(signed(config.word)),
+                "write": Out(1),
+                "w_addr": Out(16),
+                "w_data": Out(config.word),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self._config
+        f = Fields(self.word, Op.IN)
+        buffer, count = Signal(32, reset_less=True), Signal(6)
+        base, address = Signal(16, reset_less=True), Signal(16, reset_less=True)
+        left, part, parts = Signal(12, reset_less=True), Signal(3, reset_less=True), Signal(3, reset_less=True)
+        stride, part_stride = Signal(signed(12), reset_less=True), Signal(signed(16), reset_less=True)
+        width, sign, flush = Signal(5, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        last, bits = Signal(), Signal(5)
+        m.d.comb += [last.eq(part == parts), bits.eq(Mux(last, width, c.digit))]
+
+        def next_field() -> None:
+            m.d.sync += [part.eq(part + 1), address.eq(address + part_stride)]
+            with m.If(last):
+                m.d.sync += [part.eq(0), left.eq(left - 1), base.eq(base + stride), address.eq(base + stride)]
+
+        ones = Signal(c.word)
+        m.d.comb += ones.eq(Cat(place >= bits for place in range(c.word)))
+        top = Signal()
+        m.d.comb += top.eq((buffer[: c.word] & ~ones & (ones >> 1)).any() | (ones == 0) & buffer[c.word - 1])
+        m.d.comb += [
+            self.read.eq(address),
+            self.w_addr.eq(address),
+            self.w_data.eq(Mux(last & sign & top, buffer[: c.word] | ones, buffer[: c.word] & ~ones)),
+            self.o.payload.eq(buffer[:8]),
+        ]
+        waited = Signal(2)
+        with m.FSM() as fsm:
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                with m.If(self.start_in | self.start_out):
+                    m.d.sync += [
+                        base.eq(self.addr),
+                        address.eq(self.addr),
+                        left.eq(f.n),
+                        part.eq(0),
+                        parts.eq(f.parts - 1),
+                        stride.eq(f.stride),
+                        part_stride.eq(f.part_stride),
+                        width.eq(f.width),
+                        sign.eq(f.signed),
+                        flush.eq(f.last),
+                        waited.eq(0),
+                    ]
+                    with m.If(f.first):
+                        m.d.sync += [count.eq(0), buffer.eq(0)]
+                with m.If(self.start_in):
+                    m.next = "IN"
+                with m.If(self.start_out):
+                    m.next = "OUT"
+            with m.State("IN"):
+                with m.If(left == 0):
+                    m.next = "IDLE"
+                with m.Elif(count >= bits):
+                    m.d.comb += self.write.eq(1)
+                    m.d.sync += [buffer.eq(buffer >> bits), count.eq(count - bits)]
+                    next_field()
+                with m.Else():
+                    m.d.comb += [self.i.ready.eq(1), self.waits.eq(~self.i.valid)]
+                    with m.If(self.i.valid):
+                        m.d.sync += [count.eq(count + 8), buffer.eq(buffer | (self.i.payload << count)[:32])]
+            with m.State("OUT"):
+                with m.If((count >= 8) | ((left == 0) & flush & (count != 0))):
+                    m.d.comb += [self.o.valid.eq(1), self.waits.eq(~self.o.ready)]
+                    with m.If(self.o.ready):
+                        m.d.sync += [buffer.eq(buffer >> 8), count.eq(Mux(count >= 8, count - 8, 0))]
+                with m.Elif(left == 0):
+                    m.next = "IDLE"
+                with m.Else():
+                    m.d.sync += waited.eq(waited + 1)
+                    with m.If(waited == 2):
+                        kept = (self.element & ~ones)[: c.word]
+                        m.d.sync += [waited.eq(0), count.eq(count + bits)]
+                        m.d.sync += buffer.eq(buffer | (kept << count)[:32])
+                        next_field()
+        return m

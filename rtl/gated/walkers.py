@@ -1,0 +1,168 @@
+"""What walks through the memories: the sums of the lanes, and the element-wise sums of the ports."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.isa import WORD_BITS, Op
+
+from .fields import Fields
+
+
+class SumWalker(wiring.Component):
+    """Addresses of a MAC: ``n1`` times ``n0`` input elements, and as many consecutive weight rows.
+
+    ``start`` with the instruction in ``word`` and its addresses (offsets added) in ``x_addr`` and ``w_addr``; from the next
+    cycle on one pair of addresses per cycle, with ``valid``. The next instruction may start in the last of these cycles.
+    """
+
+    def __init__(self, config: GatedConfig) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "word": In(WORD_BITS),
+                "x_addr": In(16),
+                "w_addr": In(16),
+                "valid": Out(1),
+                "x": Out(16),
+                "w": Out(16),
+                "first": Out(1),
+                "capture": Out(1),
+                "same": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        f = Fields(self.word, Op.MAC)
+        base = Signal(16, reset_less=True)
+        n0, inner, outer = Signal(12, reset_less=True), Signal(12, reset_less=True), Signal(10, reset_less=True)
+        s0, s1 = Signal(signed(12), reset_less=True), Signal(signed(16), reset_less=True)
+        captures = Signal(reset_less=True)
+        last = Signal()
+        m.d.comb += [last.eq((inner == 0) & (outer == 0)), self.capture.eq(captures & last)]
+        with m.If(self.valid):
+            m.d.sync += [self.w.eq(self.w + 1), self.first.eq(0)]
+            with m.If(inner == 0):
+                m.d.sync += [inner.eq(n0), outer.eq(outer - 1), self.x.eq(base + s1), base.eq(base + s1)]
+            with m.Else():
+                m.d.sync += [inner.eq(inner - 1), self.x.eq(self.x + s0)]
+            with m.If(last):
+                m.d.sync += self.valid.eq(0)
+        with m.If(self.start):
+            m.d.sync += [
+                self.valid.eq(1),
+                self.x.eq(self.x_addr),
+                base.eq(self.x_addr),
+                self.w.eq(self.w_addr),
+                n0.eq(f.n0 - 1),
+                inner.eq(f.n0 - 1),
+                outer.eq(f.n1 - 1),
+                s0.eq(f.s0),
+                s1.eq(f.s1),
+                captures.eq(f.capture),
+                self.first.eq(f.first),
+                self.same.eq(f.same),
+            ]
+        return m
+
+
+TERM_LAYOUT = data.StructLayout(
+    {
+        "a": 16,
+        "b": 16,
+        "n": 10,
+        "a_bcast": 1,
+        "b_bcast": 1,
+        "negate": 1,
+        "lift": 1,
+        "a_rs": signed(12),
+        "a_ks": signed(12),
+        "b_rs": signed(12),
+        "b_ks": signed(12),
+    }
+)
+"""One product of an element-wise sum."""
+
+
+class TermWalker(wiring.Component):
+    """Addresses of a VEC: for every row, for every term, ``n`` pairs of operands.
+
+    ``load`` puts the TERM in ``word`` with its addresses (offsets added) into its slot; ``start`` begins the VEC in ``word``.
+    Two cycles after ``start`` the first operands' addresses are out, one pair per cycle.
+
+    ``first``: the first operands of a row; ``emit``: the last ones; ``final``: of the last row; ``fresh``: the first of all.
+    """
+
+    def __init__(self, config: GatedConfig) -> None:
+        self._terms = config.terms
+        flags = ("first", "emit", "final", "fresh", "a_bcast", "b_bcast", "negate", "lift", "valid")
+        super().__init__(
+            {
+                "load": In(1),
+                "start": In(1),
+                "word": In(WORD_BITS),
+                "a_addr": In(16),
+                "b_addr": In(16),
+                "a": Out(16),
+                "b": Out(16),
+                **{flag: Out(1) for flag in flags},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        f, v = Fields(self.word, Op.TERM), Fields(self.word, Op.VEC)
+        terms = [Signal(TERM_LAYOUT, name=f"term{number}", reset_less=True) for number in range(self._terms)]
+        active, fresh = Signal(), Signal(reset_less=True)
+        rows, number, last_number = Signal(12, reset_less=True), Signal(3, reset_less=True), Signal(3, reset_less=True)
+        count, run_a, run_b = Signal(10, reset_less=True), Signal(16, reset_less=True), Signal(16, reset_less=True)
+        term = Signal(TERM_LAYOUT)
+        m.d.comb += term.as_value().eq(Array(t.as_value() for t in terms)[number])
+
+        a, b, begins, ends, last = Signal(16), Signal(16), Signal(), Signal(), Signal()
+        m.d.comb += [
+            begins.eq(count == 0),
+            ends.eq(count == term.n - 1),
+            last.eq(ends & (number == last_number)),
+            a.eq(Mux(begins, term.a, run_a)),
+            b.eq(Mux(begins, term.b, run_b)),
+        ]
+        m.d.sync += [
+            self.valid.eq(active),
+            self.a.eq(a),
+            self.b.eq(b),
+            self.a_bcast.eq(term.a_bcast),
+            self.b_bcast.eq(term.b_bcast),
+            self.negate.eq(term.negate),
+            self.lift.eq(term.lift & begins),
+            self.first.eq(begins & (number == 0)),
+            self.emit.eq(last),
+            self.final.eq(rows == 0),
+            self.fresh.eq(fresh),
+        ]
+        with m.If(active):
+            m.d.sync += [fresh.eq(0), count.eq(count + 1), run_a.eq(a + term.a_ks), run_b.eq(b + term.b_ks)]
+            with m.If(ends):
+                m.d.sync += [count.eq(0), number.eq(number + 1)]
+            with m.If(last):
+                m.d.sync += [number.eq(0), rows.eq(rows - 1)]
+                with m.If(rows == 0):
+                    m.d.sync += active.eq(0)
+        with m.If(self.start):
+            m.d.sync += [active.eq(1), fresh.eq(1), rows.eq(v.rows - 1), last_number.eq(v.terms - 1)]
+            m.d.sync += [number.eq(0), count.eq(0)]
+        # a slot is loaded only when the rows before need no further step
+        new_a, new_b = Signal(16), Signal(16)
+        m.d.comb += [new_a.eq(term.a + term.a_rs), new_b.eq(term.b + term.b_rs)]
+        with m.If(self.load):
+            m.d.comb += [new_a.eq(self.a_addr), new_b.eq(self.b_addr)]
+        for place, each in enumerate(terms):
+            chosen = self.load & (f.slot == place)
+            with m.If(chosen | (~self.load & active & ends & (number == place))):
+                m.d.sync += [each.a.eq(new_a), each.b.eq(new_b)]
+            with m.If(chosen):
+                m.d.sync += [each[name].eq(getattr(f, name)) for name in TERM_LAYOUT.members if name not in ("a", "b")]
+        return m

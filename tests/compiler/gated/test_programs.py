@@ -1,0 +1,120 @@
+"""Programs, word by word in the executor, against the reference interpreter on the graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from neuroloom.compiler.errors import DoesNotFitError, GraphError, InputError, UnsupportedError
+from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.executor import Executor
+from neuroloom.compiler.gated.isa import FORMATS, Op, decode, encode, limits
+from neuroloom.compiler.gated.program import compile_program
+from neuroloom.compiler.ir import Builder, Type
+from neuroloom.compiler.wire import pack_samples, unpack_answers
+from neuroloom.sim import reference
+
+from .conftest import CONFIGS, GRAPHS
+
+
+def samples(graph: Any, count: int, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random integers over the inputs' ranges; the first two samples are the ends."""
+    rng = np.random.default_rng(seed)
+    out = {}
+    for item in graph.inputs:
+        lo, hi = item.range
+        lead = (count, steps) if graph.clocked else (count,)
+        x = rng.integers(lo, hi + 1, (*lead, *item.value.shape))
+        x[0], x[1] = lo, hi
+        out[item.name] = x
+    return out
+
+
+def test_every_graph_on_every_engine(graph: Any, config: GatedConfig) -> None:
+    arrays = samples(graph, 6, 3)
+    want = reference.run(graph, arrays)
+    executor = Executor(compile_program(graph, config))
+    for n in range(6):
+        for t in range(3 if graph.clocked else 1):
+            at = (n, t) if graph.clocked else (n,)
+            sample = pack_samples(graph, {k: v[at][None] for k, v in arrays.items()})[0]
+            run = executor.run(sample.tobytes(), fresh=t == 0)
+            got = unpack_answers(graph, np.frombuffer(run.answer, np.uint8)[None])
+            for name, values in got.items():
+                assert (values[0] == want[name][at]).all(), (name, at)
+
+
+def test_a_closed_gate_costs_no_cycles() -> None:
+    """The cycles of the branches that are not chosen are not spent."""
+    graph = GRAPHS["gated"]()
+    executor = Executor(compile_program(graph, CONFIGS["split"]))
+    arrays = samples(graph, 60, 1)
+    packed = pack_samples(graph, arrays)
+    runs = [executor.run(p.tobytes(), fresh=True) for p in packed]
+    early = reference.run(graph, arrays)["early"].reshape(-1)
+    cycles = np.array([r.cycles for r in runs])
+    assert 0 < early.sum() < 60
+    assert cycles[early == 1].max() < cycles[early == 0].min()
+    assert len(set(cycles[early == 0])) > 3
+
+
+def test_a_gru_step_of_64_units_uses_its_multipliers() -> None:
+    """At least 0.85 multiply-accumulates per multiplier and clock, every multiplier of the engine in the denominator."""
+    graph = GRAPHS["gru_step"](64, 64)
+    config = replace(
+        CONFIGS["wide"], groups=2, lanes=16, weight_rows=4096, table_words=4096, vector_words=4096, profile="16 lanes"
+    )
+    run = Executor(compile_program(graph, config)).run(bytes(64), fresh=False)
+    products = 3 * 64 * (64 + 64)
+    assert products / run.cycles / config.multipliers >= 0.85
+
+
+def test_words_keep_their_fields() -> None:
+    for op, slots in FORMATS.items():
+        for end in (0, 1):
+            fields = {name: limits(op, name)[end] for name in slots if name != "op"}
+            assert decode(encode(op, fields)) == (op, fields)
+    with pytest.raises(GraphError, match=r"field rows of VEC must be in 0\.\.4095, not 4096"):
+        encode(Op.VEC, {"rows": 4096})
+    with pytest.raises(GraphError, match="operation code must be 0..14, not 15"):
+        decode(15)
+
+
+def test_what_does_not_fit_says_which_layer_and_how_much() -> None:
+    graph, config = GRAPHS["dense"](), CONFIGS["split"]
+    with pytest.raises(
+        DoesNotFitError, match=r"weights take \d+ rows .* has 8: node .* is the first layer beyond, and [\d,]+ bits"
+    ):
+        compile_program(graph, replace(config, weight_rows=8))
+    with pytest.raises(DoesNotFitError, match=r"vector memory .* has 28 words; .* ends at \d+"):
+        compile_program(graph, replace(config, vector_words=32))
+    with pytest.raises(DoesNotFitError, match=r"program of 'dense' takes \d+ words .* has 16"):
+        compile_program(graph, replace(config, program_words=16))
+    with pytest.raises(DoesNotFitError, match=r"tables .* must hold 1,024 words .* have 600"):
+        compile_program(GRAPHS["gru_step"](), replace(config, table_words=600))
+
+
+def test_what_cannot_be_carried_is_refused_by_name() -> None:
+    b = Builder("logic")
+    x = b.input("x", Type(1), (2,))
+    b.output("y", b.node("lut", [x], indices=np.array([[0, 1]]), tables=np.array([8], np.uint64)))
+    with pytest.raises(UnsupportedError, match=r"node %lut = lut: the gated engine has no lut; .* logic engine"):
+        compile_program(b.finish(), CONFIGS["split"])
+    b = Builder("wide")
+    x = b.input("x", Type(16, True), (200,))
+    b.output("y", b.node("matvec", [x], weights=np.full((1, 200), 127), weight_frac=0))
+    with pytest.raises(
+        UnsupportedError, match=r"matvec: the sum needs 31 bits and an accumulator of profile 'split' has 24"
+    ):
+        compile_program(b.finish(), replace(CONFIGS["split"], acc=24))
+
+
+def test_sizes_of_an_engine_are_checked() -> None:
+    with pytest.raises(InputError, match="ports must be a power of two, not 3"):
+        replace(CONFIGS["split"], ports=3, lanes=24)
+    with pytest.raises(InputError, match="gated profile 'p': key must be one of .*, not 'lane'"):
+        GatedConfig.from_mapping("p", {"lane": 1})
+    with pytest.raises(InputError, match="gated profile 'p' must have the key 'acc', and it is missing"):
+        GatedConfig.from_mapping("p", {"lanes": 1})

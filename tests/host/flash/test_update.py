@@ -1,0 +1,190 @@
+"""Updates of a whole virtual board over its serial port: written, booted, confirmed, left again, and cut off at any moment."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from neuroloom.boards.flash_board import FlashBoard
+from neuroloom.boards.flash_file import install, slot_state
+from neuroloom.boards.registry import load_board
+from neuroloom.compiler.errors import DeviceError
+from neuroloom.host.booting import after_boot, to_golden
+from neuroloom.host.device import connect
+from neuroloom.host.flash_flow import boot_slot, hold, let_start, open_loader
+from neuroloom.host.flashing import FlashLoader
+
+ICEBREAKER = load_board("icebreaker")
+MODEL = {kind: kind.encode().ljust(32) for kind in ("attended", "unattended")}
+
+
+def test_flash_boot_confirm_and_the_way_back(board: FlashBoard, images: dict[str, bytes], flash: Path) -> None:
+    board.start()
+    assert board.image == "golden"
+    with connect(board.port) as device:
+        loader = open_loader(device)
+        assert loader.chip.jedec.hex() == "ef7018" and loader.chip.size_bytes == 1 << 24
+        facts = loader.install(2, images["attended"])
+        assert (facts.written, facts.erased) == (12, 1) and loader.holds(2, images["attended"])
+        assert boot_slot(device, loader, 2, None).model_hash == MODEL["attended"]
+        assert board.image == "slot 2"
+        time.sleep(0.5)  # many times its guard's patience
+        assert device.ping() and board.image == "slot 2"
+        assert slot_state(flash, ICEBREAKER, 2).flags == {"attempted"}
+        to_golden(device)
+        assert board.image == "golden" and device.identity.engine == "loader"
+    assert board.statistics().framing_errors == 0
+
+
+def test_an_image_that_nobody_finds_goes_back_to_golden(
+    board: FlashBoard, images: dict[str, bytes], flash: Path
+) -> None:
+    install(flash, ICEBREAKER, 1, images["attended"], ("start",))
+    board.start()
+    board.wait_for("slot 1")
+    board.wait_for("golden")
+    boots = board.boots
+    time.sleep(0.5)
+    assert board.image == "golden" and board.boots == boots, "tried once, not known to be good: not started again"
+    assert slot_state(flash, ICEBREAKER, 1).flags == {"attempted", "start"}
+
+
+def test_an_image_that_hangs_is_left_by_the_next_power_up(
+    board: FlashBoard, images: dict[str, bytes], flash: Path
+) -> None:
+    install(flash, ICEBREAKER, 1, images["mute"], ("start",))
+    board.start()
+    board.wait_for("slot 1")
+    board.power_off()
+    board.power_on()
+    time.sleep(0.5)
+    assert board.image == "golden"
+    with connect(board.port) as device:
+        assert device.identity.engine == "loader"
+
+
+def test_a_proven_image_starts_by_itself_until_it_is_held(
+    board: FlashBoard, images: dict[str, bytes], flash: Path
+) -> None:
+    from neuroloom.boards.image_record import ImageRecord
+
+    record = ImageRecord("icebreaker", "loopback", MODEL["unattended"].hex(), "unattended")
+    board.start()
+    with connect(board.port) as device:
+        open_loader(device).install(1, images["unattended"])
+        let_start(device, 1, images["unattended"], record, lambda text: None)
+    board.power_off()
+    board.power_on()
+    board.wait_for("slot 1")
+    with connect(board.port) as device:
+        assert device.identity.model_hash == MODEL["unattended"]
+        hold(device, 1)
+    board.power_off()
+    board.power_on()
+    time.sleep(0.5)
+    assert board.image == "golden" and not slot_state(flash, ICEBREAKER, 1).starts
+
+
+def test_an_image_that_does_not_come_up_is_reported(board: FlashBoard, images: dict[str, bytes]) -> None:
+    board.start()
+    with connect(board.port, timeout=1) as device:
+        loader = FlashLoader(device)
+        loader.install(1, images["mute"])
+        loader.boot(1)
+        with pytest.raises(DeviceError, match=r"nothing answered on .* within 2 s of the boot"):
+            device._link.timeout = 1
+            after_boot(device, 1)
+
+
+def update(board: FlashBoard, image: bytes) -> bool:
+    """Install an image in slot 1; False when the board lost its power meanwhile."""
+    try:
+        with connect(board.port, timeout=0.5) as device:
+            loader = FlashLoader(device)
+            device._link.timeout = 0.7  # the flash of these tests is fast, and the power will go
+            loader.install(1, image)
+    except DeviceError:
+        return False
+    return True
+
+
+def check_after_cut(board: FlashBoard, flash: Path, old: bytes, new: bytes) -> str:
+    """Power up again: golden answers, or a whole image was started by it; returns what the slot then holds."""
+    golden = flash.read_bytes()[: ICEBREAKER.layout.golden_bytes]
+    board.power_on()
+    with connect(board.port) as device:
+        loader = open_loader(device)
+        state = loader.state(1)
+        found = next((name for name, image in (("old", old), ("new", new)) if loader.holds(1, image)), "nothing")
+        if found == "nothing":
+            with pytest.raises(DeviceError, match="holds no whole image"):
+                loader.boot(1)
+            assert state.length is None or state.length in (len(old), len(new))
+            loader.install(1, new)  # and it is mended without starting over by cable
+            assert loader.holds(1, new)
+        boot_slot(device, loader, 1, None)
+        assert board.image == "slot 1"
+    assert flash.read_bytes()[: ICEBREAKER.layout.golden_bytes] == golden
+    return found
+
+
+OLD, NEW = "unattended", "attended"
+WORKS = 1 + 1 + 12 + 1
+"""Of an update: the label erased, the block erased, the pages, the label written."""
+
+
+def cut_in(board: FlashBoard, flash: Path, images: dict[str, bytes], work: int, share: float) -> str:
+    """Cut the power in one piece of the flash's work in an update; returns what is found then."""
+    install(flash, ICEBREAKER, 1, images[OLD])
+    if board.running:
+        board.power_on()
+    else:
+        board.start()
+    board.cut_in(work, share)
+    whole = update(board, images[NEW])
+    assert not whole or work == WORKS
+    board.wait_for("")
+    found = check_after_cut(board, flash, images[OLD], images[NEW])
+    board.power_off()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("work", "share", "found"),
+    [
+        (1, 0.0, "old"),
+        (1, 0.4, "nothing"),
+        (2, 0.7, "nothing"),
+        (9, 0.5, "nothing"),
+        (15, 0.3, "nothing"),
+        (15, 1.0, "new"),
+    ],
+)
+def test_a_power_cut_in_an_update_leaves_golden_or_a_whole_image(
+    board: FlashBoard, flash: Path, images: dict[str, bytes], work: int, share: float, found: str
+) -> None:
+    assert cut_in(board, flash, images, work, share) == found
+
+
+@pytest.mark.campaign
+def test_power_cuts_at_every_page_boundary(board: FlashBoard, flash: Path, images: dict[str, bytes]) -> None:
+    for work in range(1, WORKS + 1):
+        for share in (0.0, 0.02, 0.25, 0.5, 0.75, 0.98, 1.0):
+            cut_in(board, flash, images, work, share)
+
+
+@pytest.mark.campaign
+def test_power_cuts_in_random_cycles(board: FlashBoard, flash: Path, images: dict[str, bytes], shown) -> None:
+    seed = int(time.time())
+    rng, counts = random.Random(seed), {"old": 0, "new": 0, "nothing": 0}
+    for _ in range(1000):
+        install(flash, ICEBREAKER, 1, images[OLD])
+        board.power_on() if board.running else board.start()
+        board.cut_at(board.cycles() + rng.randrange(1, 700_000))
+        update(board, images[NEW])
+        board.wait_for("")
+        counts[check_after_cut(board, flash, images[OLD], images[NEW])] += 1
+        board.power_off()
+    shown(f"1,000 power cuts in random cycles, seed {seed}: {counts}")
