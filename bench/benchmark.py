@@ -35,6 +35,7 @@ MODULES = (
     "spiking",
     "spiking_core",
     "link",
+    "virtual",
     "compile_onnx",
     "elaborate",
     "flashing",
