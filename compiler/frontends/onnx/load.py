@@ -80,10 +80,24 @@ def load_onnx(
         return _quantised(reader, config, state or {})
     try:
         return _exact(reader)
-    except UnsupportedError:
-        if quantise is False or (calibrate is None and not _is_quantised(model)):
+    except UnsupportedError as error:
+        if quantise is False:
             raise
+        if calibrate is None and not _is_quantised(model):
+            raise _with_hint(error, reader) from None
         return _quantised(reader, None, {})
+
+
+def _with_hint(error: UnsupportedError, reader: _Reader) -> UnsupportedError:
+    """The refusal, and for a network that fixed point could carry how to get that."""
+    from .real.importer import REAL
+
+    known = {name for domain, name in REAL if not domain} | {"Constant"}
+    floats = any(dtype.kind == "f" for dtype, _ in reader.inputs.values())
+    carried = {n.op_type for n in reader.model.graph.node} <= known and not reader.model.functions
+    if not floats or not carried or "calibrate" in str(error):
+        return error
+    return UnsupportedError(f"{error}; or carry it in fixed point, calibrated on samples: --calibrate DATA.npz")
 
 
 def _is_quantised(model: ModelProto) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -13,6 +13,7 @@ from neuroloom.compiler.frontends.onnx.importer import Importer, Scope
 from neuroloom.compiler.frontends.onnx.registry import HANDLERS, Call, Handler
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 from neuroloom.compiler.real import ProgramBuilder
+from onnx import defs
 
 REAL: dict[tuple[str, str], Handler] = {}
 """One handler per operator of a float model."""
@@ -44,6 +45,12 @@ def operator(*names: str, whole: bool = False, domain: str = "") -> Callable[[Ha
     return register
 
 
+DATA_SHAPED = frozenset(
+    "NonZero ScatterND ScatterElements Unique NonMaxSuppression Compress Bernoulli Multinomial".split()
+)
+"""Operators whose results have no fixed size, or place, before the data are known."""
+
+
 class RealImporter(Importer):
     """Builds a real program; tensors are :class:`Sym` without rounding history, whose names are values of the program."""
 
@@ -64,6 +71,15 @@ class RealImporter(Importer):
             return super()._evaluate(node, source, scope)
         finally:
             self.scope = outer
+
+    def _unknown(self, call: Call) -> NoReturn:
+        if not call.domain and call.op in DATA_SHAPED:
+            call.refuse(
+                "the shape of its result depends on the data", "hardware needs fixed sizes; use Where or a mask"
+            )
+        if call.domain or not defs.has(call.op):
+            super()._unknown(call)
+        call.refuse(f"operator {call.op} is not supported in float networks", "docs/gated.md lists those that are")
 
     @staticmethod
     def _moved_grid(node: onnx.NodeProto, scope: Scope) -> list[Tensor] | None:
