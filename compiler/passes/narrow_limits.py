@@ -15,6 +15,7 @@ from neuroloom.compiler.ir.graph import Region
 from neuroloom.compiler.ir.ops.arith import round_fraction
 
 from .manager import Options, PassResult, register
+from .names import Names
 
 
 @register("narrow-limits", "optimise", order=20)
@@ -28,9 +29,10 @@ def run(graph: Graph, options: Options) -> PassResult:
     return PassResult(out if narrowing.count else graph, bool(narrowing.count), {})
 
 
-class _Narrowing:
+class _Narrowing(Names):
     def __init__(self, graph: Graph) -> None:
-        self.values, self.count = graph.values(), 0
+        super().__init__(graph)
+        self.count = 0
 
     def block(self, nodes: list[Node], outer: dict[str, Node]) -> list[Node]:
         """A list of nodes; ``outer`` are the makers of values that it may read from outside."""
@@ -74,20 +76,12 @@ class _Narrowing:
             bound = self.new(f"{node.name}.limit", Value("", type_, self.values[constant].shape))
             data = np.array(ends, np.int64).reshape(self.values[constant].shape)
             return [
-                replace(node, inputs=(x,), outputs=(self.values[rounded],)),
-                Node("const", (), (self.values[bound],), {"data": data, "type": str(type_)}, (), node.source),
-                replace(node, op=limit.op, inputs=(rounded, bound), attrs={}),
+                replace(node, inputs=(x,), outputs=(rounded,)),
+                Node("const", (), (bound,), {"data": data, "type": str(type_)}, (), node.source),
+                replace(node, op=limit.op, inputs=(rounded.name, bound.name), attrs={}),
             ]
         return None
 
     @staticmethod
     def fit(q: int, factor: Fraction, rounding: str, type_: Type) -> int:
         return min(max(round_fraction(q * factor, rounding), type_.lo), type_.hi)
-
-    def new(self, hint: str, like: Value) -> str:
-        name, count = hint, 0
-        while name in self.values:
-            count += 1
-            name = f"{hint}.{count}"
-        self.values[name] = Value(name, like.type, like.shape)
-        return name
