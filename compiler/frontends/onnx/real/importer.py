@@ -90,7 +90,7 @@ class RealImporter(Importer):
             or (node.domain, node.op_type, node.overload) in self.functions
         ):
             return None
-        schema = defs.get_schema(node.op_type, version, "")
+        schema: Any = defs.get_schema(node.op_type, version, "")  # its type stubs miss the function builders
         body = onnx.FunctionProto()
         if schema.has_function:
             body.CopyFrom(schema.function_body)
