@@ -15,13 +15,13 @@ from neuroloom.compiler.ir.types import Range
 from neuroloom.compiler.wire import answer_fields
 
 from .code import Branch, Halt, Item, Main, Stream
-from .forms import Const, Emitted, Form, Lin, Spec
+from .forms import Clipped, Const, Emitted, Form, Lin, Prod, Spec
 from .isa import Op, Rounding, limits
 from .locate import Loc, signed_width
 from .machine import Machine
 from .pieces import affine_pieces
 
-Held = Loc | Form | Emitted
+Held = Loc | Form | Clipped | Emitted
 """A value while a graph is lowered."""
 
 Handler = Callable[["Lowering", Node], None]
@@ -220,8 +220,8 @@ class Lowering:
             if (all_of and name in names) or (not all_of and self._reads_state(held)):
                 self.loc(name)
 
-    def _reads_state(self, held: Form | Emitted) -> bool:
-        form = held.form if isinstance(held, Emitted) else held
+    def _reads_state(self, held: Form | Clipped | Emitted) -> bool:
+        form = held if isinstance(held, Form) else held.form
         rows = {int(a) for loc in form.locs() for a in loc.addr.ravel()}
         return any(not rows.isdisjoint(state.addr.ravel().tolist()) for state in self.states.values())
 
@@ -254,9 +254,22 @@ class Lowering:
                 self.machine.space.write(stored, data)
                 held = stored
             else:
-                held = self.machine.store(held, name=f"%{name}")
+                held = self.machine.store(self.computable(held), name=f"%{name}")
             self.env[name] = held
         return held
+
+    def computable(self, held: Form | Clipped | Emitted) -> Form | Emitted:
+        """Something that the machine can store: what is clipped to 0 is saturated, or multiplied by a bit where it is wide."""
+        if not isinstance(held, Clipped):
+            return held
+        word = self.machine.config.word
+        width = smallest_type((0, max(held.bounds[1], 1))).width
+        if width < word:
+            return Emitted(held.form, Spec(0, Rounding.FLOOR, False, width, False), held.bounds)
+        stored = self.machine.store(held.form, name="a sum")
+        form = Form((Lin(stored),), held.form.shape, held.form.bounds)
+        bit = self.machine.store(Emitted(form, Spec(0, Rounding.FLOOR, False, 1, False), (0, 1)), name="its sign")
+        return Form((Prod(bit, stored),), held.form.shape, held.bounds, held.form.source)
 
     def store_at(self, name: str, dest: Loc) -> None:
         """Bring a value to ``dest``: computed there where it is not stored yet."""
@@ -264,7 +277,7 @@ class Lowering:
         if isinstance(held, Loc) or self.uses[name] > 1 and not _constant(held):
             self.copy(self.loc(name), dest)
         else:
-            self.machine.store(held, dest)
+            self.machine.store(self.computable(held), dest)
 
     def copy(self, source: Loc, dest: Loc) -> None:
         """Copy a value, digit by digit."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from neuroloom.compiler.errors import DoesNotFitError
 from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.ir.ops.loops import PARAMETERS
 
 from . import ops_arith, ops_control, ops_shape
 from .assemble import Assembler
@@ -19,7 +20,7 @@ from .machine import Machine
 
 _FAMILIES = (ops_arith, ops_control, ops_shape)  # importing them fills the registry
 
-SUPPORTED = frozenset(HANDLERS)
+SUPPORTED = frozenset(HANDLERS) | frozenset(PARAMETERS)
 """Operations that the engine runs."""
 
 STAMP_BYTES = 8
