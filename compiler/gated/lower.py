@@ -145,24 +145,21 @@ class Lowering:
         most = limits(op, "n")[1]
         reach = limits(op, "stride")[1]
 
+        def span(first: int, last: int, reg: int) -> tuple[int, int]:
+            moves = machine.space.registers[reg]
+            far = (loc.parts - 1) * loc.part_stride
+            return min(first, last) + moves.lo, max(first, last) + moves.hi + far
+
         def run(start: int, reg: int, count: int, stride: int) -> None:
             if abs(stride) > reach:
                 for number in range(count):
-                    machine.items.append(Stream(op, {**fields, "addr": start + number * stride, "reg": reg, "n": 1}))
+                    at = start + number * stride
+                    machine.items.append(Stream(op, {**fields, "addr": at, "reg": reg, "n": 1}, span(at, at, reg)))
                 return
             for at in range(0, count, most):
-                machine.items.append(
-                    Stream(
-                        op,
-                        {
-                            **fields,
-                            "addr": start + at * stride,
-                            "reg": reg,
-                            "n": min(most, count - at),
-                            "stride": stride,
-                        },
-                    )
-                )
+                begin, number = start + at * stride, min(most, count - at)
+                place = {**fields, "addr": begin, "reg": reg, "n": number, "stride": stride}
+                machine.items.append(Stream(op, place, span(begin, begin + (number - 1) * stride, reg)))
 
         for piece in affine_pieces([loc.addr], [loc.reg]):
             dims, strides = piece.dims, [s[0] for s in piece.strides]
