@@ -49,6 +49,10 @@ class Lowering:
         self.values: dict[str, Value] = graph.values()
         self.env: dict[str, Held] = {}
         self.uses = _uses(graph)
+        self.users: dict[str, list[Node]] = {}
+        for node in graph.walk():
+            for name in node.inputs:
+                self.users.setdefault(name, []).append(node)
         self.states: dict[str, Loc] = {}
         self.pending: list[tuple[str, Loc]] = []
         self.position = {id(node): number for number, node in enumerate(graph.walk())}
@@ -194,9 +198,21 @@ class Lowering:
             handler(self, node)
             for value in node.outputs:
                 held = self.env.get(value.name)
-                if held is not None and not isinstance(held, Loc) and self.uses[value.name] > 1 and not _constant(held):
+                if held is None or isinstance(held, Loc) or self.uses[value.name] < 2 or _constant(held):
+                    continue
+                if not self._cut_up(value, held):
                     self.machine.source = node.where()
                     self.loc(value.name)
+
+    def _cut_up(self, value: Value, held: Held) -> bool:
+        """Whether a sum is only cut into pieces that do not overlap, so that each piece may be computed where it is used."""
+        users = self.users.get(value.name, [])
+        return (
+            isinstance(held, Form)
+            and len(users) == self.uses[value.name]
+            and all(node.op == "slice" for node in users)
+            and sum(node.outputs[0].size for node in users) <= value.size
+        )
 
     @contextmanager
     def scope(self) -> Iterator[None]:

@@ -109,6 +109,8 @@ class Machine:
         """Compute a sum into ``dest``, or into new memory; shifted right by ``shift`` bits first, with the range ``result``."""
         form, spec = (value.form, value.spec) if isinstance(value, Emitted) else (value, None)
         bounds = value.bounds if result is None else result
+        if spec is not None:
+            form, spec = _without_common_shift(form, spec)
         form = replace(form, terms=self._merged(form.terms, form.shape))
         mats = [t for t in form.terms if isinstance(t, Mat)]
         if mats:
@@ -121,8 +123,6 @@ class Machine:
             for mat in mats:
                 terms += self._split_mat(mat, form)
             form = replace(form, terms=tuple(terms))
-        if spec is not None:
-            form, spec = _without_common_shift(form, spec)
         if dest is None:
             dest = self.space.new(form.shape, bounds, name)
         for part, how in self._parts(spec, dest, bounds, shift):
