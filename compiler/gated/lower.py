@@ -16,6 +16,7 @@ from neuroloom.compiler.wire import answer_fields
 
 from .code import Branch, Halt, Item, Main, Stream
 from .forms import Clipped, Const, Emitted, Form, Lin, Prod, Spec
+from .fuse import fuse_scans
 from .isa import Op, Rounding, limits
 from .locate import Loc, signed_width
 from .machine import Machine
@@ -44,20 +45,23 @@ class Lowering:
     """One graph on its way into a machine."""
 
     def __init__(self, graph: Graph, machine: Machine) -> None:
-        self.graph, self.machine = graph, machine
         self.bounds: dict[str, Range] = ranges(graph)
+        graph = fuse_scans(graph)
+        self.graph, self.machine = graph, machine
         self.values: dict[str, Value] = graph.values()
         self.env: dict[str, Held] = {}
         self.uses = _uses(graph)
         self.users: dict[str, list[Node]] = {}
         for node in graph.walk():
-            for name in node.inputs:
+            for name in _inputs(node):
                 self.users.setdefault(name, []).append(node)
         self.states: dict[str, Loc] = {}
         self.pending: list[tuple[str, Loc]] = []
         self.position = {id(node): number for number, node in enumerate(graph.walk())}
         self.last_read = self._last_reads()
         self.deferred: dict[str, Loc] = {}
+        self.hints: dict[str, tuple[Loc, str]] = {}
+        self.done: set[int] = set()
         self.remarks: list[str] = []
 
     def _last_reads(self) -> dict[str, int]:
@@ -88,6 +92,10 @@ class Lowering:
             if node.attrs["lifetime"] == "sample":
                 with machine.block(reset):
                     machine.store(self.constant(init), loc)
+        for node in self.graph.nodes:
+            if node.op == "update":
+                state, new = node.inputs
+                self.hints[new] = (self.states[state], state)
         with machine.block(main):
             self.inputs()
             self.nodes(self.graph.nodes)
@@ -196,6 +204,7 @@ class Lowering:
                     "One-bit logic runs on the logic engine, spiking neurons on the spiking core"
                 )
             handler(self, node)
+            self.done.add(id(node))
             for value in node.outputs:
                 held = self.env.get(value.name)
                 if held is None or isinstance(held, Loc) or self.uses[value.name] < 2 or _constant(held):
@@ -267,9 +276,43 @@ class Lowering:
                 self.machine.space.write(stored, data)
                 held = stored
             else:
-                held = self.machine.store(self.computable(held), name=f"%{name}")
+                held = self.machine.store(self.computable(held), self._in_place(name, held), name=f"%{name}")
             self.env[name] = held
         return held
+
+    def _in_place(self, name: str, held: Held) -> Loc | None:
+        """Where a new state may be written over the old one at once: nobody needs that any more, and its sum reads it in step."""
+        if name not in self.hints or isinstance(held, Loc):
+            return None
+        dest, old = self.hints[name]
+        users = self.users.get(old, [])
+        if len(users) != self.uses[old] or any(id(node) not in self.done for node in users):
+            return None
+        if self.machine.config.planes(signed_width(self.bounds[name])) != dest.parts:
+            return None
+        places = set(dest.addr.ravel().tolist())
+
+        def touches(loc: Loc) -> bool:
+            return not places.isdisjoint(loc.addr.ravel().tolist())
+
+        form = held if isinstance(held, Form) else held.form
+        for term in form.terms:
+            if isinstance(term, Const):
+                continue
+            whole = isinstance(term, (Lin, Prod)) and not term.reduced
+            for loc in Form((term,), form.shape, form.bounds).locs():
+                if touches(loc) and not (whole and loc.addr.shape == dest.addr.shape and (loc.addr == dest.addr).all()):
+                    return None
+        for other, waiting in list(self.env.items()):
+            if other == name or isinstance(waiting, Loc) or _constant(waiting):
+                continue
+            after = self.users.get(other, [])
+            if len(after) == self.uses[other] and all(id(node) in self.done for node in after):
+                continue  # it went into another sum
+            inner = waiting if isinstance(waiting, Form) else waiting.form
+            if any(touches(loc) for loc in inner.locs()):
+                self.loc(other)
+        return dest
 
     def computable(self, held: Form | Clipped | Emitted) -> Form | Emitted:
         """Something that the machine can store: what is clipped to 0 is saturated, or multiplied by a bit where it is wide."""
@@ -321,8 +364,13 @@ def _constant(held: Held) -> bool:
     return isinstance(held, Form) and all(isinstance(t, Const) for t in held.terms)
 
 
+def _inputs(node: Node) -> tuple[str, ...]:
+    """What a node reads itself; an update does not read the state that it writes."""
+    return node.inputs[1:] if node.op == "update" else node.inputs
+
+
 def _reads(node: Node) -> list[str]:
-    return [*node.inputs, *(r for region in node.regions for r in region.results)]
+    return [*_inputs(node), *(r for region in node.regions for r in region.results)]
 
 
 def _uses(graph: Graph) -> Counter[str]:

@@ -19,6 +19,9 @@ from .locate import Loc, Space, signed_width
 from .products import Product
 from .sums import Weights, mac_job
 
+ROWS_PER_ROUND = 8
+"""Rows of a matrix product in one round of a loop."""
+
 UNROLLED = 4
 """Loops of at most so many rounds are written out."""
 
@@ -235,10 +238,15 @@ class Machine:
             for s, r in zip(stride, (x[1], outs[1]), strict=True)
         )
         if affine:
-            moves = [(int(r[0, 0]), int(s[0, 0])) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
-            with self.loop(count, moves) as (rx, ro):
+            # several rows a round, so that one is drained while the next is summed
+            turns = ROWS_PER_ROUND if count >= 2 * ROWS_PER_ROUND else 1
+            moves = [(int(r[0, 0]), int(s[0, 0]) * turns) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
+            with self.loop(count // turns, moves) as (rx, ro):
                 full = np.full_like
-                self._mat_jobs(mat, x[0][0], full(x[1][0], rx), outs[0][0], full(outs[1][0], ro), parts, target)
+                for row in range(turns):
+                    self._mat_jobs(mat, x[0][row], full(x[1][0], rx), outs[0][row], full(outs[1][0], ro), parts, target)
+            for row in range(count - count % turns, count):
+                self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
         else:
             for row in range(count):
                 self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
