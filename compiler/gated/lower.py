@@ -21,6 +21,7 @@ from .isa import Op, Rounding, limits
 from .locate import Loc, signed_width
 from .machine import Machine
 from .pieces import affine_pieces
+from .sink import sink_rows
 
 Held = Loc | Form | Clipped | Emitted
 """A value while a graph is lowered."""
@@ -46,7 +47,10 @@ class Lowering:
 
     def __init__(self, graph: Graph, machine: Machine) -> None:
         self.bounds: dict[str, Range] = ranges(graph)
-        graph = fuse_scans(graph)
+        graph, like = sink_rows(fuse_scans(graph))
+        for inner, outer in like.items():
+            self.bounds[inner] = self.bounds[outer]
+        self.sunk = set(like)
         self.graph, self.machine = graph, machine
         self.values: dict[str, Value] = graph.values()
         self.env: dict[str, Held] = {}

@@ -85,8 +85,29 @@ def mul(low: Lowering, node: Node) -> None:
                 scaled = operand(low, other, out.shape).scaled(int(data.flat[0]))
                 low.set(node, Form(scaled, out.shape, bounds, node.where()))
                 return
+    for this, other in (node.inputs, node.inputs[::-1]):
+        held = low.env[this]
+        if isinstance(held, Form) and this != other and _light(held):
+            # each term times the other operand: nothing has to be stored in between
+            spread, b = _spread(held, out.shape), low.broadcast(other, out.shape)
+            low.set(node, Form(tuple(_times(term, b) for term in spread.terms), out.shape, bounds, node.where()))
+            return
     a, b = (low.broadcast(name, out.shape) for name in node.inputs)
     low.set(node, Form((Prod(a, b),), out.shape, bounds, node.where()))
+
+
+def _light(form: Form) -> bool:
+    """Whether multiplying term by term is no more work: one stored value, and numbers."""
+    lins = [t for t in form.terms if isinstance(t, Lin) and not t.reduced and t.a.parts == 1 and abs(t.coef) == 1]
+    consts = [t for t in form.terms if isinstance(t, Const) and t.data.size and (t.data == t.data.flat[0]).all()]
+    return len(lins) == 1 and len(consts) == 1 and len(form.terms) == 2
+
+
+def _times(term: Term, b: Loc) -> Term:
+    if isinstance(term, Lin):
+        return Prod(term.a, b, term.coef)
+    assert isinstance(term, Const)
+    return Lin(b, int(term.values().flat[0]))
 
 
 @handles("shift")

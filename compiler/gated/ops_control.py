@@ -98,7 +98,8 @@ def scan(low: Lowering, node: Node) -> None:
         for value, name, back in zip(node.outputs[carried:], region.results[carried:], reverse[inputs:], strict=True)
         if low.uses[value.name]
     ]
-    stacks, kept, moving = _places(low, node, stacked)
+    late = _late_work(low, node)
+    stacks, kept, moving = _places(low, node, stacked, late.roots)
     machine.source = node.where()
     for name, loc in zip(node.inputs[:carried], kept, strict=True):
         low.store_at(name, loc.first if isinstance(loc, _Slot) else loc)
@@ -130,10 +131,18 @@ def scan(low: Lowering, node: Node) -> None:
         for each in steps:
             assert counter is not None
             low.set(each, counter)
-        low.nodes([n for n in region.nodes if n.op not in ("carried", "scanned", "step")])
+        _late(
+            low,
+            late,
+            parameters,
+            [(name, dest, back) for (_, name, back), dest in zip(stacked, outs, strict=True)],
+            moving,
+        )
+        low.nodes([n for n in region.nodes if n.op not in ("carried", "scanned", "step") and id(n) not in late.nodes])
         machine.source = node.where()
         for (_, name, _), dest in zip(stacked, outs, strict=True):
-            low.store_at(name, dest)
+            if name not in late.roots:
+                low.store_at(name, dest)
         ends = [(low.loc(name), place) for name, place in zip(region.results[:carried], kept, strict=True)]
         plain = [(new, place) for new, place in ends if isinstance(place, Loc)]
         news = [_apart(low, new, [p for _, p in plain], number) for number, (new, _) in enumerate(plain)]
@@ -147,6 +156,82 @@ def scan(low: Lowering, node: Node) -> None:
         low.set(node, place.last if isinstance(place, _Slot) else place, number)
     for (value, _, _), loc in zip(stacked, stacks, strict=True):
         low.env[value.name] = loc
+    _last(low, node, late, [(name, loc, back) for (_, name, back), loc in zip(stacked, stacks, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Late:
+    """Work on a new carried value that only stacked outputs need: a step does it for the step before, while it waits for itself.
+
+    ``nodes``: ids; ``order``: the nodes; ``roots``: by stacked result, the number of the carried value;
+    ``starts``: by the carried value's name.
+    """
+
+    nodes: frozenset[int]
+    order: tuple[Node, ...]
+    roots: dict[str, int]
+    starts: dict[str, int]
+
+
+def _late_work(low: Lowering, node: Node) -> _Late:
+    """What was sunk into the loop and starts from a carried value."""
+    (region,) = node.regions
+    news = list(region.results[: node.attrs["carried"]])
+    stacked = region.results[node.attrs["carried"] :]
+    root: dict[str, int] = {}
+    order = []
+    for each in region.nodes:
+        name = each.outputs[0].name if each.outputs else ""
+        if name not in low.sunk:
+            continue
+        start = root.get(each.inputs[0], news.index(each.inputs[0]) if each.inputs[0] in news else -1)
+        parameter = any(n.op == "carried" and n.attrs["index"] == start for n in region.nodes)
+        if start >= 0 and parameter:
+            root[name] = start
+            order.append(each)
+    roots = {name: root[name] for name in stacked if name in root}
+    starts = {name: number for number, name in enumerate(news)}
+    return _Late(frozenset(map(id, order)) if roots else frozenset(), tuple(order) if roots else (), roots, starts)
+
+
+def _late(
+    low: Lowering,
+    late: _Late,
+    parameters: dict[tuple[str, int], Node],
+    outs: list[tuple[str, Loc, int]],
+    moving: list[tuple[int, Loc]],
+) -> None:
+    """In the loop: the work of the step before, into the place before (the first time into a place that nobody reads)."""
+    if not late.roots:
+        return
+    with low.scope():
+        inner = {n.outputs[0].name for n in late.order}
+        for each in late.order:
+            if each.inputs[0] not in inner:
+                low.env[each.inputs[0]] = low.env[parameters["carried", late.starts[each.inputs[0]]].name]
+        low.nodes(list(late.order))
+        for number, (name, dest, _) in enumerate(outs):
+            if name in late.roots:
+                low.store_at(name, dest.map(lambda x: x) if not moving[number][0] else _before(dest, moving[number][0]))
+
+
+def _before(loc: Loc, step: int) -> Loc:
+    return replace(loc, addr=loc.addr - step)
+
+
+def _last(low: Lowering, node: Node, late: _Late, outs: list[tuple[str, Loc, int]]) -> None:
+    """Behind the loop: the work of the last step."""
+    if not late.roots:
+        return
+    with low.scope():
+        inner = {n.outputs[0].name for n in late.order}
+        for each in late.order:
+            if each.inputs[0] not in inner:
+                low.env[each.inputs[0]] = low.env[node.outputs[late.starts[each.inputs[0]]].name]
+        low.nodes(list(late.order))
+        for name, loc, back in outs:
+            if name in late.roots:
+                low.store_at(name, loc.map(lambda x, back=back: x[0 if back else -1]))
 
 
 @dataclass(frozen=True)
@@ -159,9 +244,12 @@ class _Slot:
 
 
 def _places(
-    low: Lowering, node: Node, stacked: list[tuple[Value, str, int]]
+    low: Lowering, node: Node, stacked: list[tuple[Value, str, int]], late: dict[str, int]
 ) -> tuple[list[Loc], list[Loc | _Slot], list[tuple[int, Loc]]]:
-    """Where stacks and carried values stand, and the step and the first element of each stack."""
+    """Where stacks and carried values stand, and the step and the first element of each stack.
+
+    A stack whose values are carried, or that is filled a step late, has a place more before its first.
+    """
     space, count = low.machine.space, node.attrs["count"]
     (region,) = node.regions
     carried = node.attrs["carried"]
@@ -170,10 +258,11 @@ def _places(
     moving: list[tuple[int, Loc]] = []
     for number, (value, name, back) in enumerate(stacked):
         both = name in region.results[:carried] and name not in slots and low.bounds[name] == low.bounds[value.name]
-        whole = space.new((count + both, *value.shape[1:]), low.bounds[value.name], node.where())
-        stack = whole.map(lambda x, cut=slice(0, count) if back else slice(both, count + both): x[cut])
+        more = both or name in late
+        whole = space.new((count + more, *value.shape[1:]), low.bounds[value.name], node.where())
+        stack = whole.map(lambda x, cut=slice(0, count) if back else slice(more, count + more): x[cut])
         stacks.append(stack)
-        moving.append((_step(whole, count + both, back), stack.map(lambda x, back=back: x[count - 1 if back else 0])))
+        moving.append((_step(whole, count + more, back), stack.map(lambda x, back=back: x[count - 1 if back else 0])))
         if both:
             before = whole.map(lambda x, back=back: x[count if back else 0])
             slots[name] = _Slot(number, before, stack.map(lambda x, back=back: x[0 if back else count - 1]))

@@ -17,6 +17,10 @@ SETTLE = 2
 """Cycles before the last write at which the piece behind may begin: so long it takes to its first read."""
 
 
+WALKED = ("beat", "mac", "vec")
+"""Units that a job keeps for as long as it has elements."""
+
+
 class Busy:
     """When one unit is occupied."""
 
@@ -56,6 +60,7 @@ class Node:
     after: list[tuple[int, int]] = field(default_factory=list)  # (job, distance of the starts that can be expected)
     missing: int = 0
     height: int = 0
+    urgency: int = 0
 
 
 class Block:
@@ -86,6 +91,9 @@ class Block:
         for node in reversed(self.nodes):
             own = max((hi for part in node.job.parts for _, _, hi in part.busy), default=1)
             node.height = max([own, *(gap + self.nodes[later].height for later, gap in node.after)])
+            # of jobs that wait for one unit, the one with most to do behind it goes first, however long it takes itself
+            walked = max((hi - lo for unit, lo, hi in node.job.parts[0].busy if unit in WALKED), default=0)
+            node.urgency = node.height - walked
             node.missing = len(node.before)
 
     # ------------------------------------------------------------------ placing
@@ -103,7 +111,7 @@ class Block:
                     for gap in gaps:
                         least[gap.later] = max(least[gap.later], starts[earlier][gap.earlier] + gap.cycles)
                 found = self._fit(node.job, least)
-                key = (found[0], -node.height, number)
+                key = (found[0], -node.urgency, number)
                 if best < 0 or key < at:
                     best, at, chosen = number, key, found
             ready.remove(best)
