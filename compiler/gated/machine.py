@@ -388,7 +388,10 @@ class Machine:
     def _product(self, term: Prod, shape: tuple[int, ...]) -> list[Product]:
         a, b = term.a, term.b
         if abs(term.coef) != 1:
-            if a.parts > b.parts:
+            # the one that stays narrower; of equals the one stored earlier, which is sooner there
+            spans = [sorted(v * abs(term.coef) for v in loc.bounds) for loc in (a, b)]
+            parts = [self.config.planes(signed_width((s[0], s[1]))) for s in spans]
+            if (parts[1] + a.parts, int(b.addr.min())) < (parts[0] + b.parts, int(a.addr.min())):
                 a, b = b, a
             lo, hi = sorted(v * abs(term.coef) for v in a.bounds)
             a = self.store(Form((Lin(a, abs(term.coef)),), a.addr.shape, (lo, hi)), name="a multiple")
