@@ -114,7 +114,8 @@ def mac_job(
             )
         else:
             places.setdefault((turn, register, 1, address), []).append((0, matrix[:, k]))
-    for turn, register, same, address in sorted(places):
+    # what a loop walks along comes first: it is there before what the round before computes
+    for turn, register, same, address in sorted(places, key=lambda place: (place[0], place[1] == 0, *place[1:])):
         beats.append((register, same, address, places[turn, register, same, address]))
     if not beats:
         beats.append((0, 1, space.constant((0,)), []))
