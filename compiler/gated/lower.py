@@ -55,6 +55,7 @@ class Lowering:
         self.values: dict[str, Value] = graph.values()
         self.env: dict[str, Held] = {}
         self.uses = _uses(graph)
+        self.tables = Counter(n.attrs["entries"].astype(np.int64).tobytes() for n in graph.walk() if n.op == "table")
         self.users: dict[str, list[Node]] = {}
         for node in graph.walk():
             for name in _inputs(node):

@@ -293,7 +293,9 @@ def table(low: Lowering, node: Node) -> None:
     """A look-up behind the port of the value that is looked up."""
     out, machine = node.outputs[0], low.machine
     lo, hi = low.bounds[node.inputs[0]]
-    entries = node.attrs["entries"].astype(np.int64)[lo - node.attrs["lo"] : hi - node.attrs["lo"] + 1]
+    entries, first = node.attrs["entries"].astype(np.int64), node.attrs["lo"]
+    if low.tables[entries.tobytes()] == 1:  # others may need other parts of a table that they share
+        entries, first = entries[lo - first : hi - first + 1], lo
     bounds, word = low.bounds[out.name], machine.config.word
     if signed_width((lo, hi)) > word or signed_width(bounds) > word:
         raise UnsupportedError(
@@ -301,7 +303,7 @@ def table(low: Lowering, node: Node) -> None:
             f"not {lo}..{hi} to {bounds[0]}..{bounds[1]}"
         )
     held = low.env[node.inputs[0]]
-    base = machine.table(entries) - lo
+    base = machine.table(entries) - first
     if isinstance(held, Emitted) and low.uses[node.inputs[0]] == 1 and not held.spec.table:
         spec = replace(held.spec, table=True, tbase=base)
         low.set(node, Emitted(held.form, spec, bounds))
