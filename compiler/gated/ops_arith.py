@@ -236,7 +236,8 @@ def requantize(low: Lowering, node: Node) -> None:
     out, type_ = node.outputs[0], Type.parse(node.attrs["type"])
     held, source, bounds = low.env[node.inputs[0]], low.bounds[node.inputs[0]], low.bounds[out.name]
     factor = Fraction(node.attrs["factor"])
-    fits = type_.holds(tuple(sorted(round_fraction(q * factor, node.attrs["rounding"]) for q in source)))
+    ends = sorted(round_fraction(q * factor, node.attrs["rounding"]) for q in source)
+    fits = type_.holds((ends[0], ends[1]))
     if isinstance(held, Clipped) and (fits or node.attrs["overflow"] == "saturate"):
         # rounding keeps the order, so the clip at 0 may come behind it: an unsigned type does it
         emitted = scaled(low, node, held.form, held.form.bounds, type_, bounds, clips=True)
