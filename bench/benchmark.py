@@ -30,7 +30,18 @@ def register(benchmark: Benchmark) -> None:
     REGISTRY[benchmark.name] = benchmark
 
 
-MODULES = ("simulate", "spiking", "spiking_core", "compile_onnx", "elaborate", "synth", "gated", "place", "place_cores")
+MODULES = (
+    "simulate",
+    "spiking",
+    "spiking_core",
+    "compile_onnx",
+    "elaborate",
+    "flashing",
+    "synth",
+    "gated",
+    "place",
+    "place_cores",
+)
 """Modules of this folder that register benchmarks, the long ones last."""
 
 

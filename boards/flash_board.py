@@ -28,6 +28,8 @@ EAGER_S = 2.0
 """Seconds of its own time after a boot in which the board runs at full speed with its port closed: golden decides meanwhile."""
 
 POLL_S = 0.02
+PATIENCE = 50
+"""Polls after which a program that has ended without a word is believed to have died."""
 
 
 class FlashBoard:
@@ -138,7 +140,9 @@ class FlashBoard:
 
     def power_on(self, timeout_s: float = 600.0) -> None:
         """Switch on; returns when the image that powers up runs. Raises DeviceError with the reason if none does."""
-        before = self.boots
+        if self.image:
+            return
+        before, self.dark = self.boots, ""
         self._todo.put("on")
         self._wait(lambda: self.boots > before or bool(self.dark), timeout_s, "power up")
         if self.dark:
@@ -224,13 +228,20 @@ class FlashBoard:
     # ------------------------------------------------------------------ the supervisor's thread
 
     def _supervise(self) -> None:
+        missed = 0
         while True:
             try:
                 task = self._todo.get(timeout=POLL_S)
             except queue.Empty:
                 if self._current is None:
                     self._lose_what_came()
+                elif not self._current.running and not self._current.left:
+                    missed += 1  # its last words may still be on the way
+                    if missed > PATIENCE:
+                        self._end("")
+                        self._show("", "the simulation ended", "dark: the simulation ended")
                 continue
+            missed = 0
             if task == "stop":
                 self._end("")
                 return

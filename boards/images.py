@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuroloom.boards import cache, emulate
-from neuroloom.boards.board import Board
+from neuroloom.boards.board import FLASH_PORTS, Board
+from neuroloom.boards.cell_models import cell_models
 from neuroloom.boards.ice40.bitstream import parse
 from neuroloom.compiler.errors import InputError
 
-FIDELITIES = ("rtl", "bitstream")
-"""What a virtual board with a flash runs of an image: the RTL it was built from, or the bits unpacked."""
+FIDELITIES = ("rtl", "netlist", "bitstream")
+"""What a virtual board with a flash runs of an image: the RTL it was built from, the cells it was synthesised to, or its bits
+unpacked."""
 
 LARGEST_IMAGE = 1 << 18
 """Bytes that are looked at; an iCE40 image has at most 135,100 and a record."""
@@ -53,8 +56,8 @@ def designs_of(board: Board, fidelity: str, *, seed: int = 1) -> Designs:
     """How images of ``board`` become designs; raises InputError for an unknown fidelity."""
     if fidelity not in FIDELITIES:
         raise InputError(f"fidelity must be one of {', '.join(FIDELITIES)}, not {fidelity!r}")
-    if fidelity == "rtl":
-        return lambda data: built_design(data, board)
+    if fidelity != "bitstream":
+        return lambda data: built_design(data, board, netlist=fidelity == "netlist")
     return lambda data: unpacked_design(data, board, seed)
 
 
@@ -63,8 +66,8 @@ def image_size(data: bytes) -> int:
     return parse(data[:LARGEST_IMAGE]).size
 
 
-def built_design(data: bytes, board: Board) -> Design:
-    """The RTL of the build whose bitstream stands in ``data``, byte for byte.
+def built_design(data: bytes, board: Board, *, netlist: bool = False) -> Design:
+    """The RTL, or the cells, of the build whose bitstream stands in ``data``, byte for byte.
 
     Raises InputError when ``data`` holds no whole image, or one that is not in the cache of builds.
     """
@@ -79,28 +82,40 @@ def built_design(data: bytes, board: Board) -> Design:
             continue
         image = bitstream.read_bytes()
         if data[: len(image)] == image:
-            return _rtl_design(entry, record["clock_hz"], board)
+            return _built_design(entry, record["clock_hz"], board, netlist)
     raise InputError(
-        f"image must be one that was built on this machine to run as RTL, and this one of {size:,} bytes is not in the "
+        f"image must be one that was built on this machine to run as RTL or netlist, and this one of {size:,} bytes is not in the "
         "cache of builds; use --fidelity bitstream"
     )
 
 
-def _rtl_design(entry: Path, clock_hz: int, board: Board) -> Design:
-    files = {
-        path.name: path.read_text(encoding="utf-8") for path in sorted(entry.iterdir()) if path.suffix in (".v", ".sv")
-    }
-    files.pop("netlist.v", None)
+def _built_design(entry: Path, clock_hz: int, board: Board, netlist: bool) -> Design:
+    if netlist:
+        cells = (entry / "netlist.v").read_text(encoding="utf-8")
+        kinds = set(re.findall(r"^  (SB_\w+) ", cells, re.MULTILINE)) - set(re.findall(r"module (SB_\w+)", CELLS))
+        files = {"netlist.v": cells, "models.v": cell_models(board.family, kinds)}
+    else:
+        sources = [
+            path for path in sorted(entry.iterdir()) if path.suffix in (".v", ".sv") and path.name != "netlist.v"
+        ]
+        files = {path.name: path.read_text(encoding="utf-8") for path in sources}
+    top = files["netlist.v" if netlist else "top.v"]
     baud = next(speed.baud for speed in board.speeds.values() if speed.plan.logic_hz == clock_hz)
-    return Design({**files, "cells.v": CELLS, "board.v": _rtl_wrapper(files["top.v"], board)}, "board", clock_hz, baud)
+    return Design({**files, "cells.v": CELLS, "board.v": _wrapper(top, board)}, "board", clock_hz, baud)
 
 
-def _rtl_wrapper(top: str, board: Board) -> str:
+def _wrapper(top: str, board: Board) -> str:
     """The board's pins, and what the design asks of its warm boot cell."""
     width = len(board.leds.pins)
     head = top[top.index("module top(") : top.index(");", top.index("module top("))].replace("module top(", "")
     ports = {name.strip() for name in head.split(",")}
     inputs = {"clk", "rx", "flash_miso"}
+    strange = sorted(ports - {"tx", "leds", *inputs, *FLASH_PORTS})
+    if strange:
+        raise InputError(
+            f"image must use the pins of clock, UART, LEDs and flash only to run as RTL or netlist, not {', '.join(strange)};"
+            " use --fidelity bitstream"
+        )
     lines = [
         f"  {'input' if name in inputs else 'output'} {f'[{width - 1}:0] ' if name == 'leds' else ''}{name}"
         for name in sorted(ports)

@@ -31,6 +31,8 @@ class Raw:
 
     name: str
     factor: Fraction = Fraction(1)
+    grid: bool = False
+    """The model itself says these integers: nothing that is computed from them may be rounded until it says so."""
 
 
 Rule = Callable[["Lowering", RealNode], None]
@@ -62,6 +64,8 @@ class Lowering:
         self.raws: dict[str, Raw] = {}
         self.memo: list[dict[tuple[Any, ...], str]] = [{}]
         self.formats: dict[str, Type] = {}
+        self.centred: dict[str, tuple[str, int]] = {}
+        """Quantised values before their zero point is added, and the zero point."""
         self.source = ""
 
     # ---- the walk
@@ -70,8 +74,11 @@ class Lowering:
         """Lower inputs, nodes and outputs; returns the verified graph."""
         shown = {o.name: self.values[o.value] for o in self.program.outputs}
         states = self.program.states
+        from .rules_grid import border
+
         for value in self.program.signals:
-            self.input(value)
+            if value.kind != "real" or not border(self, value):
+                self.input(value)
         for name, output in states.items():
             self.state(self.values[name], shown[output])
         self.block(self.program.nodes)
@@ -167,6 +174,12 @@ class Lowering:
         """An output: reals rounded to their format, integers and bits as they are."""
         if value.kind == "real":
             self.source = self.sources.get(value.name, "")
+            if not self.is_const(value.name) and self.raws[value.name].grid:
+                raw = self.raws[value.name]
+                self.builder.output(
+                    name, raw.name, Affine.of(raw.factor / Fraction(2) ** self.builder[raw.name].type.frac)
+                )
+                return
             shown = self.settle(value.name)
             self.builder.output(name, shown, Affine.of(Fraction(2) ** -self.builder[shown].type.frac))
         else:
@@ -185,6 +198,11 @@ class Lowering:
             return Observed(0.0, 0.0)
         if found is None:
             source = self.sources.get(name) or name
+            if not self.observed:
+                raise UnsupportedError(
+                    f"node {source!r}: value {name!r} is a real number that the model does not quantise; "
+                    "give samples to calibrate with (--calibrate DATA.npz)"
+                )
             raise UnsupportedError(
                 f"node {source!r}: value {name!r} was computed for no calibration sample, because none took its branch; "
                 "give samples that do, or its type in the configuration"
@@ -204,9 +222,9 @@ class Lowering:
         """Append a node for the source node in work."""
         return self.builder.node(op, inputs, name=name, source=self.source, **attrs)
 
-    def define(self, name: str, graph_value: str, factor: Fraction = Fraction(1)) -> None:
+    def define(self, name: str, graph_value: str, factor: Fraction = Fraction(1), *, grid: bool = False) -> None:
         """Say which graph value stands for a value of the program."""
-        self.raws[name] = Raw(graph_value, factor)
+        self.raws[name] = Raw(graph_value, factor, grid)
 
     def const(self, data: np.ndarray, type_: Type, name: str) -> str:
         """Append a constant of integers, saturated to ``type_``."""
@@ -273,6 +291,25 @@ class Lowering:
         if raw.factor == 1 and self.builder[raw.name].type.width <= bits:
             return raw.name
         return self.settle(name)
+
+    def stored(self, name: str) -> Raw:
+        """The value as it can be kept: exact where the model says its integers, or they are narrow enough, else rounded."""
+        raw = self.raw(name)
+        return raw if raw.grid else Raw(self.factor(name))
+
+    def compared(self, names: Sequence[str]) -> list[str]:
+        """The values on one binary point, in words: wide sums are rounded, none more finely than the coarsest of them."""
+        wide = [n for n in names if not self.is_const(n) and self.factor(n) != self.raws[n].name]
+        if not wide:
+            return self.common(names)
+        fracs = [self.builder[self.factor(n)].type.frac for n in names if not self.is_const(n)]
+        out = []
+        for n in names:
+            if self.is_const(n):
+                out.append(self.at_frac(n, min(fracs), None))
+            else:
+                out.append(self.settle(n, Type(self.rules(n).bits, True, min(fracs)), "compared"))
+        return out
 
     def integer(self, name: str) -> str:
         """A value that is integers or bits."""

@@ -10,24 +10,26 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.real import Program
 
-from . import rules_arith, rules_control, rules_move
+from . import rules_arith, rules_control, rules_grid, rules_move
 from .config import Config
 from .formats import Grid
 from .lower import Lowering
 from .observe import Observed, observe
 
-__all__ = ["quantise", "rules_arith", "rules_control", "rules_move"]
+__all__ = ["quantise", "rules_arith", "rules_control", "rules_grid", "rules_move"]
 
 
 def quantise(
     program: Program,
-    data: Mapping[str, np.ndarray],
+    data: Mapping[str, np.ndarray] | None,
     config: Config | None = None,
     grids: Mapping[str, Grid] | None = None,
+    observed: Mapping[str, Observed] | None = None,
 ) -> Graph:
     """A graph that computes ``program`` in fixed point, in formats calibrated on ``data`` (by input value name, samples first).
 
-    Inputs named in ``grids`` are taken as integers by the rule given there.
+    Inputs named in ``grids`` are taken as integers by the rule given there. ``data`` may be None for a model that says all its
+    integers itself; ``observed`` is what was seen of it before, so that it need not run again.
 
     ``records["fixed_point"]`` says for every value what was seen and which format came of it. Raises InputError for a
     configuration or samples that do not fit, UnsupportedError for what cannot be carried.
@@ -37,10 +39,11 @@ def quantise(
     sources = {node.source for node in program.walk() if node.source}
     config.check([*values, *sources])
     needs = {config.rules.calibration, *(str(r.get("calibration", "")) for r in config.nodes.values())}
-    observed = observe(program, data, histograms=bool(needs & {"percentile", "mse"}))
+    if observed is None:
+        observed = observe(program, data, histograms=bool(needs & {"percentile", "mse"})) if data is not None else {}
     lowering = Lowering(program, observed, config, grids or {})
     graph = lowering.run()
-    count = len(next(iter(data.values())))
+    count = len(next(iter(data.values()))) if data is not None else 0
     graph.records = {**program.records, "fixed_point": record(lowering, observed, config, count)}
     return graph
 

@@ -16,6 +16,8 @@ from neuroloom.compiler.real.program import RealNode
 from .config import Rules
 from .formats import integers, table_input, weight_point
 from .lower import MAX_RAW, Lowering, lowering
+from .rules_grid import aligned_steps, any_grid, operand, reader, weighted
+from .rules_grid import function as grid_function
 
 
 def narrowest(data: np.ndarray) -> np.ndarray:
@@ -29,12 +31,15 @@ def narrowest(data: np.ndarray) -> np.ndarray:
 @lowering("linear", "conv")
 def weights(low: Lowering, node: RealNode) -> None:
     """matvec or conv: the input as a factor, weights in their format(s), the bias with the products' fraction bits."""
+    if "grid" in node.attrs and any_grid(low, node.inputs):
+        weighted(low, node)
+        return
     rules = low.rules(node.name)
     real, bias = node.attrs["weights"], node.attrs.get("bias")
     x = low.factor(node.inputs[0])
     frac = low.builder[x].type.frac
     spatial = real.ndim - 2 if node.op == "conv" else 0
-    shared = {k: v for k, v in node.attrs.items() if k not in ("weights", "bias")}
+    shared = {k: v for k, v in node.attrs.items() if k in ("strides", "pads", "groups")}
     if rules.product is not None:
         rounded_products(low, node, x, rules)
         return
@@ -102,11 +107,16 @@ def rounded_products(low: Lowering, node: RealNode, x: str, rules: Rules) -> Non
 
 @lowering("add", "sub", "max", "min")
 def aligned(low: Lowering, node: RealNode) -> None:
-    """Exact on a common binary point; integers directly."""
+    """Exact on a common binary point (of sums too wide to be stored, the larger of the rounded ones); integers directly."""
     if low.values[node.name].kind == "int":
         low.define(node.name, low.emit(node.op, [low.integer(i) for i in node.inputs], node.name))
         return
-    low.define(node.name, low.emit(node.op, low.common(node.inputs), f"{node.name}.exact"))
+    if any_grid(low, node.inputs):
+        names, unit = aligned_steps(low, node.inputs)
+        low.define(node.name, low.emit(node.op, names, f"{node.name}.exact"), unit, grid=True)
+        return
+    names = low.common(node.inputs) if node.op in ("add", "sub") else low.compared(node.inputs)
+    low.define(node.name, low.emit(node.op, names, f"{node.name}.exact"))
 
 
 @lowering("mul")
@@ -114,6 +124,9 @@ def product(low: Lowering, node: RealNode) -> None:
     """Exact product of two factors; a constant power of two only moves the binary point."""
     if low.values[node.name].kind == "int":
         low.define(node.name, low.emit("mul", [low.integer(i) for i in node.inputs], node.name))
+        return
+    if any_grid(low, node.inputs):
+        exact_product(low, node, {})
         return
     for number, name in enumerate(node.inputs):
         if low.is_const(name) and low.values[name].size == 1:
@@ -123,6 +136,12 @@ def product(low: Lowering, node: RealNode) -> None:
                 low.define(node.name, moved_point(low, low.exact(other), power, f"{node.name}.exact"))
                 return
     low.define(node.name, low.emit("mul", [low.factor(i) for i in node.inputs], f"{node.name}.exact"))
+
+
+def exact_product(low: Lowering, node: RealNode, attrs: dict[str, Any]) -> None:
+    """A product or contraction of integers with exact steps."""
+    (a, step), (b, other) = (operand(low, i) for i in node.inputs)
+    low.define(node.name, low.emit(node.op, [a, b], f"{node.name}.exact", **attrs), step * other, grid=True)
 
 
 def _power_of_two(value: float) -> int | None:
@@ -139,6 +158,9 @@ def moved_point(low: Lowering, graph_value: str, power: int, name: str) -> str:
 @lowering("contract")
 def contract(low: Lowering, node: RealNode) -> None:
     """Exact sums of products of two factors."""
+    if any_grid(low, node.inputs):
+        exact_product(low, node, {"equation": node.attrs["equation"]})
+        return
     inputs = [low.factor(i) for i in node.inputs]
     low.define(node.name, low.emit("contract", inputs, f"{node.name}.exact", equation=node.attrs["equation"]))
 
@@ -150,8 +172,14 @@ def total(low: Lowering, node: RealNode) -> None:
     if low.values[name].kind == "int":
         low.define(node.name, low.emit("sum", [low.integer(name)], node.name, axes=axes))
         return
-    x = low.exact(name) if not low.is_const(name) else low.settle(name)
     count = math.prod(low.values[name].shape[a] for a in axes)
+    if any_grid(low, [name]):
+        x, step = operand(low, name)
+        step = step / count if node.op == "mean" else step
+        low.define(node.name, low.emit("sum", [x], f"{node.name}.sum", axes=axes), step, grid=True)
+        return
+    even = node.op == "sum" or count & (count - 1) == 0
+    x = low.settle(name) if low.is_const(name) else low.exact(name) if even else low.factor(name)
     if low.builder[x].type.width + count.bit_length() > MAX_RAW:
         x = low.settle(name)
     out = low.emit("sum", [x], f"{node.name}.sum", axes=axes)
@@ -167,8 +195,8 @@ def total(low: Lowering, node: RealNode) -> None:
 def extreme(low: Lowering, node: RealNode) -> None:
     """The first of the top-k with k = 1, axis by axis; exact."""
     name = node.inputs[0]
-    real = low.values[name].kind == "real"
-    x = low.exact(name) if real else low.integer(name)
+    real, raw = low.values[name].kind == "real", low.raw(name)
+    x = raw.name if raw.grid else low.factor(name) if real else low.integer(name)
     for axis in sorted(node.attrs["axes"], reverse=True):
         largest = node.op == "reduce_max"
         out = low.builder.nodes(
@@ -176,13 +204,23 @@ def extreme(low: Lowering, node: RealNode) -> None:
         )[0]
         shape = low.builder[out].shape
         x = low.emit("reshape", [out], f"{node.name}.exact", shape=shape[:axis] + shape[axis + 1 :])
-    low.define(node.name, x)
+    low.define(node.name, x, raw.factor if raw.grid else Fraction(1), grid=raw.grid)
 
 
 @lowering("function")
 def function(low: Lowering, node: RealNode) -> None:
     """A table: the address in a calibrated format of table_bits, every entry correctly rounded to the output's format."""
     name, kind = node.inputs[0], node.attrs["function"]
+    if any_grid(low, [name]):
+        after = reader(low, node.name)
+        if after is not None and after.attrs["rounding"] == "half_even":
+            a = after.attrs
+            step, ends = Fraction(a["scale"]), (a["lo"] - a["zero"], a["hi"] - a["zero"])
+        else:
+            out = low.format(node.name)
+            step, ends = Fraction(2) ** -out.frac, out.range
+        low.define(node.name, grid_function(low, node, step, ends), step, grid=True)
+        return
     params = tuple(Fraction(float(p)) for p in node.attrs.get("params", ()))
     rules, out = low.rules(node.name), low.format(node.name)
     raw = low.raws[name]

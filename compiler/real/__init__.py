@@ -6,7 +6,8 @@ A frontend builds a :class:`.program.Program`; :mod:`.evaluate` runs it in float
 
 from __future__ import annotations
 
+from . import choices, operations
 from .evaluate import evaluate
 from .program import Program, ProgramBuilder, RealNode, RealRegion, RealValue
 
-__all__ = ["Program", "ProgramBuilder", "RealNode", "RealRegion", "RealValue", "evaluate"]
+__all__ = ["Program", "ProgramBuilder", "RealNode", "RealRegion", "RealValue", "choices", "evaluate", "operations"]

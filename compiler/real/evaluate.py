@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .operations import OPERATIONS
 from .program import Program, RealNode, RealRegion, RealValue
+from .registry import OPERATIONS
 
 Observer = Callable[[str, np.ndarray], None]
 """Called with the name of every value and its elements [n, ...], n the samples that computed it; in a loop once per step."""

@@ -144,41 +144,62 @@ GUARD = 2.0**-32
 thousand times better). Entries that such an error could change are computed in intervals instead."""
 
 
-def tabulate(name: str, params: Sequence[Fraction], bounds: Range, frac: int, out: Type) -> np.ndarray:
+def tabulate(
+    name: str,
+    params: Sequence[Fraction],
+    bounds: Range,
+    frac: int,
+    out: Type,
+    *,
+    step: Fraction | None = None,
+    unit: Fraction | None = None,
+) -> np.ndarray:
     """The table of ``f(q * 2**-frac)`` for q in ``bounds``, in integers of ``out``: nearest, ties to even, saturated.
 
-    Every entry is the correctly rounded one: float64 proposes, and whatever lies within :data:`GUARD` of a boundary (ties among
-    them) is computed in intervals of growing precision until both ends round to the same integer. Returns int64[hi - lo + 1].
+    ``step`` (in place of 2**-frac) and ``unit`` (the real value of one integer of ``out``) may be any rationals. Every entry is the
+    correctly rounded one: float64 proposes, and whatever lies within :data:`GUARD` of a boundary (ties among them) is computed in
+    intervals of growing precision until both ends round to the same integer. Returns int64[hi - lo + 1].
     """
-    return np.array(_tabulate(name, tuple(params), bounds, frac, out), np.int64)
+    step = Fraction(2) ** -frac if step is None else step
+    unit = Fraction(2) ** -out.frac if unit is None else unit
+    return np.array(_tabulate(name, tuple(params), bounds, step, out, unit), np.int64)
 
 
 @lru_cache(maxsize=256)
-def _tabulate(name: str, params: tuple[Fraction, ...], bounds: Range, frac: int, out: Type) -> tuple[int, ...]:
+def _tabulate(
+    name: str, params: tuple[Fraction, ...], bounds: Range, step: Fraction, out: Type, unit: Fraction
+) -> tuple[int, ...]:
     q = np.arange(bounds[0], bounds[1] + 1)
-    x = np.ldexp(q.astype(np.float64), -frac)
+    x = q * float(step)
     with np.errstate(all="ignore"):
         real = np.asarray(FUNCTIONS[name].real(x, *map(float, params)), np.float64)
-        scaled = np.ldexp(real, out.frac)
-        doubt = GUARD * (np.ldexp(np.abs(x) + np.abs(real) + 1, out.frac) + 256)
+        scaled = real / float(unit)
+        doubt = GUARD * ((np.abs(x) + np.abs(real) + 1) / float(unit) + 256)
         sure = np.isfinite(scaled) & (np.abs(scaled - np.floor(scaled) - 0.5) > doubt) & (doubt < 0.25)
         near = np.clip(np.rint(scaled), out.lo, out.hi)
         beyond = np.isfinite(scaled) & (doubt < 0.25 * np.abs(scaled))
         over, under = beyond & (scaled > out.hi + 1 + 2 * doubt), beyond & (scaled < out.lo - 1 - 2 * doubt)
     if name in STEPS:
-        sure = np.abs(scaled) < 2.0**52
+        sure = (np.abs(scaled) < 2.0**52) & _is_dyadic(step) & _is_dyadic(unit)
     entries = np.where(over, out.hi, np.where(under, out.lo, np.where(sure, near, 0))).astype(np.int64).tolist()
     for at in np.flatnonzero(~(sure | over | under)):
-        entries[at] = entry(name, params, Fraction(int(q[at])) / Fraction(2) ** frac, out)
+        entries[at] = entry(name, params, int(q[at]) * step, out, unit)
     return tuple(entries)
+
+
+def _is_dyadic(value: Fraction) -> bool:
+    """Whether a rational is a power of two, so that float64's products and quotients with it are exact."""
+    parts = value.numerator, value.denominator
+    return all(p & (p - 1) == 0 for p in parts)
 
 
 STEPS = frozenset({"floor", "ceil", "round", "sign", "thresholded_relu"})
 """Functions that jump, and that float64 computes exactly from a number of so few bits; ties of coarser steps too."""
 
 
-def entry(name: str, params: tuple[Fraction, ...], x: Fraction, out: Type) -> int:
-    """f(x), correctly rounded to an integer of ``out``."""
+def entry(name: str, params: tuple[Fraction, ...], x: Fraction, out: Type, unit: Fraction | None = None) -> int:
+    """f(x), correctly rounded to an integer of ``out`` of which each stands for ``unit`` (2**-frac when None)."""
+    times = 1 / (Fraction(2) ** -out.frac if unit is None else unit)
     function = FUNCTIONS[name]
     if function.least is not None and (x < function.least or (function.open and x == function.least)):
         return {-1: out.lo, 0: 0, 1: out.hi}[function.limit]
@@ -188,9 +209,8 @@ def entry(name: str, params: tuple[Fraction, ...], x: Fraction, out: Type) -> in
     while bits <= MAX_BITS:
         try:
             value = function.exact(Interval.of(x, bits), *(Interval.of(p, bits) for p in params))
-            scale = Interval.of(Fraction(2) ** out.frac, bits) if out.frac < bits else None
-            if scale is not None:
-                return min(max((value * scale).rounded(), out.lo), out.hi)
+            if out.frac < bits:
+                return min(max(value.times(times).rounded(), out.lo), out.hi)
         except Undecided:
             pass
         bits *= 2

@@ -60,6 +60,10 @@ class Interval:
 
     __rmul__ = __mul__
 
+    def times(self, value: Fraction) -> Interval:
+        """The product with a positive rational, rounded outwards once."""
+        return Interval(math.floor(self.lo * value), math.ceil(self.hi * value), self.bits)
+
     def __truediv__(self, other: Interval | int) -> Interval:
         other = self._lift(other)
         if other.lo <= 0 <= other.hi:

@@ -1,102 +1,20 @@
-"""The operations of a real program: shapes and kinds by rule, values in float64 by numpy.
-
-A rule gives (shape, kind, bounds) per output. A function gets the node and its inputs [N, *shape] (N samples) and returns its
-outputs; reals are float64, integers and bits int64.
-"""
+"""Moves and arithmetic of a real program."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import GraphError
 from neuroloom.compiler.ir.ops.contract import Equation
 from neuroloom.compiler.ir.ops.logic import conv_shape
-from neuroloom.compiler.ir.ops.shape import broadcast_shape, need_axis
-from neuroloom.compiler.ir.types import Range
+from neuroloom.compiler.ir.ops.shape import need_axis
 
 from .functions import FUNCTIONS
-from .program import RealNode, RealValue
-
-Outcome = tuple[tuple[int, ...], str, Range | None]
-"""Shape, kind and (integers, bits) proven bounds of a result."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a rule sees: the node, its input values, and the values that its regions yield."""
-
-    node: RealNode
-    values: tuple[RealValue, ...]
-    inside: tuple[tuple[RealValue, ...], ...] = ()
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """The node's attributes."""
-        return self.node.attrs
-
-    def kind(self, first: int = 0) -> str:
-        """The one kind of the inputs from number ``first`` on."""
-        kinds = {v.kind for v in self.values[first:]}
-        if len(kinds) != 1:
-            raise GraphError(f"inputs of {self.node.op} must be of one kind, not {' and '.join(sorted(kinds))}")
-        return kinds.pop()
-
-    def shape(self) -> tuple[int, ...]:
-        """The broadcast shape of the inputs."""
-        return broadcast_shape([v.shape for v in self.values])
-
-    def hull(self, first: int = 0) -> Range | None:
-        """Bounds that hold the inputs from number ``first`` on; None for reals."""
-        return union([v.bounds for v in self.values[first:]])
-
-
-def union(bounds: Sequence[Range | None]) -> Range | None:
-    """The bounds that hold all of ``bounds``."""
-    known = [b for b in bounds if b is not None]
-    return (min(b[0] for b in known), max(b[1] for b in known)) if known else None
-
-
-Rule = Callable[[Seen], list[Outcome]]
-Function = Callable[..., "np.ndarray | list[np.ndarray]"]
-RULES: dict[str, Rule] = {}
-OPERATIONS: dict[str, Function] = {}
-"""The meaning of every operation but the control regions, which :mod:`.evaluate` runs itself."""
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the rule of operations."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
-
-
-def meaning(name: str) -> Callable[[Function], Function]:
-    """Register the decorated function as the meaning of operation ``name``."""
-
-    def register(function: Function) -> Function:
-        OPERATIONS[name] = function
-        return function
-
-    return register
-
-
-def infer(node: RealNode, values: Sequence[RealValue], inside: Sequence[Sequence[RealValue]] = ()) -> list[Outcome]:
-    """Shapes, kinds and bounds of a node's outputs; raises GraphError where its operands do not fit."""
-    return RULES[node.op](Seen(node, tuple(values), tuple(tuple(r) for r in inside)))
-
-
-def aligned(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Insert axes behind the batch axis so that numpy broadcasts the shapes and not the batch."""
-    ndim = max(a.ndim for a in arrays)
-    return [a.reshape(len(a), *[1] * (ndim - a.ndim), *a.shape[1:]) for a in arrays]
-
+from .program import RealNode
+from .registry import OPERATIONS, RULES, Function, Outcome, Seen, aligned, meaning, rule
 
 # ---- constants and moves
 
@@ -297,141 +215,3 @@ def _contract_run(node: RealNode, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     left, right = node.attrs["equation"].split(",")
     right, out = right.split("->")
     return np.einsum(f"...{left},...{right}->...{out}", a, b, optimize=True)
-
-
-# ---- choices, truth values, integers
-
-
-@rule("relation")
-def _relation(s: Seen) -> list[Outcome]:
-    s.kind()
-    return [(s.shape(), "bit", (0, 1))]
-
-
-@meaning("relation")
-def _relation_run(node: RealNode, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = aligned(a, b)
-    return {"ge": np.greater_equal, "gt": np.greater, "eq": np.equal}[node.attrs["kind"]](a, b).astype(np.int64)
-
-
-@rule("logic")
-def _logic(s: Seen) -> list[Outcome]:
-    if s.kind() != "bit":
-        raise GraphError("logic must be of truth values")
-    return [(s.shape(), "bit", (0, 1))]
-
-
-@meaning("logic")
-def _logic_run(node: RealNode, *bits: np.ndarray) -> np.ndarray:
-    if node.attrs["kind"] == "not":
-        return 1 - bits[0]
-    a, b = aligned(*bits)
-    return {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}[node.attrs["kind"]](a, b)
-
-
-@rule("number")
-def _number(s: Seen) -> list[Outcome]:
-    if s.values[0].kind == "real":
-        raise GraphError("number must turn a truth value or an integer into a real")
-    return [(s.values[0].shape, "real", None)]
-
-
-OPERATIONS["number"] = lambda n, x: x.astype(np.float64)
-"""An integer or truth value as a real number."""
-
-
-@rule("select")
-def _select(s: Seen) -> list[Outcome]:
-    if s.values[0].kind != "bit":
-        raise GraphError("the condition must be truth values")
-    return [(s.shape(), s.kind(1), s.hull(1))]
-
-
-@meaning("select")
-def _select_run(node: RealNode, cond: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    cond, a, b = aligned(cond, a, b)
-    return np.where(cond == 1, a, b)
-
-
-@rule("argmax")
-def _argmax(s: Seen) -> list[Outcome]:
-    shape, axis = s.values[0].shape, need_axis(s.attrs["axis"], len(s.values[0].shape))
-    return [(shape[:axis] + shape[axis + 1 :], "int", (0, shape[axis] - 1))]
-
-
-@meaning("argmax")
-def _argmax_run(node: RealNode, x: np.ndarray) -> np.ndarray:
-    axis = node.attrs["axis"] + 1
-    if node.attrs["last"]:
-        return x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis=axis)
-    return np.argmax(x, axis=axis)
-
-
-@rule("topk")
-def _topk(s: Seen) -> list[Outcome]:
-    x, axis, k = s.values[0], s.attrs["axis"], s.attrs["k"]
-    if not 1 <= k <= x.shape[axis]:
-        raise GraphError(f"k must be in 1..{x.shape[axis]}, not {k}")
-    shape = x.shape[:axis] + (k,) + x.shape[axis + 1 :]
-    return [(shape, x.kind, x.bounds), (shape, "int", (0, x.shape[axis] - 1))]
-
-
-@meaning("topk")
-def _topk_run(node: RealNode, x: np.ndarray) -> list[np.ndarray]:
-    axis, k = node.attrs["axis"] + 1, node.attrs["k"]
-    order = np.argsort(-x if node.attrs["largest"] else x, axis=axis, kind="stable")
-    index = np.take(order, np.arange(k), axis=axis)
-    return [np.take_along_axis(x, index, axis=axis), index]
-
-
-# ---- control
-
-
-@rule("when", "switch")
-def _branches(s: Seen) -> list[Outcome]:
-    index, first = s.values[0], s.inside[0]
-    if index.size != 1 or index.kind != ("bit" if s.node.op == "when" else "int"):
-        raise GraphError(
-            f"{s.node.op} must decide by one {'truth value' if s.node.op == 'when' else 'integer'} per sample"
-        )
-    if s.node.op == "switch" and (index.bounds is None or index.bounds[0] < 0 or index.bounds[1] >= len(s.inside)):
-        raise GraphError(f"the index must be proven in 0..{len(s.inside) - 1}, not {index.bounds}")
-    for number, other in enumerate(s.inside[1:], 1):
-        mine, its = ([(v.shape, v.kind) for v in r] for r in (first, other))
-        if mine != its:
-            raise GraphError(f"branch {number} must give {_shapes(first)}, as the first does, not {_shapes(other)}")
-    return [(v.shape, v.kind, union([r[i].bounds for r in s.inside])) for i, v in enumerate(first)]
-
-
-def _shapes(values: Sequence[RealValue]) -> str:
-    return ", ".join(f"{v.kind}{list(v.shape)}" for v in values)
-
-
-@rule("carried", "scanned")
-def _parameter(s: Seen) -> list[Outcome]:
-    return [(tuple(s.attrs["shape"]), s.attrs["kind"], s.attrs.get("bounds"))]
-
-
-@rule("step")
-def _step(s: Seen) -> list[Outcome]:
-    return [((), "int", (0, s.attrs["count"] - 1))]
-
-
-@rule("scan")
-def _scan(s: Seen) -> list[Outcome]:
-    count, carry, results = s.attrs["count"], s.attrs["carried"], s.inside[0]
-    for number in range(carry):
-        old, new = s.values[number], results[number]
-        if (old.shape, old.kind) != (new.shape, new.kind):
-            raise GraphError(f"carried value {number} must stay {_shapes([old])}, not become {_shapes([new])}")
-        if old.bounds is not None and union([old.bounds, new.bounds]) != old.bounds:
-            raise GraphError(
-                f"carried integer {number} must stay in {old.bounds[0]}..{old.bounds[1]}, not grow to {new.bounds}"
-            )
-    for value in s.values[carry:]:
-        if not value.shape or value.shape[0] != count:
-            raise GraphError(
-                f"sequence {value.name!r} must have {count} steps on its first axis, not {list(value.shape)}"
-            )
-    finals: list[Outcome] = [(v.shape, v.kind, v.bounds) for v in results[:carry]]
-    return finals + [((count, *v.shape), v.kind, v.bounds) for v in results[carry:]]

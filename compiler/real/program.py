@@ -40,7 +40,7 @@ class RealRegion:
 
 @dataclass(slots=True)
 class RealNode:
-    """One operation of :data:`.operations.OPERATIONS`; ``source`` names the node of the source model it came from."""
+    """One operation of :data:`.registry.OPERATIONS`; ``source`` names the node of the source model it came from."""
 
     op: str
     inputs: tuple[str, ...]
@@ -156,7 +156,7 @@ class ProgramBuilder:
         **attrs: Any,
     ) -> list[str]:
         """Append a node; returns the names of its outputs. Raises GraphError where shapes or kinds do not fit."""
-        from .operations import infer
+        from .registry import infer
 
         for key in inputs:
             if key not in self.values:

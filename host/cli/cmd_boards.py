@@ -37,9 +37,10 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
                 f"{r.dsps}",
                 f"{speed.plan.logic_hz / 1e6:g}",
                 f"{speed.baud / 1e6:g}",
+                "cable only" if b.flash.layout is None else f"golden and {b.flash.layout.slots} slots",
             )
         )
-    ui.table("", ("board", "title", "support", ">logic", ">memory kbit", ">DSP", ">MHz", ">Mbaud"), rows)
+    ui.table("", ("board", "title", "support", ">logic", ">memory kbit", ">DSP", ">MHz", ">Mbaud", "flash"), rows)
     cores = capacity_table()
     ui.table("\nspiking cores", CORE_COLUMNS, [_core(c) for c in cores])
     ui.result([{**asdict(b), "cores": [asdict(c) for c in cores if c.board == b.name]} for b in boards])

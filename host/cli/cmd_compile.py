@@ -19,6 +19,7 @@ from neuroloom.host.flow import board_if_known
 from neuroloom.model import compile
 
 from .common import add_frontend, frontend_options
+from .fixed_point import add_budget, refined
 from .gated_facts import add_target, program_facts, target_of
 from .inspect_spiking import show_partition
 from .summary import graph_facts, layer_gains
@@ -40,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_frontend(parser)
     add_target(parser)
+    add_budget(parser)
 
 
 NIR_FACTS = ("dialect", "dt", "reset", "reset_delay", "refractory")
@@ -53,6 +55,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         if name not in known:
             raise InputError(f"--dump-after must be one of {', '.join(sorted(known))}, not {name!r}")
     start = time.perf_counter()
+    options = refined(args, frontend_options(args), ui)
     with ui.status(f"compiling {Path(args.model).name}") as say:
         model = compile(
             args.model,
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             lut_size=args.lut_size,
             after=_after(args.dump_after, ui, say),
             gated=target_of(args),
-            **frontend_options(args),
+            **options,
         )
     target = Path(args.output or Path(args.model).with_suffix(".nloom").name)
     if target.suffix != ".nloom":

@@ -15,6 +15,7 @@ from neuroloom.boards.emulate import emulate_bitstream
 from neuroloom.boards.faults import FORMS, LineFaults
 from neuroloom.boards.images import FIDELITIES
 from neuroloom.boards.registry import load_board
+from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 from neuroloom.host.flash_emulation import flash_board
 from neuroloom.host.flow import board_of, emulate_core, emulate_model
@@ -57,7 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fidelity",
         choices=FIDELITIES,
-        help="with --flash: run the RTL that an image was built from (default), or the very bits of the image",
+        help="with --flash: run the RTL that an image was built from (default), its cells, or its very bits",
     )
     parser.add_argument(
         "--flash-speed", type=float, metavar="F", help="with --flash: erase and program F times as fast as a real one"
@@ -82,9 +83,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             _make_link(link, port)
 
     with ui.status("preparing the virtual board") as say:
-        board = _board(
-            args, {"seed": args.seed, "pace": args.pace, "faults": faults, "on_port": moved, "progress": say}
-        )
+        options = {"seed": args.seed, "pace": args.pace, "faults": faults, "on_port": moved}
+        board = _board(args, {**options, "on_event": ui.note, "progress": say})
         port = board.start()
     if board.cached:
         ui.note("simulation found in the cache")
@@ -103,6 +103,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         with Control(board, ui.note):
             while board.running and not stop.wait(0.2):
                 pass
+        if isinstance(board, VirtualBoard) and board.left:
+            ui.note(f"the design asked for another image ({board.left}), which only a board with --flash has")
         return 0
     finally:
         if link and link.is_symlink():
@@ -115,6 +117,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
 def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
     if args.flash:
         return _flash_board(args, options)
+    options.pop("on_event")
     for option in ("fidelity", "flash_speed"):
         if getattr(args, option) is not None:
             raise InputError(f"--{option.replace('_', '-')} must come with --flash")

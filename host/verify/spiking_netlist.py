@@ -11,6 +11,7 @@ from dataclasses import asdict
 import numpy as np
 from neuroloom.boards import cache, toolchain
 from neuroloom.boards.board import Board
+from neuroloom.boards.cell_models import cell_models
 from neuroloom.boards.flows import FLOWS
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Graph
@@ -19,7 +20,7 @@ from neuroloom.host.spiking.rtl_engine import RtlEngine, engine_verilog
 from neuroloom.host.spiking.session import SpikingDevice
 from neuroloom.host.spiking.simulated import simulated_device
 
-from .netlist import Netlist, cell_models, synthesise
+from .netlist import Netlist, synthesise
 from .result import RungResult, vectors_of
 from .spiking import drive, program_for
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arith, choose, control, convolution, linear, loops, moves, recurrent, reduce
+from . import arith, choose, control, convolution, linear, loops, moves, quantised, recurrent, reduce
 from .load import load_program
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "load_program",
     "loops",
     "moves",
+    "quantised",
     "recurrent",
     "reduce",
 ]

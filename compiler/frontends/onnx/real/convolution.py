@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx.ops.indexing import pool_geometry
 from neuroloom.compiler.frontends.onnx.registry import Call
-from neuroloom.compiler.frontends.onnx.tensors import Opaque, Sym, Tensor
+from neuroloom.compiler.frontends.onnx.tensors import Const, Opaque, Sym, Tensor
 from neuroloom.compiler.frontends.onnx.windows import window_pixels
 
 from .importer import constant, emit, operator, real_data, reshaped, result
+from .linear import exact_bias, weighted
 from .moves import gathered
+from .quantised import GridConst, weight_grid
 
 
-def _image(call: Call) -> Sym:
-    x = call.sym(0)
+def _image(call: Call, x: Sym | None = None) -> Sym:
+    x = x or call.sym(0)
     if x.rank < 3 or x.batch != 0:
         call.refuse(
             f"input must be [N, C, D_1, ..., D_n] with the batch axis first, not {call.shape(x)}", "give --batch-axis 0"
@@ -26,9 +29,24 @@ def _image(call: Call) -> Sym:
 @operator("Conv")
 def conv(call: Call) -> Sym:
     """Cross-correlation with any strides, pads, dilations and groups."""
-    x = _image(call)
-    weights = real_data(call, call.const(1, "the weights"), "the weights")
-    bias = real_data(call, call.const(2, "the bias"), "the bias") if call.has(2) else None
+    weights = call.tensor(1)
+    if not isinstance(weights, Const):
+        call.const(1, "the weights")
+    bias = call.tensor(2) if call.has(2) else None
+    if bias is not None and not isinstance(bias, Const):
+        call.const(2, "the bias")
+    given: np.ndarray | list[Fraction] | None = None
+    if isinstance(bias, Const):
+        given = exact_bias(bias) if isinstance(weights, GridConst) else real_data(call, bias.array, "the bias")
+    assert isinstance(weights, Const)
+    return convolved(call, call.sym(0), weights, given)
+
+
+def convolved(call: Call, x: Sym, w: Const, bias: np.ndarray | list[Fraction] | None, part: str = "") -> Sym:
+    """The convolution that the node's attributes describe."""
+    x = _image(call, x)
+    weights = real_data(call, w.array, "the weights")
+    grid = weight_grid(w, 0)
     n = len(x.shape) - 1
     if weights.ndim != n + 2:
         call.bad(f"the weights must have {n + 2} axes for an input of {n} spatial axes, not {weights.ndim}")
@@ -55,14 +73,19 @@ def conv(call: Call) -> Sym:
     elif auto != "NOTSET":
         call.bad(f"auto_pad must be NOTSET, SAME_UPPER, SAME_LOWER or VALID, not {auto!r}")
     if any(d > 1 for d in dilations):
-        wide = np.zeros((*weights.shape[:2], *extent))
-        wide[(slice(None), slice(None), *(slice(None, None, d) for d in dilations))] = weights
-        weights = wide
+        weights = _spread(weights, extent, dilations)
+        grid = grid and (_spread(grid[0], extent, dilations), grid[1])
+    attrs = weighted(weights, bias, grid)
     groups = call.integer("group", 1)
-    name = emit(
-        call, "conv", [x.name], weights=weights, strides=tuple(strides), pads=tuple(pads), groups=groups, bias=bias
-    )
+    name = emit(call, "conv", [x.name], part, strides=tuple(strides), pads=tuple(pads), groups=groups, **attrs)
     return result(call, name, x.dtype, 0)
+
+
+def _spread(weights: np.ndarray, extent: list[int], dilations: list[int]) -> np.ndarray:
+    """Kernels with zeros between their elements."""
+    wide = np.zeros((*weights.shape[:2], *extent), weights.dtype)
+    wide[(slice(None), slice(None), *(slice(None, None, d) for d in dilations))] = weights
+    return wide
 
 
 @operator("MaxPool")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import string
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build
@@ -10,6 +12,7 @@ from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym
 
 from .importer import binary, constant, emit, operator, real_data, reshaped, result
+from .quantised import GridConst, weight_grid
 
 
 def _need_float(call: Call, *tensors: Const | Sym) -> None:
@@ -17,29 +20,66 @@ def _need_float(call: Call, *tensors: Const | Sym) -> None:
         call.refuse(f"{call.op} of integers is not supported in a float model", "use floats")
 
 
-def linear(call: Call, x: Sym, weights: np.ndarray, bias: np.ndarray | None = None, part: str = "") -> Sym:
-    """x @ weights.T + bias along the last axis, ``weights`` [O, I]."""
+Weights = tuple[np.ndarray, tuple[Fraction, ...]]
+"""Quantised weights: integers with the outputs on the first axis, and one scale or one per output."""
+
+
+def linear(
+    call: Call,
+    x: Sym,
+    weights: np.ndarray,
+    bias: np.ndarray | list[Fraction] | None = None,
+    part: str = "",
+    grid: Weights | None = None,
+) -> Sym:
+    """x @ weights.T + bias along the last axis, ``weights`` [O, I]; with ``grid`` they are exactly those integers times scales."""
     if x.batch is not None and x.batch == x.rank - 1:
         call.refuse("the product would sum over the batch axis", "give another --batch-axis")
     if x.shape[-1] != weights.shape[1]:
         call.bad(f"the last axis of its input must be {weights.shape[1]}, as its weights are, not {x.shape[-1]}")
-    attrs = {} if bias is None else {"bias": np.broadcast_to(bias, (len(weights),)).astype(np.float64)}
-    return result(
-        call, emit(call, "linear", [x.name], part, weights=np.ascontiguousarray(weights), **attrs), x.dtype, x.batch
-    )
+    attrs = weighted(weights, bias, grid)
+    return result(call, emit(call, "linear", [x.name], part, **attrs), x.dtype, x.batch)
 
 
-@operator("MatMul")
-def matmul(call: Call) -> Sym:
-    """numpy.matmul: weights on either side, or two computed tensors."""
-    a, b = call.tensor(0), call.tensor(1)
-    _need_float(call, a, b)
+def weighted(weights: np.ndarray, bias: np.ndarray | list[Fraction] | None, grid: Weights | None) -> dict[str, Any]:
+    """Attributes of a linear or conv node."""
+    attrs: dict[str, Any] = {"weights": np.ascontiguousarray(weights)}
+    if bias is not None:
+        exact = bias if isinstance(bias, list) else [Fraction(float(b)) for b in np.broadcast_to(bias, len(weights))]
+        attrs["bias"] = np.array([float(b) for b in exact])
+        if grid is not None:
+            attrs["exact_bias"] = tuple(exact)
+    if grid is not None:
+        attrs["grid"] = grid
+    return attrs
+
+
+def exact_bias(bias: Const) -> np.ndarray | list[Fraction]:
+    """A constant bias, as exact rationals where it is quantised."""
+    if isinstance(bias, GridConst) and bias.ints.ndim == 1:
+        scales = bias.scales * len(bias.ints) if len(bias.scales) == 1 else bias.scales
+        return [int(q) * s for q, s in zip(bias.ints, scales, strict=True)]
+    return bias.array
+
+
+def product(call: Call, a: Const | Sym, b: Const | Sym, part: str = "") -> Sym:
+    """numpy.matmul: weights on the right, or two computed tensors."""
     if isinstance(a, Sym) and isinstance(b, Const) and b.array.ndim == 2:
-        return linear(call, a, real_data(call, b.array, "the weights").T)
+        grid = weight_grid(b, 1)
+        weights = real_data(call, b.array, "the weights").T
+        return linear(call, a, weights, None, part, None if grid is None else (grid[0].T, grid[1]))
     if isinstance(a, Sym) and isinstance(b, Const) and b.array.ndim == 1:
         out = linear(call, a, real_data(call, b.array, "the weights")[None], part="product")
         return result(call, reshaped(call, out.name, out.shape[:-1], ""), a.dtype, out.batch)
     return _contracted(call, a, b)
+
+
+@operator("MatMul")
+def matmul(call: Call) -> Sym:
+    """numpy.matmul."""
+    a, b = call.tensor(0), call.tensor(1)
+    _need_float(call, a, b)
+    return product(call, a, b)
 
 
 def _contracted(call: Call, a: Const | Sym, b: Const | Sym) -> Sym:
@@ -126,26 +166,30 @@ def gemm(call: Call) -> Sym:
         call.bad(f"A and B must be matrices, not of {a.rank} and {b.rank} axes")
     if isinstance(a, Sym) and isinstance(b, Const) and a.batch in (0, None) and not turn_a:
         weights = real_data(call, b.array, "the weights")
+        grid = weight_grid(b, 0 if turn_b else 1) if alpha == 1 and beta == 1 else None
+        if grid is not None and not turn_b:
+            grid = grid[0].T, grid[1]
         weights = (weights if turn_b else weights.T) * alpha
-        bias = None
+        bias: np.ndarray | list[Fraction] | None = None
         if (
             isinstance(c, Const)
             and build.sample_constant(call, c.array, 2, a.batch).size in (1, len(weights))
             and a.batch == 0
         ):
             bias = real_data(call, build.sample_constant(call, c.array, 2, 0), "the bias").reshape(-1) * beta
+            bias = exact_bias(c) if grid is not None and isinstance(c, GridConst) else bias
             c = None
-        product = linear(call, a, weights, bias, "product" if c is not None else "")
+        out = linear(call, a, weights, bias, "product" if c is not None else "", grid)
     else:
         texts = ["KM" if turn_a else "MK", "NK" if turn_b else "KN"]
-        product = contraction(call, [a, b], texts, "MN")
+        out = contraction(call, [a, b], texts, "MN")
         if alpha != 1:
-            product = binary(call, "mul", product, Const(np.array(alpha)), "scaled")
+            out = binary(call, "mul", out, Const(np.array(alpha)), "scaled")
     if c is None:
-        return product
+        return out
     if beta != 1:
         c = Const(c.array * beta) if isinstance(c, Const) else binary(call, "mul", c, Const(np.array(beta)), "bias")
-    return binary(call, "add", product, c)
+    return binary(call, "add", out, c)
 
 
 @operator("Einsum")

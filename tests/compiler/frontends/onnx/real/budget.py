@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.real.functions import FUNCTIONS
-from neuroloom.compiler.real.operations import OPERATIONS, aligned
 from neuroloom.compiler.real.program import Program, RealNode, RealRegion
+from neuroloom.compiler.real.registry import OPERATIONS, aligned
 
 Pair = tuple[np.ndarray, np.ndarray]
 """A value in float64 and the bound of its error, both [N, ...]."""

@@ -1,0 +1,238 @@
+"""Writes ``docs/flash.md`` from the loader's table and the boards' maps.
+
+``python -m neuroloom.boards.flash_document docs/flash.md``
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from neuroloom.boards.board import Board
+from neuroloom.boards.boot_policy import BOOT_POLICIES
+from neuroloom.boards.registry import all_boards
+from neuroloom.rtl.flash import layout as f
+from neuroloom.rtl.flash.loader import BUSY_SECONDS, START_SECONDS, WAKE_SECONDS
+from neuroloom.rtl.link.protocol import GUARD_SECONDS
+
+RESUMING = """
+## Resuming
+
+A block of 64 KiB whose first page is right is looked at page by page: right pages from its beginning on, and blank ones behind
+them, are kept; the last right one is programmed once more, because the power may have gone while it was. Everything else is
+erased and written: a block without a right page may have been erased half, and what reads blank then is not to be trusted.
+"""
+
+ECP5 = """
+## ECP5: one user slot, or a jump sector?
+
+ECP5 has no SB_WARMBOOT: pulling PROGRAMN low loads the image at the address that the running image's own boot address names
+(`ecppack --bootaddr`), and power-up loads the one at 0, or a golden one when that fails. With **one user slot** every image names
+the other place: golden names the slot, images name golden, nothing is ever rewritten to choose, and a cut can only hit the slot,
+which golden checks before it leaves. A **jump sector** (a rewritable sector with a jump command at address 0) would allow several
+slots, but whoever rewrites it erases, for 45 ms, the sector that power-up begins with; a cut in that time leaves a board that only
+the cable mends, or rests on the device's fall-back to a second golden address, which no open tool here could show to work. So one
+user slot is what fits the rule that no cut leaves a dead board. It is not built yet: the ULX3S is cable only, and says so.
+"""
+
+VIRTUAL = """
+## The virtual board
+
+`neuroloom emulate --board icebreaker --flash flash.img` starts what the file holds, with golden in it if it is new; an image
+given with it goes to slot 1 and is started. Images boot each other, `power off [CYCLE]` and `power on` on its standard input are
+the power switch, and the flash has the times of a W25Q128JV (`--flash-speed` divides them), sleeps until it is woken, ignores what
+comes while it is busy, and is left half erased or half programmed by a cut. `--fidelity rtl` runs the RTL of the build whose file
+stands in the flash byte for byte, `netlist` the cells it was synthesised to, `bitstream` the bits themselves, unpacked. A new image
+is compiled when it is first booted: give `flash --boot` a `--timeout` of some minutes there.
+"""
+
+DIAGRAMS = {
+    "An update": """
+    Host->>Image: BOOT
+    Image-->>Host: OK
+    Note over Image: SB_WARMBOOT, image 0
+    Host->>Golden: SYNC, IDENTIFY: engine loader
+    Host->>Golden: MAP, JEDEC, SFDP
+    Host->>Golden: ERASE the label's sector
+    loop every block of 64 KiB
+    Host->>Golden: ERASE
+    Host->>Golden: PROGRAM page, CRC page, PROGRAM page, CRC page, ...
+    Golden-->>Host: done, CRC-32, done, CRC-32, ...
+    end
+    Host->>Golden: PROGRAM the label, CRC
+    Host->>Golden: BOOT slot
+    Note over Golden: label right, image's CRC-32 right, attempt written down
+    Golden-->>Host: done
+    Note over Golden: SB_WARMBOOT, image of the slot
+    Host->>Image: SYNC, IDENTIFY, CONFIRM
+    Image-->>Host: OK: it stays""",
+    "The power goes in the middle": """
+    Host->>Golden: PROGRAM page 200
+    Note over Golden: power cut: the page is torn, the slot has no label
+    Note over Golden: power-up: golden, no slot may start
+    Host->>Golden: CRC of every page of the block
+    Golden-->>Host: 199 right, one torn
+    Note over Host: the torn page's block is erased and written again, blocks before it are kept
+    Host->>Golden: ERASE, PROGRAM, ..., the label""",
+    "An image that does not work": """
+    Host->>Golden: BOOT slot
+    Note over Golden: attempt written down, then booted
+    Note over Image: nobody confirms it
+    Note over Image: its guard boots golden; if it hangs, the next power-up does
+    Note over Golden: attempted and not confirmed: not started again by itself
+    Host->>Golden: SYNC, IDENTIFY: engine loader""",
+    "Power-up without a host": """
+    Note over Golden: a host may speak now
+    Note over Golden: nobody did: the first slot with start, and confirmed or never attempted
+    Note over Golden: label right, CRC-32 right, attempt written down if not confirmed
+    Golden->>Image: SB_WARMBOOT""",
+}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+
+
+def _map(board: Board) -> list[str]:
+    layout = board.layout
+    rows: list[tuple[str, str, str]] = [
+        (
+            "0x000000",
+            f"{f.PAGE_BYTES}",
+            f"boot headers of {f.HEADER_BYTES} bytes: power-up and image 0 golden, 1 to 3 the slots",
+        ),
+        (f"{f.PAGE_BYTES:#08x}", f"{layout.golden_bytes - f.PAGE_BYTES:,}", "golden: link and loader"),
+    ]
+    for slot in range(1, layout.slots + 1):
+        rows.append(
+            (f"{layout.slot_at(slot):#08x}", f"{layout.image_bytes:,}", f"slot {slot}: an image from its first byte on")
+        )
+        at = layout.slot_at(slot) + layout.image_bytes
+        rows.append(
+            (
+                f"{at:#08x}",
+                f"{f.SECTOR_BYTES:,}",
+                f"the label's sector of slot {slot}; the label at {layout.label_at(slot):#08x}",
+            )
+        )
+    rows.append((f"{layout.end:#08x}", f"{layout.flash_bytes - layout.end:,}", "not used, not written"))
+    return _table(("from", "bytes", "what"), rows)
+
+
+def render() -> str:
+    """The text of ``docs/flash.md``."""
+    boards = all_boards()
+    mapped = [board for board in boards if board.flash.layout is not None]
+    others = ", ".join(f"`{board.name}`" for board in boards if board.flash.layout is None)
+    flags = ("a boot was tried", "it is known to be good", "golden starts it at power-up", "golden no longer does")
+    opcodes = (
+        (
+            chr(o.code),
+            o.name,
+            ", ".join(f"{name} ({size})" if size else name for name, size in o.fields) or "none",
+            o.answer,
+            o.about,
+        )
+        for o in f.OPCODES
+    )
+    policies = {
+        "none": "for the cable: the image is alone in the flash and knows no way to another one",
+        "attended": f"goes back to golden unless a host begins a session (and so confirms it) within"
+        f" {GUARD_SECONDS} s, and when it is asked to",
+        "unattended": "goes back to golden when it is asked to; may run without any host",
+    }
+    lines = [
+        "# The flash",
+        "",
+        "<!-- Written by `python -m neuroloom.boards.flash_document docs/flash.md` from `rtl/flash/` and the"
+        " board files; change those. -->",
+        "",
+        "Once by cable: golden, an image that holds the link and a loader. From then on images travel over"
+        " the UART into slots, and",
+        "golden boots them. Golden's own bytes are out of reach: the loader's gateware erases and programs slots only.",
+        "",
+        "```",
+        "neuroloom build --golden --board icebreaker           # golden.bin",
+        "neuroloom flash golden.bin --board icebreaker         # once, by cable (openFPGALoader); --dry-run shows the command",
+        "neuroloom build m.nloom --board icebreaker --boot attended",
+        "neuroloom flash x.bin --port P --slot 1 --boot        # written, read back, booted, seen to answer",
+        "neuroloom flash x.bin --port P --start                # and started at every power-up from now on (--hold ends that)",
+        "neuroloom flash x.bin --port P --verify-only          # exit code 1 when the slot holds something else",
+        "neuroloom flash --port P --info                       # the chip and what stands in every slot",
+        "```",
+        "",
+        "Numbers are little-endian; bytes in brackets.",
+        "",
+        "## Maps",
+        "",
+    ]
+    for board in mapped:
+        lines += [f"### {board.title}", "", *_map(board), ""]
+    lines += [
+        f"Boards whose flash holds one image, written by cable only: {others}.",
+        "",
+        "## Labels",
+        "",
+        f"A label says that the slot's image is whole: `{f.LABEL_MAGIC.decode()}`, length (4), CRC-32 of the image (4), CRC-32 of"
+        f" these {f.LABEL_BYTES - 4} bytes (4). Its sector is erased before anything else of the slot is touched and the label is"
+        " programmed after everything else was read back, so a slot with a right label holds a whole image, whenever the power was",
+        "cut. Behind it stand flags, one byte each, erased until they are programmed to 0, which needs no erasing:",
+        "",
+        *_table(("offset", "flag", "0 means"), ((f.LABEL_BYTES + n, name, flags[n]) for n, name in enumerate(f.FLAGS))),
+        "",
+        "A torn flag counts for the safe side: `attempted` and `held` as soon as one bit is programmed, the"
+        " others only when all are.",
+        "",
+        "## Images",
+        "",
+        "An image that is one of several says what it is in the comment in front of its preamble, where the device skips it:",
+        "`neuroloom board=B engine=E model=HASH boot=POLICY`. `flash` refuses another board's image, a"
+        " truncated or damaged one (by the",
+        "bitstream's own CRC) and golden before a byte is written.",
+        "",
+        *_table(("`--boot`", "meaning"), ((f"`{name}`", policies[name]) for name in BOOT_POLICIES)),
+        "",
+        "## What golden does",
+        "",
+        f"1. Wakes the flash (0xAB, {1e6 * WAKE_SECONDS:g} us) and gives a host {START_SECONDS:g} s to speak.",
+        "2. If nobody does: the first slot that is to start and is known to be good, or was never tried, is checked and booted.",
+        "3. Before any boot: label right, CRC-32 of the whole image right, and, unless the image is"
+        " confirmed, the attempt written down.",
+        "4. So an image that hangs is left by the next power-up: its attempt stands in the flash, and no confirmation.",
+        "",
+        "The host marks an image `confirmed` only after it saw it answer with the right hash (`--start` does both boots).",
+        "",
+        "## The loader's opcodes",
+        "",
+        f"Payload of RUN, any number in one; version {f.LOADER_VERSION}. Each waits until the flash is not busy, at most"
+        f" {BUSY_SECONDS:g} s.",
+        "",
+        *_table(("byte", "name", "fields (bytes)", "answer", "what it does"), opcodes),
+        "",
+        "The map record: version (1), slots (1), 0 (2), golden's bytes (4), a slot's bytes (4), the flash's bytes (4).",
+        "",
+        *_table(("result", "meaning"), f.RESULTS.items()),
+        "",
+        "The flash must describe itself by an SFDP table (JEDEC JESD216), erase 4 KiB by 0x20 and 64 KiB by"
+        " 0xD8, and have pages of",
+        "256 bytes; anything else is refused by its JEDEC id.",
+        "",
+        "## How it plays",
+    ]
+    for title, diagram in DIAGRAMS.items():
+        lines += ["", f"### {title}", "", "```mermaid", "sequenceDiagram" + diagram, "```"]
+    lines += [
+        "",
+        *RESUMING.strip().split("\n"),
+        "",
+        *ECP5.strip().split("\n"),
+        "",
+        *VIRTUAL.strip().split("\n"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(render(), encoding="utf-8")

@@ -1,0 +1,121 @@
+"""``neuroloom emulate --flash``: the file made ready, and the power switch on standard input."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from neuroloom.boards.flash_board import FlashBoard
+from neuroloom.boards.flash_file import image_name, install, slot_state, write_image
+from neuroloom.boards.image_record import stamp
+from neuroloom.boards.registry import load_board
+from neuroloom.boards.virtual import VirtualBoard
+from neuroloom.compiler.errors import DeviceError, InputError
+from neuroloom.host.cli.app import main
+from neuroloom.host.cli.emulate_control import execute
+from neuroloom.host.flash_emulation import flash_board
+from neuroloom.rtl.flash.layout import golden_image
+
+from .test_command import bitstream, record
+
+ICEBREAKER = load_board("icebreaker")
+
+
+def test_golden_and_an_image_are_put_where_they_belong(tmp_path: Path) -> None:
+    flash, golden, image = tmp_path / "flash.img", tmp_path / "golden.bin", tmp_path / "x.bin"
+    golden.write_bytes(golden_image(ICEBREAKER.layout, stamp(bitstream(), record("golden"))))
+    image.write_bytes(stamp(bitstream(), record("unattended")))
+    flash_board(flash, "icebreaker", golden)
+    assert flash.stat().st_size == 1 << 24 and flash.read_bytes().startswith(golden.read_bytes())
+    flash_board(flash, "icebreaker", image)
+    state = slot_state(flash, ICEBREAKER, 1)
+    assert state.starts and state.flags == {"confirmed", "start"} and state.length == len(image.read_bytes())
+    assert [image_name(ICEBREAKER.layout, at) for at in (256, 0x40000, 0x80000)] == ["golden", "slot 1", "slot 2"]
+    before = flash.read_bytes()
+    image.write_bytes(bitstream("8k"))
+    with pytest.raises(InputError, match="not for another iCE40"):
+        flash_board(flash, "icebreaker", image)
+    with pytest.raises(
+        InputError, match=r"board must be one that boots several images .*, not ulx3s_85f: it is cable only"
+    ):
+        flash_board(flash, "ulx3s_85f")
+    with pytest.raises(InputError, match="flash file must have the 4,194,304 bytes of ice40_hx8k_evn's flash"):
+        flash_board(flash, "ice40_hx8k_evn")
+    with pytest.raises(InputError, match="--board must be given with --flash"):
+        flash_board(flash, None)
+    assert flash.read_bytes() == before
+    with pytest.raises(InputError, match="must fit into the flash"):
+        write_image(flash, (1 << 24) - 1, b"ab")
+
+
+def test_the_power_switch(board: FlashBoard, images: dict[str, bytes], flash: Path) -> None:
+    install(flash, ICEBREAKER, 1, images["unattended"], ("start", "confirmed"))
+    board.start()
+    board.wait_for("slot 1")
+    assert execute(board, "power off") == "the power is off" and board.image == ""
+    assert execute(board, "power on") == "the power is on: golden runs"
+    execute(board, f"power off {board.cycles() + 100_000}")
+    board.wait_for("")
+    assert execute(board, "power on") == "the power is on: golden runs"
+    assert execute(board, "power on") == f"the power is on: {board.image} runs"
+    for text, why in (
+        ("power", "power must be followed by on, off, or off CYCLE"),
+        ("power off now", "not 'off now'"),
+        ("unplug 1s", "unplug must be left out with a flash"),
+        ("reset", "reset must be left out with a flash"),
+    ):
+        with pytest.raises(InputError, match=why):
+            execute(board, text)
+    with pytest.raises(InputError, match="power must go with --flash"):
+        execute(VirtualBoard({"x.v": ""}, "x", 8, 1), "power off")
+
+
+def test_a_flash_without_an_image_leaves_the_board_dark_until_golden_is_written(board: FlashBoard, flash: Path) -> None:
+    golden = flash.read_bytes()[:512]
+    write_image(flash, 0, b"\xff" * 512)
+    with pytest.raises(
+        DeviceError, match="stays dark: flash must hold an image or a boot header at address 0x0 at power-up"
+    ):
+        board.start()
+    assert not board.running
+    write_image(flash, 0, golden)
+    board.start()
+    assert board.image == "golden"
+    board.power_off()
+    write_image(flash, 0, b"\xff" * 512)
+    with pytest.raises(DeviceError, match="stays dark"):
+        board.power_on()
+    board.power_off()
+    write_image(flash, 0, golden)
+    board.power_on()
+    assert board.image == "golden"
+
+
+def test_a_simulation_that_dies_is_noticed(board: FlashBoard) -> None:
+    board.start()
+    assert board._current is not None and board._current._process is not None
+    board._current._process.kill()
+    deadline = time.monotonic() + 20
+    while not board.dark and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert board.dark == "the simulation ended" and board.image == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--flash", "f.img"), "--board must be given with --flash and no model"),
+        (("--flash", "f.img", "--board", "tang_nano_9k"), "not tang_nano_9k: it is cable only"),
+        (("--flash", "f.img", "--board", "icebreaker", "--core", "infer"), "--core must be left out with --flash"),
+        (("--flash", "f.img", "--board", "icebreaker", "--flash-speed", "0"), "--flash-speed must be above 0, not 0"),
+        (("x.bin", "--board", "icebreaker", "--fidelity", "rtl"), "--fidelity must come with --flash"),
+        (("--flash", "f.img", "--board", "icebreaker", "x.bin"), "x.bin must be a file, and is not"),
+    ],
+)
+def test_options(
+    words: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["emulate", *words, "-q"]) == 2
+    assert sentence in capsys.readouterr().err.replace("\n", " ") and not list(tmp_path.iterdir())
