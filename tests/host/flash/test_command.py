@@ -119,6 +119,26 @@ def test_over_the_port(
     assert slots[2]["record"]["boot"] == "attended" and slots[2]["flags"] == ["held"] and slots[0]["length"] is None
 
 
+def test_from_python(
+    board: FlashBoard, images: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neuroloom.host import flash_flow
+
+    import neuroloom as nl
+
+    path = tmp_path / "x.bin"
+    path.write_bytes(images["attended"])
+    board.start()
+    with nl.connect(board.port) as device:
+        with pytest.raises(InputError, match="nothing was written"):
+            nl.flash(device, path)  # no bitstream of any chip
+        with pytest.raises(InputError, match=r"Bitstream must be a file, not 'y.bin'"):
+            nl.flash(device, "y.bin")
+        monkeypatch.setattr(flash_flow, "check_for", lambda device, image: None)
+        assert nl.flash(device, path, slot=2).written == 12
+        assert board.image == "slot 2" and device.identity.engine == "loopback"
+
+
 def test_by_cable(cli: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     layout = load_board("icebreaker").layout
     (tmp_path / "golden.bin").write_bytes(golden_image(layout, stamp(bitstream(), record("golden"))))
