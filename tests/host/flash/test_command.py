@@ -15,6 +15,7 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.host.cli.app import main
 from neuroloom.rtl.flash.layout import golden_image
 
+Cli = Callable[..., tuple[int, str, str]]
 SHAPES = {"5k": (692, 336), "8k": (872, 272)}
 
 
@@ -68,7 +69,11 @@ def test_an_image_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_over_the_port(
-    board: FlashBoard, flash: Path, cli: Callable[..., tuple[int, str, str]], tmp_path: Path
+    board: FlashBoard,
+    flash: Path,
+    cli: Cli,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     files = {
         "x.bin": stamp(bitstream(), record("attended")),
@@ -87,6 +92,9 @@ def test_over_the_port(
     port = ("--port", board.port, "-q")
     code, out, _ = cli(*port, "--info")
     assert code == 0 and "Winbond ef 70 18, 16 MiB" in out and out.count("empty") == 3
+    capsys.readouterr()
+    assert main(["doctor", "--board", "icebreaker", "--port", str(board.port), "-q"]) == 0
+    assert "Winbond ef 70 18, 16 MiB, 0 of 3 slots hold an image" in capsys.readouterr().out
     untouched = flash.read_bytes()
     for words, sentence in (
         (("hx8k.bin",), r"image must be for the up5k of icebreaker, not for another iCE40 (hx8k)"),
@@ -139,7 +147,7 @@ def test_from_python(
         assert board.image == "slot 2" and device.identity.engine == "loopback"
 
 
-def test_by_cable(cli: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_by_cable(cli: Cli, tmp_path: Path) -> None:
     layout = load_board("icebreaker").layout
     (tmp_path / "golden.bin").write_bytes(golden_image(layout, stamp(bitstream(), record("golden"))))
     (tmp_path / "x.bin").write_bytes(stamp(bitstream(), record("attended")))
