@@ -36,7 +36,7 @@ setup $(VENV)/.setup: $(VENV)/bin/python pyproject.toml
 setup-dev $(VENV)/.setup-dev: $(VENV)/.setup
 	@echo "== installing what the tests need into $(VENV)"
 	@$(PIP) torch==2.13.0
-	@$(PIP) -e '.[tools,oracle,train,torch,spiking,dev]'
+	@$(PIP) -e '.[tools,oracle,train,torch,spiking,series,dev]'
 	@touch $(VENV)/.setup-dev
 
 demo: $(VENV)/.setup

@@ -25,6 +25,7 @@ INSTALL = {
     "nir": "pip install 'neuroloom[spiking]'",
     "snntorch": "pip install snntorch==1.0.0",
     "sklearn": "pip install 'neuroloom[train]'",
+    "statsmodels": "pip install 'neuroloom[series]'",
 }
 """Command that installs each tool a test may need."""
 

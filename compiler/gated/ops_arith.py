@@ -212,8 +212,14 @@ class _Channels:
 def requantize(low: Lowering, node: Node) -> None:
     """How a sum leaves."""
     out, type_ = node.outputs[0], Type.parse(node.attrs["type"])
-    form = low.form(node.inputs[0])
-    low.set(node, scaled(low, node, form, low.bounds[node.inputs[0]], type_, low.bounds[out.name]))
+    form, source, factor = low.form(node.inputs[0]), low.bounds[node.inputs[0]], Fraction(node.attrs["factor"])
+    if factor.denominator == 1 and factor > 0 and type_.holds((source[0] * int(factor), source[1] * int(factor))):
+        if not isinstance(
+            low.env[node.inputs[0]], Emitted
+        ):  # nothing is lost: the sum goes on, only its binary point is elsewhere
+            low.set(node, replace(form, terms=form.scaled(int(factor)), bounds=low.bounds[out.name]))
+            return
+    low.set(node, scaled(low, node, form, source, type_, low.bounds[out.name]))
 
 
 def scaled(low: Lowering, node: Node, form: Form, source: Range, type_: Type, bounds: Range) -> Emitted:

@@ -15,6 +15,7 @@ from neuroloom.compiler.ir import Graph, Node, Value
 from neuroloom.compiler.ir.graph import Region, walk
 
 from .manager import Options, PassResult, register
+from .names import Names
 
 WORTH = 64
 """Operations that a side must save at least: entering and leaving a branch takes a few cycles of its own."""
@@ -76,9 +77,10 @@ def run(graph: Graph, options: Options) -> PassResult:
     return PassResult(out, bool(gains or sinking.remarks), gains)
 
 
-class _Sinking:
+class _Sinking(Names):
     def __init__(self, graph: Graph, fixed: frozenset[str]) -> None:
-        self.values, self.fixed = graph.values(), fixed
+        super().__init__(graph)
+        self.fixed = fixed
         self.found: dict[str, int] = {}
         self.remarks: list[str] = []
 
@@ -151,33 +153,21 @@ class _Sinking:
         out = node.outputs[0]
         inside, result = list(cone), side
         if result is None:
-            result = self.new(f"{out.name}.closed", out)
-            zeros = np.zeros(out.shape, np.int64)
-            inside.append(self.node("const", (), result, node, data=zeros, type=str(out.type)))
-            return Region(inside, (result,))
+            closed, zeros = self.new(f"{out.name}.closed", out), np.zeros(out.shape, np.int64)
+            attrs = {"data": zeros, "type": str(out.type)}
+            return Region([Node("const", (), (closed,), attrs, (), node.source)], (closed.name,))
         value = self.values[result]
         if value.type != out.type:
             attrs = {"type": str(out.type), "factor": "1", "rounding": "floor", "overflow": "saturate"}
-            result = self.new(f"{out.name}.typed", Value("", out.type, value.shape))
-            inside.append(self.node("requantize", (side or "",), result, node, **attrs))
+            typed = self.new(f"{out.name}.typed", Value("", out.type, value.shape))
+            inside.append(Node("requantize", (result,), (typed,), attrs, (), node.source))
+            result = typed.name
         if value.shape != out.shape:
             op = "reshape" if value.size == out.size else "broadcast"
-            name = self.new(f"{out.name}.shaped", out)
-            inside.append(self.node(op, (result,), name, node, shape=out.shape))
-            result = name
+            shaped = self.new(f"{out.name}.shaped", out)
+            inside.append(Node(op, (result,), (shaped,), {"shape": out.shape}, (), node.source))
+            result = shaped.name
         return Region(inside, (result,))
-
-    def node(self, op: str, inputs: tuple[str, ...], output: str, of: Node, **attrs: object) -> Node:
-        return Node(op, inputs, (self.values[output],), attrs, (), of.source)
-
-    def new(self, hint: str, like: Value) -> str:
-        """A new value of the type and shape of ``like``."""
-        name, count = hint, 0
-        while name in self.values:
-            count += 1
-            name = f"{hint}.{count}"
-        self.values[name] = Value(name, like.type, like.shape)
-        return name
 
     def work(self, node: Node) -> int:
         """Multiply-accumulates of a node, or elements where it has none, those of its regions times their steps included."""

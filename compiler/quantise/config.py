@@ -56,7 +56,15 @@ class Rules:
         """The rules that differ from the defaults, for the record."""
         plain = Rules()
         out = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != getattr(plain, f.name)}
-        return {k: str(v) if isinstance(v, Type) else v for k, v in out.items()}
+        return _readable(out)
+
+
+def _readable(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Rules as a configuration states them, so that :meth:`Config.read` takes them back."""
+    out = {k: str(v) if isinstance(v, Type) else v for k, v in rules.items() if k != "percentile"}
+    if rules.get("calibration") == "percentile":
+        out["calibration"] = {"percentile": rules.get("percentile", Rules().percentile)}
+    return out
 
 
 PER_NODE = ("type", "product", "weight_type")
@@ -90,7 +98,7 @@ class Config:
     def to_json(self) -> dict[str, Any]:
         """What differs from the defaults."""
         out = self.rules.to_json()
-        nodes = {n: {k: str(v) if isinstance(v, Type) else v for k, v in r.items()} for n, r in self.nodes.items()}
+        nodes = {n: _readable(r) for n, r in self.nodes.items()}
         return {**out, "nodes": nodes} if nodes else out
 
     @classmethod

@@ -292,6 +292,25 @@ class Lowering:
             return raw.name
         return self.settle(name)
 
+    def stored(self, name: str) -> Raw:
+        """The value as it can be kept: exact where the model says its integers, or they are narrow enough, else rounded."""
+        raw = self.raw(name)
+        return raw if raw.grid else Raw(self.factor(name))
+
+    def compared(self, names: Sequence[str]) -> list[str]:
+        """The values on one binary point, in words: wide sums are rounded, none more finely than the coarsest of them."""
+        wide = [n for n in names if not self.is_const(n) and self.factor(n) != self.raws[n].name]
+        if not wide:
+            return self.common(names)
+        fracs = [self.builder[self.factor(n)].type.frac for n in names if not self.is_const(n)]
+        out = []
+        for n in names:
+            if self.is_const(n):
+                out.append(self.at_frac(n, min(fracs), None))
+            else:
+                out.append(self.settle(n, Type(self.rules(n).bits, True, min(fracs)), "compared"))
+        return out
+
     def integer(self, name: str) -> str:
         """A value that is integers or bits."""
         if name in self.consts and name not in self.raws:

@@ -24,11 +24,12 @@ def quantise(
     data: Mapping[str, np.ndarray] | None,
     config: Config | None = None,
     grids: Mapping[str, Grid] | None = None,
+    observed: Mapping[str, Observed] | None = None,
 ) -> Graph:
     """A graph that computes ``program`` in fixed point, in formats calibrated on ``data`` (by input value name, samples first).
 
     Inputs named in ``grids`` are taken as integers by the rule given there. ``data`` may be None for a model that says all its
-    integers itself.
+    integers itself; ``observed`` is what was seen of it before, so that it need not run again.
 
     ``records["fixed_point"]`` says for every value what was seen and which format came of it. Raises InputError for a
     configuration or samples that do not fit, UnsupportedError for what cannot be carried.
@@ -38,7 +39,8 @@ def quantise(
     sources = {node.source for node in program.walk() if node.source}
     config.check([*values, *sources])
     needs = {config.rules.calibration, *(str(r.get("calibration", "")) for r in config.nodes.values())}
-    observed = observe(program, data, histograms=bool(needs & {"percentile", "mse"})) if data is not None else {}
+    if observed is None:
+        observed = observe(program, data, histograms=bool(needs & {"percentile", "mse"})) if data is not None else {}
     lowering = Lowering(program, observed, config, grids or {})
     graph = lowering.run()
     count = len(next(iter(data.values()))) if data is not None else 0

@@ -107,7 +107,7 @@ def rounded_products(low: Lowering, node: RealNode, x: str, rules: Rules) -> Non
 
 @lowering("add", "sub", "max", "min")
 def aligned(low: Lowering, node: RealNode) -> None:
-    """Exact on a common binary point; integers directly."""
+    """Exact on a common binary point (of sums too wide to be stored, the larger of the rounded ones); integers directly."""
     if low.values[node.name].kind == "int":
         low.define(node.name, low.emit(node.op, [low.integer(i) for i in node.inputs], node.name))
         return
@@ -115,7 +115,8 @@ def aligned(low: Lowering, node: RealNode) -> None:
         names, unit = aligned_steps(low, node.inputs)
         low.define(node.name, low.emit(node.op, names, f"{node.name}.exact"), unit, grid=True)
         return
-    low.define(node.name, low.emit(node.op, low.common(node.inputs), f"{node.name}.exact"))
+    names = low.common(node.inputs) if node.op in ("add", "sub") else low.compared(node.inputs)
+    low.define(node.name, low.emit(node.op, names, f"{node.name}.exact"))
 
 
 @lowering("mul")
@@ -177,7 +178,8 @@ def total(low: Lowering, node: RealNode) -> None:
         step = step / count if node.op == "mean" else step
         low.define(node.name, low.emit("sum", [x], f"{node.name}.sum", axes=axes), step, grid=True)
         return
-    x = low.exact(name) if not low.is_const(name) else low.settle(name)
+    even = node.op == "sum" or count & (count - 1) == 0
+    x = low.settle(name) if low.is_const(name) else low.exact(name) if even else low.factor(name)
     if low.builder[x].type.width + count.bit_length() > MAX_RAW:
         x = low.settle(name)
     out = low.emit("sum", [x], f"{node.name}.sum", axes=axes)
@@ -194,7 +196,7 @@ def extreme(low: Lowering, node: RealNode) -> None:
     """The first of the top-k with k = 1, axis by axis; exact."""
     name = node.inputs[0]
     real, raw = low.values[name].kind == "real", low.raw(name)
-    x = raw.name if raw.grid else low.exact(name) if real else low.integer(name)
+    x = raw.name if raw.grid else low.factor(name) if real else low.integer(name)
     for axis in sorted(node.attrs["axes"], reverse=True):
         largest = node.op == "reduce_max"
         out = low.builder.nodes(

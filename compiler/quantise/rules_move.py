@@ -15,7 +15,7 @@ from .rules_grid import aligned_steps, any_grid
 
 @lowering("reshape", "transpose", "slice", "gather", "broadcast")
 def move(low: Lowering, node: RealNode) -> None:
-    """The same integers elsewhere, still exact."""
+    """The same integers elsewhere; sums too wide to be stored are rounded to their format first."""
     attrs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in node.attrs.items()}
     if node.op == "gather":
         attrs["indices"] = np.asarray(attrs["indices"], np.int32)
@@ -38,10 +38,10 @@ def concat(low: Lowering, node: RealNode) -> None:
         low.define(node.name, out, unit, grid=True)
         return
     else:
-        types = {low.builder[low.raws[i].name].type for i in node.inputs if not low.is_const(i)}
-        factors = {low.raws[i].factor for i in node.inputs if not low.is_const(i)}
-        if len(types) == 1 and factors == {1} and not any(low.is_const(i) for i in node.inputs):
-            names = [low.raws[i].name for i in node.inputs]
+        held = [low.stored(i) for i in node.inputs if not low.is_const(i)]
+        types = {low.builder[raw.name].type for raw in held}
+        if len(types) == 1 and len(held) == len(node.inputs):
+            names = [raw.name for raw in held]
         else:
             target = low.format(node.name)
             names = [low.settle(i, target, "part") for i in node.inputs]
@@ -72,7 +72,7 @@ def take(low: Lowering, node: RealNode) -> None:
         data = low.constant(name, rules.weight_bits if node.attrs.get("weights") else rules.bits)
         low.define(node.name, low.emit("take", [data, low.integer(index)], node.name, axis=node.attrs["axis"]))
         return
-    raw = low.raw(name)
+    raw = low.stored(name)
     out = low.emit("take", [raw.name, low.integer(index)], f"{node.name}.exact", axis=node.attrs["axis"])
     low.define(node.name, out, raw.factor, grid=raw.grid)
 
@@ -108,9 +108,9 @@ def select(low: Lowering, node: RealNode) -> None:
         names, unit = aligned_steps(low, sides)
         low.define(node.name, low.emit("select", [low.integer(cond), *names], node.name), unit, grid=True)
         return
-    types = {low.builder[low.raws[s].name].type if not low.is_const(s) else None for s in sides}
-    if len(types) == 1 and None not in types and all(low.raws[s].factor == 1 for s in sides):
-        names = [low.raws[s].name for s in sides]
+    held = [low.stored(s) for s in sides if not low.is_const(s)]
+    if len(held) == 2 and low.builder[held[0].name].type == low.builder[held[1].name].type:
+        names = [raw.name for raw in held]
     else:
         target = low.format(node.name)
         names = [low.settle(s, target, "side") for s in sides]
@@ -119,17 +119,17 @@ def select(low: Lowering, node: RealNode) -> None:
 
 @lowering("argmax")
 def argmax(low: Lowering, node: RealNode) -> None:
-    """Order is that of the exact integers."""
+    """The order of the integers, rounded to their format where the sums are wider than what is stored."""
     name = node.inputs[0]
-    x = low.raw(name).name if low.values[name].kind == "real" else low.integer(name)
+    x = low.stored(name).name if low.values[name].kind == "real" else low.integer(name)
     low.define(node.name, low.emit("argmax", [x], node.name, axis=node.attrs["axis"], last=bool(node.attrs["last"])))
 
 
 @lowering("topk")
 def topk(low: Lowering, node: RealNode) -> None:
-    """The best values, exact, and their positions."""
+    """The best values and their positions."""
     name = node.inputs[0]
-    raw = low.raw(name) if low.values[name].kind == "real" else None
+    raw = low.stored(name) if low.values[name].kind == "real" else None
     x = raw.name if raw else low.integer(name)
     attrs = {k: node.attrs[k] for k in ("axis", "k", "largest")}
     values, index = low.builder.nodes("topk", [x], name=node.name, source=low.source, **attrs)

@@ -161,7 +161,7 @@ def _scan(s: Seen) -> list[Outcome]:
         old, new = s.values[number], results[number]
         if (old.shape, old.kind) != (new.shape, new.kind):
             raise GraphError(f"carried value {number} must stay {_shapes([old])}, not become {_shapes([new])}")
-        if old.bounds is not None and union([old.bounds, new.bounds]) != old.bounds:
+        if old.kind == "int" and old.bounds is not None and union([old.bounds, new.bounds]) != old.bounds:
             raise GraphError(
                 f"carried integer {number} must stay in {old.bounds[0]}..{old.bounds[1]}, not grow to {new.bounds}"
             )

@@ -20,6 +20,9 @@ def fold(program: Program) -> Program:
     """
     program = replace(program, nodes=_computed(program.nodes, {}))
     nodes = _folded(program.nodes, _constants(program.nodes), _readers(program))
+    while (moved := _sunk(nodes, _readers(replace(program, nodes=nodes)))) is not None:
+        nodes = moved
+    nodes = _split_rows(nodes, _readers(replace(program, nodes=nodes)))
     out = replace(program, nodes=nodes)
     return replace(out, nodes=_alive(out.nodes, {o.value for o in out.outputs}))
 
@@ -106,6 +109,82 @@ def _merge(
             attrs["bias"] = bias
         return weighted[name], replace(before, outputs=node.outputs, attrs=attrs, source=before.source or node.source)
     return None
+
+
+def _split_rows(nodes: Sequence[RealNode], readers: Counter[str]) -> list[RealNode]:
+    """Linear nodes that are only cut along their outputs, one for every cut: gates of one matrix become matrices of their own.
+
+    Each then has weights in a format of its own, and its sums need not be stored to be cut.
+    """
+    cuts: dict[str, list[RealNode]] = {}
+    shapes = {v.name: v.shape for n in walk(nodes) for v in n.outputs}
+    for node in walk(nodes):
+        if node.op == "slice" and _cuts_last(node, shapes.get(node.inputs[0], ())):
+            cuts.setdefault(node.inputs[0], []).append(node)
+    whole = {
+        n.name: n
+        for n in walk(nodes)
+        if n.op == "linear" and "grid" not in n.attrs and 0 < readers[n.name] == len(cuts.get(n.name, []))
+    }
+    return _cut_block(nodes, whole)
+
+
+def _sunk(nodes: list[RealNode], readers: Counter[str]) -> list[RealNode] | None:
+    """Cuts of a sum become sums of cuts, where the sum is only cut; None when there is no such sum."""
+    shapes = {v.name: v.shape for n in walk(nodes) for v in n.outputs}
+    sliced = Counter(n.inputs[0] for n in walk(nodes) if n.op == "slice" and _cuts_last(n, shapes.get(n.inputs[0], ())))
+    sums = {
+        n.name: n
+        for n in walk(nodes)
+        if n.op == "add"
+        and 0 < readers[n.name] == sliced[n.name]
+        and all(shapes.get(i) == n.outputs[0].shape for i in n.inputs)
+    }
+    return _sink_block(nodes, sums) if sums else None
+
+
+def _sink_block(nodes: Sequence[RealNode], sums: dict[str, RealNode]) -> list[RealNode]:
+    out: list[RealNode] = []
+    for node in nodes:
+        if node.name in sums and node.op == "add":
+            continue
+        if node.regions:
+            node = replace(node, regions=tuple(RealRegion(_sink_block(r.nodes, sums), r.results) for r in node.regions))
+        made = sums.get(node.inputs[0]) if node.op == "slice" else None
+        if made is None:
+            out.append(node)
+            continue
+        parts = []
+        for side, name in zip(("left", "right"), made.inputs, strict=True):
+            value = replace(node.outputs[0], name=f"{node.name}.{side}")
+            out.append(replace(node, inputs=(name,), outputs=(value,)))
+            parts.append(value.name)
+        out.append(replace(made, inputs=tuple(parts), outputs=node.outputs))
+    return out
+
+
+def _cuts_last(node: RealNode, shape: tuple[int, ...]) -> bool:
+    """Whether a slice of a value of ``shape`` keeps all axes but the last whole."""
+    a, rank = node.attrs, len(shape)
+    return rank > 0 and all(
+        a["starts"][i] == 0 and a["steps"][i] == 1 and a["stops"][i] == shape[i] for i in range(rank - 1)
+    )
+
+
+def _cut_block(nodes: Sequence[RealNode], whole: dict[str, RealNode]) -> list[RealNode]:
+    out = []
+    for node in nodes:
+        if node.regions:
+            node = replace(node, regions=tuple(RealRegion(_cut_block(r.nodes, whole), r.results) for r in node.regions))
+        made = whole.get(node.inputs[0]) if node.op == "slice" else None
+        if made is not None:
+            rows = slice(*(node.attrs[k][-1] for k in ("starts", "stops", "steps")))
+            attrs = {"weights": made.attrs["weights"][rows]}
+            if "bias" in made.attrs:
+                attrs["bias"] = made.attrs["bias"][rows]
+            node = replace(node, op="linear", inputs=made.inputs, attrs=attrs, source=made.source or node.source)
+        out.append(node)
+    return out
 
 
 def _per_row(node: RealNode, data: np.ndarray) -> np.ndarray | None:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import neuroloom as nl
 
@@ -25,6 +24,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from examples.digits_early_exit.network import Branchy  # noqa: E402
 from examples.digits_logic import data  # noqa: E402
+from examples.training.epochs import run_epochs  # noqa: E402
 
 SHIFTED_SHARE = 0.5
 
@@ -34,25 +34,21 @@ def train(images: np.ndarray, labels: np.ndarray, *, seed: int, epochs: int) -> 
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     network, loss_of = Branchy(), nn.CrossEntropyLoss(label_smoothing=0.02)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
-    batches = -(-len(images) // 64)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=epochs * batches)
-    for epoch in range(epochs):
-        started, total = time.perf_counter(), 0.0
+    moved = images
+
+    def prepare() -> None:
+        nonlocal moved
         move = generator.random(len(images)) < SHIFTED_SHARE
         moved = np.where(move[:, None], data.shifted(images, generator), images)
-        for part in np.array_split(generator.permutation(len(images)), batches):
-            target = torch.from_numpy(labels[part])
-            early, late = network.heads(torch.from_numpy(moved[part].astype(np.float32)))
-            loss = loss_of(early, target) + loss_of(late, target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach()) * len(part)
-        if (epoch + 1) % 20 == 0 or epoch == 0:
-            seconds = time.perf_counter() - started
-            print(f"epoch {epoch + 1:3d}/{epochs}  loss {total / len(images):.4f}  {seconds:.2f} s", flush=True)
+
+    def both(rows: np.ndarray, epoch: int) -> Tensor:
+        target = torch.from_numpy(labels[rows])
+        early, late = network.heads(torch.from_numpy(moved[rows].astype(np.float32)))
+        return loss_of(early, target) + loss_of(late, target)
+
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    sizes = {"samples": len(images), "batch": 64, "epochs": epochs}
+    run_epochs(network, optimizer, both, **sizes, peak=6e-3, generator=generator, prepare=prepare)
     return network.eval()
 
 

@@ -29,7 +29,7 @@ def series() -> tuple[np.ndarray, np.ndarray]:
     """Years and sunspot numbers. Raises MissingToolError without statsmodels."""
     found = importlib.util.find_spec("statsmodels")
     if found is None or found.origin is None:
-        raise MissingToolError("the sunspots come with statsmodels; install it with `pip install neuroloom[train]`")
+        raise MissingToolError("the sunspots come with statsmodels; install it with `pip install neuroloom[series]`")
     # Read as a file: importing statsmodels takes seconds, and only the numbers are wanted.
     with (Path(found.origin).parent / "datasets" / "sunspots" / "sunspots.csv").open(encoding="utf-8") as lines:
         rows = [row for row in csv.reader(lines) if row][1:]

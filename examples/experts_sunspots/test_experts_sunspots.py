@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from neuroloom.compiler.ir.graph import walk
@@ -12,8 +14,8 @@ from examples.experts_sunspots.compiled import compiled, predict
 
 
 @pytest.fixture(scope="module")
-def model() -> nl.Model:
-    pytest.importorskip("statsmodels", reason="the sunspots come with statsmodels; run: pip install 'neuroloom[train]'")
+def model(require_tool: Callable[[str], None]) -> nl.Model:
+    require_tool("statsmodels")
     return compiled()
 
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import neuroloom as nl
 
@@ -25,6 +24,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from examples.lorenz_lfads import data  # noqa: E402
 from examples.lorenz_lfads.network import Lfads  # noqa: E402
+from examples.training.epochs import run_epochs  # noqa: E402
 
 BATCH, DIVERGENCE_WEIGHT = 65, 0.1
 
@@ -34,24 +34,16 @@ def train(counts: np.ndarray, *, seed: int, epochs: int) -> Lfads:
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     network, x = Lfads(), torch.from_numpy(counts.astype(np.float32))
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, eps=1e-4)
-    batches = -(-len(counts) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=epochs * batches)
     likelihood = nn.PoissonNLLLoss(log_input=True, reduction="none")
-    for epoch in range(epochs):
-        started, total, faded = time.perf_counter(), 0.0, min(1.0, 3 * epoch / epochs)
-        for part in np.array_split(generator.permutation(len(counts)), batches):
-            log_rates, divergence = network.sampled(x[part])
-            loss = likelihood(log_rates, x[part]).sum((1, 2)).mean() + DIVERGENCE_WEIGHT * faded * divergence.mean()
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 200.0)
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach()) * len(part)
-        if (epoch + 1) % 10 == 0 or epoch == 0:
-            seconds = time.perf_counter() - started
-            print(f"epoch {epoch + 1:3d}/{epochs}  loss {total / len(counts):.3f}  {seconds:.1f} s", flush=True)
+
+    def bound(rows: np.ndarray, epoch: int) -> Tensor:
+        log_rates, divergence = network.sampled(x[rows])
+        faded = min(1.0, 3 * epoch / epochs)
+        return likelihood(log_rates, x[rows]).sum((1, 2)).mean() + DIVERGENCE_WEIGHT * faded * divergence.mean()
+
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, eps=1e-4)
+    sizes = {"samples": len(counts), "batch": BATCH, "epochs": epochs}
+    run_epochs(network, optimizer, bound, **sizes, peak=1e-2, generator=generator, clip=200.0, every=10)
     return network.eval()
 
 

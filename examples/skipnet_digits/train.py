@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import neuroloom as nl
 
@@ -25,6 +24,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from examples.digits_logic import data  # noqa: E402
 from examples.skipnet_digits.network import SkipNet  # noqa: E402
+from examples.training.epochs import run_epochs  # noqa: E402
 
 SHIFTED_SHARE, GATE_PRICE = 0.5, 0.03
 
@@ -34,30 +34,26 @@ def train(images: np.ndarray, labels: np.ndarray, *, seed: int, epochs: int, pri
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     network, loss_of = SkipNet(), nn.CrossEntropyLoss(label_smoothing=0.02)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
-    batches = -(-len(images) // 64)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=epochs * batches)
-    for epoch in range(epochs):
-        started, total, opened = time.perf_counter(), 0.0, 0.0
+    moved, opened = images, 0.0
+
+    def prepare() -> None:
+        nonlocal moved, opened
         move = generator.random(len(images)) < SHIFTED_SHARE
-        moved = np.where(move[:, None], data.shifted(images, generator), images)
-        for part in np.array_split(generator.permutation(len(images)), batches):
-            scores, gates = network.gated(torch.from_numpy(moved[part].astype(np.float32)))
-            now = price * min(1.0, 2 * epoch / epochs)
-            loss = loss_of(scores, torch.from_numpy(labels[part])) + now * gates.sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach()) * len(part)
-            opened += float(gates.detach().sum())
-        if (epoch + 1) % 20 == 0 or epoch == 0:
-            seconds = time.perf_counter() - started
-            print(
-                f"epoch {epoch + 1:3d}/{epochs}  loss {total / len(images):.4f}  {opened / len(images):.2f} gates open  "
-                f"{seconds:.2f} s",
-                flush=True,
-            )
+        moved, opened = np.where(move[:, None], data.shifted(images, generator), images), 0.0
+
+    def priced(rows: np.ndarray, epoch: int) -> Tensor:
+        nonlocal opened
+        scores, gates = network.gated(torch.from_numpy(moved[rows].astype(np.float32)))
+        opened += float(gates.detach().sum())
+        now = price * min(1.0, 2 * epoch / epochs)
+        return loss_of(scores, torch.from_numpy(labels[rows])) + now * gates.sum(1).mean()
+
+    def note() -> str:
+        return f"{opened / len(images):.2f} gates open  "
+
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    sizes = {"samples": len(images), "batch": 64, "epochs": epochs}
+    run_epochs(network, optimizer, priced, **sizes, peak=6e-3, generator=generator, prepare=prepare, note=note)
     return network.eval()
 
 

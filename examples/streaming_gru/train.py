@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 import neuroloom as nl
 
@@ -26,6 +25,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from examples.lorenz_lfads import data  # noqa: E402
 from examples.streaming_gru.network import UNITS, Decoder  # noqa: E402
 from examples.streaming_gru.score import SETTLING, r_squared  # noqa: E402
+from examples.training.epochs import run_epochs  # noqa: E402
 
 BATCH = 65
 
@@ -36,23 +36,13 @@ def train(trials: data.Trials, *, seed: int, epochs: int) -> Decoder:
     generator = np.random.default_rng(seed)
     network = Decoder()
     x, y = (torch.from_numpy(a.astype(np.float32)) for a in (trials.counts, trials.path))
+
+    def squared(rows: np.ndarray, epoch: int) -> Tensor:
+        return ((network.over_time(x[rows]) - y[rows])[:, SETTLING:] ** 2).mean()
+
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-2)
-    batches = -(-len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, total_steps=epochs * batches)
-    for epoch in range(epochs):
-        started, total = time.perf_counter(), 0.0
-        for part in np.array_split(generator.permutation(len(x)), batches):
-            found = network.over_time(x[part])
-            loss = ((found - y[part])[:, SETTLING:] ** 2).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach()) * len(part)
-        if (epoch + 1) % 5 == 0 or epoch == 0:
-            seconds = time.perf_counter() - started
-            print(f"epoch {epoch + 1:3d}/{epochs}  loss {total / len(x):.4f}  {seconds:.1f} s", flush=True)
+    sizes = {"samples": len(x), "batch": BATCH, "epochs": epochs}
+    run_epochs(network, optimizer, squared, **sizes, peak=8e-3, generator=generator, clip=5.0, every=5)
     return network.eval()
 
 

@@ -18,6 +18,7 @@ from neuroloom.host.engines import engine_of
 from neuroloom.model import compile
 
 from .common import add_frontend, frontend_options
+from .fixed_point import add_budget, refined
 from .inspect_spiking import show_partition
 from .summary import graph_facts, layer_gains
 from .ui import Ui
@@ -37,6 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--dump-after", metavar="PASS", action="append", default=[], help="print the graph behind a pass"
     )
     add_frontend(parser)
+    add_budget(parser)
 
 
 NIR_FACTS = ("dialect", "dt", "reset", "reset_delay", "refractory")
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         if name not in known:
             raise InputError(f"--dump-after must be one of {', '.join(sorted(known))}, not {name!r}")
     start = time.perf_counter()
+    options = refined(args, frontend_options(args), ui)
     with ui.status(f"compiling {Path(args.model).name}") as say:
         model = compile(
             args.model,
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             keep=args.keep,
             lut_size=args.lut_size,
             after=_after(args.dump_after, ui, say),
-            **frontend_options(args),
+            **options,
         )
     target = Path(args.output or Path(args.model).with_suffix(".nloom").name)
     if target.suffix != ".nloom":

@@ -10,7 +10,7 @@ from neuroloom.compiler.ir.text import format_graph
 from neuroloom.host.look.network import network_of
 
 from .common import add_inputs, add_model, open_model
-from .fixed_point import show_values
+from .fixed_point import show_blame, show_values
 from .inspect_spiking import show
 from .summary import graph_facts, layer_gains, value_rows
 from .ui import Ui
@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", metavar="MODEL.onnx", help="with -i: compare every value of a calibrated network with it"
     )
+    parser.add_argument("--blame", action="store_true", help="with -i and --source: say which widths lose the accuracy")
     parser.add_argument("--text", action="store_true", help="print the whole graph in its text form")
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
 
@@ -83,6 +84,10 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         ui.say(f"\npipeline: {cycles['reason']}")
     ui.say(f"simulation engine: {model.engine_for()}")
     values = show_values(args, model, ui) if calibrated else {}
+    if args.blame:
+        if not calibrated:
+            raise InputError("--blame must come with a calibrated network")
+        values["blame"] = show_blame(args, model, ui)
     ui.result(
         {
             **({"fixed_point": values} if values else {}),

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.frontends.onnx import prepare
 from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.quantise import Config
+from neuroloom.host.arrays import read_array
 from neuroloom.host.look.fixed_point import Spread, ValueCost, costs, measure, program_of
+from neuroloom.host.precision import Search, share_of
 
 from neuroloom.model import Model
 
@@ -101,3 +105,77 @@ def show_eval(args: argparse.Namespace, model: Model, ui: Ui) -> int:
 
 def _errors_json(errors: dict[str, Spread]) -> dict[str, Any]:
     return {n: {"worst": e.worst, "rms": e.rms, "decibels": min(e.decibels, 999.0)} for n, e in errors.items()}
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Options that find the widths of a float network."""
+    group = parser.add_argument_group("widths found for a budget, on the calibration samples (at most 256 of them)")
+    group.add_argument(
+        "--max-error", metavar="E", type=float, help="root mean square error of every output against float"
+    )
+    group.add_argument(
+        "--max-accuracy-drop",
+        metavar="P",
+        help="accuracy below the float network's, 0.5%%; class numbers: y of the .npz",
+    )
+
+
+def refined(args: argparse.Namespace, options: dict[str, Any], ui: Ui) -> dict[str, Any]:
+    """Frontend options with the widths that the budget asks for; as they are without one."""
+    if args.max_error is None and args.max_accuracy_drop is None:
+        return options
+    if args.max_error is not None and args.max_accuracy_drop is not None:
+        raise InputError("a budget must be --max-error or --max-accuracy-drop, not both")
+    if "calibrate" not in options:
+        raise InputError("a budget must come with samples to measure on (--calibrate DATA.npz)")
+    search = _search(args, options, labels=args.max_accuracy_drop is not None)
+    with ui.status("finding widths") as say:
+        if args.max_error is not None:
+            if not args.max_error > 0:
+                raise InputError(f"--max-error must be above 0, not {args.max_error:g}")
+            found = search.within_error(args.max_error, say)
+        else:
+            found = search.within_drop(share_of(args.max_accuracy_drop), say)
+    ui.say(
+        f"widths: {found.memory:,} bits of weights and tables ({found.memory_widest:,} at the widest), {found.trials} trials"
+    )
+    for name, rules in found.config["nodes"].items():
+        ui.say(f"  {name}: " + ", ".join(f"{k} {v}" for k, v in rules.items()))
+    ui.say(
+        f"  error {found.error:.3g} rms"
+        + (f", accuracy {found.accuracy:.2%}, float {found.accuracy_float:.2%}" if found.accuracy else "")
+    )
+    return {**options, "config": found.config}
+
+
+def _search(args: argparse.Namespace, options: dict[str, Any], *, labels: bool) -> Search:
+    keys = ("calibrate", "batch_axis", "input_rules", "state")
+    ready = prepare(args.model, **{k: options[k] for k in keys if k in options})
+    base = Config.read(options.get("config")).to_json()
+    return Search(ready, base, read_array(args.calibrate) if labels else None)
+
+
+def show_blame(args: argparse.Namespace, model: Model, ui: Ui) -> list[dict[str, Any]]:
+    """Which widths lose the accuracy: the error of the outputs when each alone is made wide."""
+    source = source_of(args)
+    if source is None or not args.inputs:
+        raise InputError("--blame must come with -i SAMPLES and --source MODEL.onnx, the float network to compare with")
+    record = model.graph.records
+    axes = record.get("batch_axes", {})
+    names = [i.source or i.name for i in model.graph.inputs] + list(record["fixed_point"].get("state", {}))
+    batch = "none" if record.get("batch") == "none" else {n: axes.get(n, 0) for n in names}
+    ready = prepare(
+        source,
+        calibrate=load_inputs(args, model),
+        batch_axis=_axes(args) or batch,
+        state=record["fixed_point"].get("state"),
+    )
+    rows = Search(ready, record["fixed_point"]["rules"]).blame()
+    ui.table(
+        "\nwhich width loses the accuracy (rms error of the outputs with this one alone at its widest)",
+        ("node", "rule", ">bits now", ">error now", ">error if wide"),
+        [(k.node, k.rule, str(w), f"{now:.3g}", f"{wide:.3g}") for k, w, now, wide in rows],
+    )
+    return [
+        {"node": k.node, "rule": k.rule, "bits": w, "error": now, "error_if_wide": wide} for k, w, now, wide in rows
+    ]

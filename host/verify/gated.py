@@ -20,6 +20,7 @@ from neuroloom.host.gated.simulated import simulated_device
 from neuroloom.host.spiking.rtl_engine import RtlEngine
 from neuroloom.rtl.gated.engine import GatedEngine
 from neuroloom.sim import reference
+from neuroloom.sim.inputs import prepare
 
 from .bitstream import compare
 from .result import RungResult, vectors_of
@@ -68,7 +69,11 @@ def check(
 
 
 def predicted_cycles(graph: Graph, config: GatedConfig, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Cycles of every run as the compiler's model of the engine says: int64[N], of clocked graphs [N, T]."""
+    """Cycles of every run as the compiler's model of the engine says: int64[N], of clocked graphs [N, T].
+
+    ``arrays`` as for the simulators: integers, or reals that the inputs' rules quantise.
+    """
+    arrays = prepare(graph, arrays)
     executor = Executor(compile_program(graph, config))
     count = len(next(iter(arrays.values())))
     steps = next(iter(arrays.values())).shape[1] if graph.clocked else 1

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .inputs import InputRule
-from .load import load_onnx, read_program
+from .load import Prepared, load_onnx, prepare, read_program
 
-__all__ = ["InputRule", "load_onnx", "read_program"]
+__all__ = ["InputRule", "Prepared", "load_onnx", "prepare", "read_program"]

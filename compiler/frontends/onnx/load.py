@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .reader import Source, read_model, tensor_array
 from .registry import Call
 from .tensors import Const, Opaque, Sym, Tensor
 
-__all__ = ["load_onnx", "ops", "read_program"]
+__all__ = ["Prepared", "load_onnx", "ops", "prepare", "read_program"]
 
 
 def load_onnx(
@@ -80,10 +81,24 @@ def load_onnx(
         return _quantised(reader, config, state or {})
     try:
         return _exact(reader)
-    except UnsupportedError:
-        if quantise is False or (calibrate is None and not _is_quantised(model)):
+    except UnsupportedError as error:
+        if quantise is False:
             raise
+        if calibrate is None and not _is_quantised(model):
+            raise _with_hint(error, reader) from None
         return _quantised(reader, None, {})
+
+
+def _with_hint(error: UnsupportedError, reader: _Reader) -> UnsupportedError:
+    """The refusal, and for a network that fixed point could carry how to get that."""
+    from .real.importer import REAL
+
+    known = {name for domain, name in REAL if not domain} | {"Constant"}
+    floats = any(dtype.kind == "f" for dtype, _ in reader.inputs.values())
+    carried = {n.op_type for n in reader.model.graph.node} <= known and not reader.model.functions
+    if not floats or not carried or "calibrate" in str(error):
+        return error
+    return UnsupportedError(f"{error}; or carry it in fixed point, calibrated on samples: --calibrate DATA.npz")
 
 
 def _is_quantised(model: ModelProto) -> bool:
@@ -108,9 +123,42 @@ def read_program(
     return load_program(_Reader(model, folder, label, batch_axis, rules, None, frozenset(), "", state or ()), state)
 
 
-def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, state: Mapping[str, str]) -> Graph:
-    """A float model in fixed point."""
-    from neuroloom.compiler.quantise import Config, Grid, quantise
+@dataclass
+class Prepared:
+    """A float model ready to be quantised again and again: its program, the calibration samples, and what they showed."""
+
+    program: Program
+    samples: dict[str, np.ndarray]
+    grids: dict[str, Any]
+    observed: dict[str, Any] | None = None
+
+    def graph(self, config: Any) -> Graph:
+        """The fixed-point graph by a configuration."""
+        from neuroloom.compiler.quantise import Config, quantise
+        from neuroloom.compiler.quantise.observe import observe
+
+        if self.observed is None and self.samples:
+            self.observed = observe(self.program, self.samples, histograms=True)
+        return quantise(self.program, self.samples or None, Config.read(config), self.grids, self.observed)
+
+
+def prepare(
+    source: Source,
+    *,
+    calibrate: Mapping[str, np.ndarray] | np.ndarray,
+    batch_axis: Mapping[str, int] | int | str | None = None,
+    input_rules: Mapping[str, InputRule] | None = None,
+    state: Mapping[str, str] | None = None,
+) -> Prepared:
+    """A float model with its calibration samples, for a search over configurations; options as of :func:`load_onnx`."""
+    model, folder, label = read_model(source)
+    rules = dict(input_rules or {})
+    reader = _Reader(model, folder, label, batch_axis, rules, calibrate, frozenset(), "", state or ())
+    return _prepared(reader, state or {})
+
+
+def _prepared(reader: _Reader, state: Mapping[str, str]) -> Prepared:
+    from neuroloom.compiler.quantise import Grid
     from neuroloom.compiler.quantise.quantise import check_samples
 
     from .real import load_program
@@ -118,15 +166,23 @@ def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, s
     program = load_program(reader, state)
     given = {clean_name(name): array for name, array in reader.data.items()}
     if not given:
-        return quantise(program, None, Config.read(config))
+        return Prepared(program, {}, {})
     check_samples(program, given)
-    grids: dict[str, Grid] = {}
+    grids: dict[str, Any] = {}
     for name, (dtype, _) in reader.inputs.items():
         if dtype.kind != "f" or name in reader.memory:
             continue
         if rule := reader.rules.get(name) or on_grid(reader.data[name], dtype):
             grids[clean_name(name)] = Grid(*numbers(name, rule))
-    return quantise(program, given, Config.read(config), grids)
+    return Prepared(program, given, grids)
+
+
+def _quantised(reader: _Reader, config: Mapping[str, Any] | str | Path | None, state: Mapping[str, str]) -> Graph:
+    """A float model in fixed point."""
+    from neuroloom.compiler.quantise import Config, quantise
+
+    ready = _prepared(reader, state)
+    return quantise(ready.program, ready.samples or None, Config.read(config), ready.grids)
 
 
 def _exact(reader: _Reader) -> Graph:

@@ -111,3 +111,19 @@ def test_refusals(files: Path, cli: Callable[..., Any], words: list[str], messag
     (files / "net.yaml").write_text("bits: 12\n")
     done = cli("compile", "gru.onnx", *words)
     assert done.code == 2 and message in done.err and "Traceback" not in done.err
+
+
+def test_widths_for_a_budget(files: Path, cli: Callable[..., Any]) -> None:
+    done = cli("compile", "gru.onnx", "--calibrate", "x.npz", "--max-error", "0.02", "-o", "m.nloom")
+    assert done.code == 0 and "bits of weights and tables" in done.out, done.err
+    data = json.loads(cli("inspect", "m.nloom", "-i", "x.npz", "--source", "gru.onnx", "--blame", "--json").out)[
+        "fixed_point"
+    ]
+    assert data["outputs"]["scores"]["rms"] <= 0.02 and {r["node"] for r in data["blame"]} == {"GRU_0", "Gemm_1"}
+    for words, message in (
+        (["--max-error", "0.1"], "a budget must come with samples to measure on"),
+        (["--calibrate", "x.npz", "--max-error", "0.1", "--max-accuracy-drop", "1%"], "not both"),
+        (["--calibrate", "x.npz", "--max-accuracy-drop", "1%"], "class number"),
+    ):
+        refused = cli("compile", "gru.onnx", *words)
+        assert refused.code == 2 and message in refused.err

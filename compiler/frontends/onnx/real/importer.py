@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
 from neuroloom.compiler.errors import InputError
-from neuroloom.compiler.frontends.onnx import build
+from neuroloom.compiler.frontends.onnx import build, fold
 from neuroloom.compiler.frontends.onnx.importer import Importer, Scope
 from neuroloom.compiler.frontends.onnx.registry import HANDLERS, Call, Handler
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 from neuroloom.compiler.real import ProgramBuilder
+from onnx import defs, helper
 
 REAL: dict[tuple[str, str], Handler] = {}
 """One handler per operator of a float model."""
@@ -44,6 +45,12 @@ def operator(*names: str, whole: bool = False, domain: str = "") -> Callable[[Ha
     return register
 
 
+DATA_SHAPED = frozenset(
+    "NonZero ScatterND ScatterElements Unique NonMaxSuppression Compress Bernoulli Multinomial".split()
+)
+"""Operators whose results have no fixed size, or place, before the data are known."""
+
+
 class RealImporter(Importer):
     """Builds a real program; tensors are :class:`Sym` without rounding history, whose names are values of the program."""
 
@@ -61,9 +68,54 @@ class RealImporter(Importer):
         if moved is not None:
             return moved
         try:
+            body = self._defined(node, scope)
+            if body is not None:
+                inputs = [scope.tensors[i] if i else None for i in node.input]
+                return self._expand(node, body, inputs, source, scope)
             return super()._evaluate(node, source, scope)
         finally:
             self.scope = outer
+
+    def _defined(self, node: onnx.NodeProto, scope: Scope) -> onnx.FunctionProto | None:
+        """The body by which ONNX itself defines an operator that has no handler here, its defaults filled in."""
+        if node.domain not in ("", "ai.onnx") or ("", node.op_type) in self.handlers:
+            return None
+        tensors = [scope.tensors.get(i) for i in node.input]
+        if node.op_type in fold.FOLDED and all(isinstance(t, Const) for t in tensors if t is not None):
+            return None
+        version = scope.opsets.get("")
+        if (
+            version is None
+            or not defs.has(node.op_type)
+            or (node.domain, node.op_type, node.overload) in self.functions
+        ):
+            return None
+        schema: Any = defs.get_schema(node.op_type, version, "")  # its type stubs miss the function builders
+        body = onnx.FunctionProto()
+        if schema.has_function:
+            body.CopyFrom(schema.function_body)
+        elif schema.has_context_dependent_function:
+            types = [_type_of(t) for t in tensors]
+            body.ParseFromString(schema.get_context_dependent_function(node.SerializeToString(), types))
+        if not body.node or (node.input and not body.input):
+            return None
+        body.domain, body.name = "ai.onnx", node.op_type
+        for name, attribute in schema.attributes.items():
+            if attribute.default_value.name and name not in [a.name for a in node.attribute]:
+                default = body.attribute_proto.add()
+                default.CopyFrom(attribute.default_value)
+        if not body.opset_import:
+            body.opset_import.add(domain="", version=version)
+        return body
+
+    def _unknown(self, call: Call) -> NoReturn:
+        if not call.domain and call.op in DATA_SHAPED:
+            call.refuse(
+                "the shape of its result depends on the data", "hardware needs fixed sizes; use Where or a mask"
+            )
+        if call.domain or not defs.has(call.op):
+            super()._unknown(call)
+        call.refuse(f"operator {call.op} is not supported in float networks", "docs/gated.md lists those that are")
 
     @staticmethod
     def _moved_grid(node: onnx.NodeProto, scope: Scope) -> list[Tensor] | None:
@@ -92,6 +144,14 @@ class RealImporter(Importer):
         wanted = [o.name for o in graph.output]
         self.run(graph.node, inner, wanted)
         return [inner.tensors[o] for o in wanted]
+
+
+def _type_of(tensor: Tensor | None) -> bytes:
+    """The type of an input as ONNX' own function builders want it, without a shape."""
+    kind = onnx.TypeProto()
+    if isinstance(tensor, (Const, Sym)):
+        kind.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(tensor.dtype)
+    return kind.SerializeToString()
 
 
 # ---- what handlers share

@@ -284,11 +284,60 @@ def _bipolar(call: Call) -> Tensor:
     return dequantized(call, sign, step, 0, dtype=x.dtype)
 
 
+def _trunc(call: Call) -> Tensor:
+    """QONNX' Trunc: the integers behind ``scale`` lose in_bits - out_bits of their last bits; the scale stays."""
+    x, scale = call.sym(0), float(_one(call, _scales(call, 1), "the scale"))
+    if _one(call, call.const(2, "the zero point"), "the zero point") != 0:
+        call.refuse("a zero point other than 0 is not supported", "shift the integers before")
+    widths = [int(_one(call, call.const(i, "the bit width"), "the bit width")) for i in (3, 4)]
+    mode = call.text("rounding_mode", "FLOOR").upper()
+    if mode not in ROUNDINGS or not 0 < widths[1] <= widths[0] <= 32:
+        call.refuse(
+            f"Trunc from {widths[0]} to {widths[1]} bits by {mode!r} is not supported", "use FLOOR, ROUND or DOWN"
+        )
+    wide = (-(1 << 31), (1 << 31) - 1)
+    step = scale * 2.0 ** (widths[0] - widths[1])
+    q = quantized(call, x, step, 0, np.dtype(np.int64), wide, "integers", ROUNDINGS[mode])
+    return dequantized(call, q, scale, 0, dtype=x.dtype)
+
+
+def _multi_threshold(call: Call) -> Tensor:
+    """FINN's MultiThreshold: how many thresholds of its channel a value reaches, times out_scale plus out_bias."""
+    x, limits = call.sym(0), real_data(call, call.const(1, "the thresholds"), "the thresholds")
+    layout = call.text("data_layout", "NCHW" if x.rank == 4 else "NC")
+    if limits.ndim != 2 or layout not in ("NC", "NCHW", "NHWC"):
+        call.refuse(
+            f"thresholds of {limits.ndim} axes in layout {layout!r} are not supported", "use [channels, steps] and NCHW"
+        )
+    channel = call.sample_axis(x, x.rank - 1 if layout == "NHWC" or x.rank == 2 else 1, "comparing along")
+    if len(limits) not in (1, x.shape[channel]):
+        call.bad(f"thresholds must have {x.shape[channel]} rows, one per channel, or one, not {len(limits)}")
+    shape = [1] * len(x.shape) + [limits.shape[1]]
+    shape[channel] = len(limits)
+    spread = emit(call, "reshape", [x.name], "spread", shape=(*x.shape, 1))
+    rows = call.importer.builder.const(limits.reshape(shape), name=f"{call.source}.thresholds", source=call.source)
+    reached = emit(call, "relation", [spread, rows], "reached", kind="ge")
+    one, zero = (call.importer.builder.const(np.array(v), kind="int", name=f"{call.source}.count") for v in (1, 0))
+    ones = emit(call, "select", [reached, one, zero], "ones")
+    count = emit(call, "sum", [ones], "count", axes=(len(x.shape),))
+    scale, bias = float(call.real("out_scale", 1.0)), float(call.real("out_bias", 0.0))
+    value = emit(call, "dequantize", [count], "" if not bias else "scaled", scale=str(Fraction(scale)), zero=0)
+    if bias:
+        offset = call.importer.builder.const(np.array(bias), name=f"{call.source}.bias", source=call.source)
+        value = emit(call, "add", [value, offset])
+    return result(call, value, x.dtype, x.batch)
+
+
 for _domain in QONNX:
     operator("Quant", whole=True, domain=_domain)(_quant)
     operator("BipolarQuant", whole=True, domain=_domain)(_bipolar)
+    operator("Trunc", domain=_domain)(_trunc)
+    operator("MultiThreshold", domain=_domain)(_multi_threshold)
 
 EXACT = frozenset(
-    "QuantizeLinear DequantizeLinear QLinearMatMul QLinearConv MatMulInteger ConvInteger Quant BipolarQuant".split()
+    (
+        "QuantizeLinear DequantizeLinear QLinearMatMul QLinearConv MatMulInteger ConvInteger Quant BipolarQuant Trunc "
+        "MultiThreshold"
+    ).split()
 )
 """Operators that say that a model is quantised already, so that it needs no calibration."""

@@ -64,17 +64,20 @@ class Cell:
         given = {} if bias is None or not bias.any() else {"bias": bias}
         return self.node("linear", [x], name, weights=np.ascontiguousarray(weights), **given)
 
-    def part(self, value: str, number: int, name: str) -> str:
-        """The rows of gate ``number`` of a value that holds all gates."""
-        shape, h = self.builder[value].shape, self.layer.hidden
-        starts = (0,) * (len(shape) - 1) + (number * h,)
-        stops = (*shape[:-1], (number + 1) * h)
-        return self.node("slice", [value], name, starts=starts, stops=stops, steps=(1,) * len(shape))
+    def from_input(self, x: str, gate: int, name: str, *, state_bias: bool = False) -> str:
+        """x W' + b of one gate; with the bias of the state's product too where both are added at once."""
+        rows = self.rows(gate)
+        bias = self.input_bias[rows] + (self.state_bias[rows] if state_bias else 0.0)
+        return self.linear(x, self.input_weights[rows], bias, name)
 
-    def rows(self, *gates: int) -> slice | np.ndarray:
-        """Rows of the weight matrices of some gates."""
-        h = self.layer.hidden
-        return np.concatenate([np.arange(g * h, (g + 1) * h) for g in gates])
+    def from_state(self, h: str, gate: int, name: str, *, bias: bool = False) -> str:
+        """h R' (+ b) of one gate."""
+        rows = self.rows(gate)
+        return self.linear(h, self.state_weights[rows], self.state_bias[rows] if bias else None, name)
+
+    def rows(self, gate: int) -> slice:
+        """Rows of the weight matrices of a gate."""
+        return slice(gate * self.layer.hidden, (gate + 1) * self.layer.hidden)
 
     def activate(self, number: int, value: str, name: str, *, clip: bool = True) -> str:
         """Activation function ``number`` of this direction, behind the cell's clip (which a memory cell's output is not under)."""
@@ -318,23 +321,17 @@ def gru(call: Call) -> list[Tensor]:
 
     def step(cell: Cell, x: str, state: list[str]) -> list[str]:
         (h,) = state
-        wx = cell.linear(x, cell.input_weights, cell.input_bias, "Wx")
+
+        def gate(number: int, name: str) -> str:
+            total = [cell.from_input(x, number, f"Wx{name}", state_bias=True), cell.from_state(h, number, f"Rh{name}")]
+            return cell.activate(0, cell.node("add", total, f"{name}.in"), name)
+
+        z, r = gate(0, "z"), gate(1, "r")
         if before:
-            rh = cell.linear(h, cell.state_weights, cell.state_bias, "Rh")
+            reset = cell.node("mul", [r, cell.from_state(h, 2, "Rhn", bias=True)], "reset")
         else:
-            rows = cell.rows(0, 1)
-            rh = cell.linear(h, cell.state_weights[rows], cell.state_bias[rows], "Rh")
-        z, r = (
-            cell.activate(0, cell.node("add", [cell.part(wx, i, f"Wx{g}"), cell.part(rh, i, f"Rh{g}")], f"{g}.in"), g)
-            for i, g in enumerate("zr")
-        )
-        if before:
-            reset = cell.node("mul", [r, cell.part(rh, 2, "Rhn")], "reset")
-        else:
-            rows = cell.rows(2)
-            gated = cell.node("mul", [r, h], "rh")
-            reset = cell.linear(gated, cell.state_weights[rows], cell.state_bias[rows], "reset")
-        n = cell.activate(1, cell.node("add", [cell.part(wx, 2, "Wxn"), reset], "n.in"), "n")
+            reset = cell.from_state(cell.node("mul", [r, h], "rh"), 2, "reset", bias=True)
+        n = cell.activate(1, cell.node("add", [cell.from_input(x, 2, "Wxn"), reset], "n.in"), "n")
         new = cell.node("mul", [cell.one_minus(z, "1-z"), n], "new")
         kept = cell.node("mul", [z, h], "old")
         return [cell.node("add", [new, kept], "next")]
@@ -355,13 +352,13 @@ def lstm(call: Call) -> list[Tensor]:
 
     def step(cell: Cell, x: str, state: list[str]) -> list[str]:
         hidden, memory = state
-        wx = cell.linear(x, cell.input_weights, cell.input_bias + cell.state_bias, "Wx")
-        rh = cell.linear(hidden, cell.state_weights, None, "Rh")
 
         def gate(number: int, name: str, seen: str | None) -> str:
-            total = cell.node(
-                "add", [cell.part(wx, number, f"Wx{name}"), cell.part(rh, number, f"Rh{name}")], f"{name}.in"
-            )
+            parts = [
+                cell.from_input(x, number, f"Wx{name}", state_bias=True),
+                cell.from_state(hidden, number, f"Rh{name}"),
+            ]
+            total = cell.node("add", parts, f"{name}.in")
             if seen is None or peepholes is None:
                 return total
             place = "iof".index(name)

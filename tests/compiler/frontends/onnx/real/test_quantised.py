@@ -184,3 +184,30 @@ def test_a_real_number_left_between_needs_samples() -> None:
         load_onnx(model)
     graph = load_onnx(model, calibrate=RNG.normal(size=(50, 2)).astype(np.float32))
     assert graph.values()[graph.outputs[0].value].type.width == 8
+
+
+def test_trunc_and_multi_threshold() -> None:
+    """Trunc by shifting integers, MultiThreshold by counting, per channel, on images."""
+    rng = np.random.default_rng(4)
+    limits = np.sort(rng.integers(-30, 30, (3, 4)), axis=1).astype(np.float32) * 0.5
+    constants = {
+        "s": np.float32(0.5), "z": np.float32(0), "b8": np.float32(8), "b5": np.float32(5), "limits": limits,
+    }  # fmt: skip
+    domain = "qonnx.custom_op.general"
+    nodes = [
+        helper.make_node(
+            "Quant", ["x", "s", "z", "b8"], ["q"], domain=domain, signed=1, narrow=0, rounding_mode="ROUND"
+        ),
+        helper.make_node("Trunc", ["q", "s", "z", "b8", "b5"], ["t"], domain=domain, rounding_mode="FLOOR"),
+        helper.make_node("MultiThreshold", ["q", "limits"], ["y"], domain=domain, out_scale=2.0, out_bias=-1.0),
+    ]
+    model = make_model(nodes, {"x": ["N", 3, 2, 2]}, ["t", "y"], constants)
+    model.opset_import.append(helper.make_opsetid(domain, 1))
+    graph = load_onnx(model)
+    x = rng.normal(size=(20, 3, 2, 2)) * 10
+    y = run(graph, x)
+    q = np.clip(np.rint(x / 0.5), -128, 127).astype(int)
+    outputs = {o.name: o.affine.dequantize(y[o.name]) for o in graph.outputs}
+    np.testing.assert_array_equal(outputs["t"], (q >> 3) * 0.5)
+    counts = (q[..., None] * 0.5 >= limits[:, None, None, :]).sum(axis=-1)
+    np.testing.assert_array_equal(outputs["y"], counts * 2.0 - 1.0)
