@@ -34,6 +34,8 @@ MODULES = (
     "simulate",
     "spiking",
     "spiking_core",
+    "link",
+    "virtual",
     "compile_onnx",
     "elaborate",
     "flashing",

@@ -13,6 +13,7 @@ from neuroloom.boards.build import make_top
 from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.ice40.pads import identifier
 from neuroloom.boards.ice40.unpack import Unpacked, unpack
+from neuroloom.boards.top_netlist import netlist_of
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.rtl.link.protocol import Identity
@@ -37,6 +38,29 @@ def emulate(
     engine = engine_factory()
     top, own = make_top(engine, identity, board, simulation=True)
     files = {"top.v": emit.to_verilog(top), **getattr(engine, "extra_files", {}), **(extra_files or {})}
+    return VirtualBoard(files, "top", own.clock_hz, own.baud, progress=progress, **options)
+
+
+def emulate_netlist(
+    engine_factory: Callable[[], Any],
+    identity: Identity,
+    board: Board,
+    *,
+    extra_files: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> VirtualBoard:
+    """The virtual board that runs the cells which Yosys makes of the same RTL for the board's family; not started yet.
+
+    Arguments as for :func:`emulate`. Raises UnsupportedError naming cells that Yosys has no model of, MissingToolError and
+    ToolFailedError.
+    """
+    if progress is not None:
+        progress("elaborating")
+    engine = engine_factory()
+    top, own = make_top(engine, identity, board, simulation=True)
+    sources = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
+    files = netlist_of(emit.to_rtlil(top), sources, board, progress)
     return VirtualBoard(files, "top", own.clock_hz, own.baud, progress=progress, **options)
 
 

@@ -21,7 +21,8 @@ class DirectionFaults:
     ``ber`` is the probability per bit time that the line's level is inverted for one bit time, on a busy line and on an
     idle one. ``drop`` and ``double`` are probabilities per byte. ``stall`` is the probability per byte of a pause of
     ``stall_ms`` milliseconds before (towards the device) or behind it, ``cut`` that of an open wire for ``cut_ms``; both
-    are times on the line. ``jitter`` displaces each edge by up to that fraction of a bit time.
+    are times on the line. ``delay_ms`` is the latency of the adapter, which holds every byte for so long without taking fewer.
+    ``jitter`` displaces each edge by up to that fraction of a bit time.
     """
 
     ber: float = 0.0
@@ -31,6 +32,7 @@ class DirectionFaults:
     stall_ms: float = 0.0
     cut: float = 0.0
     cut_ms: float = 0.0
+    delay_ms: float = 0.0
     jitter: float = 0.0
 
 
@@ -74,14 +76,14 @@ class LineFaults:
     def __str__(self) -> str:
         """The shortest text that :meth:`parse` reads back."""
         parts = []
-        for one in fields(DirectionFaults):
-            if one.name.endswith("_ms"):
+        for name in FORMS:
+            if name == "baud":
                 continue
-            texts = [_text(direction, one.name) for direction in (self.to, self.from_)]
+            texts = [_text(direction, name) for direction in (self.to, self.from_)]
             if texts[0] == texts[1]:
-                parts += [f"{one.name}={texts[0]}"] if texts[0] else []
+                parts += [f"{name}={texts[0]}"] if texts[0] else []
             else:
-                parts += [f"{side}.{one.name}={text}" for side, text in zip(("to", "from"), texts, strict=True) if text]
+                parts += [f"{side}.{name}={text}" for side, text in zip(("to", "from"), texts, strict=True) if text]
         if self.baud:
             parts.append(f"baud={100 * self.baud:+.9g}%")
         return ",".join(parts) or "none"
@@ -103,6 +105,7 @@ FORMS = {
     "double": "RATE",
     "stall": "RATE:TIME",
     "cut": "RATE:TIME",
+    "delay": "TIME",
     "jitter": "PART",
     "baud": "PART",
 }
@@ -152,13 +155,16 @@ _READERS = {
     "double": _rate("double"),
     "stall": _timed("stall"),
     "cut": _timed("cut"),
+    "delay": lambda entry, text: {"delay_ms": 0.0 if text == "0" else milliseconds(text)},
     "jitter": lambda entry, text: {"jitter": _number(entry, text, 0.0, JITTER_LIMIT)},
 }
 
 
 def _text(direction: DirectionFaults, name: str) -> str:
-    value = getattr(direction, name)
-    if not value:
+    """The value behind ``name=``, or nothing where it is 0."""
+    time = getattr(direction, f"{name}_ms", None)
+    value = getattr(direction, name, None)
+    if not (time if value is None else value):
         return ""
-    time = f":{getattr(direction, f'{name}_ms'):.9g}ms" if f"{name}_ms" in DirectionFaults.__dataclass_fields__ else ""
-    return f"{value:.9g}{time}"
+    parts = [] if value is None else [f"{value:.9g}"]
+    return ":".join(parts + ([] if time is None else [f"{time:.9g}ms"]))

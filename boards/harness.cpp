@@ -214,7 +214,7 @@ public:
             const bool open = terminal_.open();
             exchange(open);
             const bool eager = double(cycle_) < options_.eager * options_.clock_hz;
-            const bool busy = eager || open || !line_.to_device.empty() || line_.sending();
+            const bool busy = eager || open || line_.sending();
             simulate(kChunk);
             report_leds();
             if (!busy) wait(kIdleMs);
@@ -260,28 +260,23 @@ private:
     }
 
     void exchange(bool open) {
-        if (line_.to_device.size() < kQueue) {  // also what a host wrote before it closed the port
+        if (line_.waiting() < kQueue) {  // also what a host wrote before it closed the port
             std::uint8_t data[4096];
-            const std::size_t n = terminal_.read(data, sizeof data);
-            line_.to_device.insert(line_.to_device.end(), data, data + n);
+            line_.write(data, terminal_.read(data, sizeof data), cycle_);
         }
-        auto& out = line_.from_device;
-        if (!line_.delivers(cycle_)) return;
         if (!open) {
-            dropped_ += out.size();  // a serial port that nobody has open loses what comes in
-            out.clear();
+            dropped_ += line_.arrived();  // a serial port that nobody has open loses what comes in
+            line_.take(line_.arrived());
         }
-        while (!out.empty()) {
-            std::uint8_t data[1024];
-            const std::size_t n = std::min(out.size(), sizeof data);
-            std::copy(out.begin(), out.begin() + std::ptrdiff_t(n), data);
+        std::uint8_t data[1024];
+        while (const std::size_t n = line_.peek(data, sizeof data, cycle_)) {
             const std::size_t taken = terminal_.write(data, n);
-            out.erase(out.begin(), out.begin() + std::ptrdiff_t(taken));
+            line_.take(taken);
             if (taken < n) break;
         }
-        if (out.size() > kOverrun) {
-            dropped_ += out.size() - kOverrun;
-            out.erase(out.begin(), out.end() - std::ptrdiff_t(kOverrun));
+        if (line_.arrived() > kOverrun) {
+            dropped_ += line_.arrived() - kOverrun;
+            line_.take(line_.arrived() - kOverrun);
         }
     }
 
@@ -312,9 +307,8 @@ private:
 
     void unplug(double milliseconds) {
         terminal_.unplug();
-        dropped_ += line_.from_device.size();
-        line_.from_device.clear();
-        line_.to_device.clear();
+        dropped_ += line_.arrived();
+        line_.clear();
         plug_at_ = Clock::now() + std::chrono::microseconds(std::llround(1e3 * milliseconds));
     }
 

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from neuroloom.boards import cache, emulate
 from neuroloom.boards.board import FLASH_PORTS, Board
 from neuroloom.boards.cell_models import cell_models
 from neuroloom.boards.ice40.bitstream import parse
+from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 
 FIDELITIES = ("rtl", "netlist", "bitstream")
@@ -59,6 +61,30 @@ def designs_of(board: Board, fidelity: str, *, seed: int = 1) -> Designs:
     if fidelity != "bitstream":
         return lambda data: built_design(data, board, netlist=fidelity == "netlist")
     return lambda data: unpacked_design(data, board, seed)
+
+
+def emulate_image(
+    image: Path,
+    board: Board,
+    fidelity: str,
+    *,
+    seed: int = 1,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> VirtualBoard:
+    """The virtual board, without a flash, that runs a bitstream file at a fidelity of :data:`FIDELITIES`; not started yet.
+
+    Its bits are unpacked, or looked up in the cache of builds. ``options`` as for :class:`VirtualBoard`. Raises as
+    :func:`designs_of` and what it returns do.
+    """
+    if fidelity == "bitstream":
+        return emulate.emulate_bitstream(image, board, seed=seed, progress=progress, **options)
+    if not image.is_file():
+        raise InputError(f"Bitstream must be a file, not {str(image)!r}; build one first")
+    design = designs_of(board, fidelity, seed=seed)(image.read_bytes())
+    return VirtualBoard(
+        *(design.files, design.top, design.clock_hz, design.baud), seed=seed, progress=progress, **options
+    )
 
 
 def image_size(data: bytes) -> int:
@@ -124,7 +150,9 @@ def _wrapper(top: str, board: Board) -> str:
     if boots:
         lines += ["  output warmboot", "  output [1:0] warmboot_image"]
     connections = ", ".join(f".{name}({name})" for name in sorted(ports))
-    watch = "  assign warmboot = chip.warmboot_cell.BOOT; assign warmboot_image = {chip.warmboot_cell.S1, chip.warmboot_cell.S0};\n"
+    chosen = re.search(r"SB_WARMBOOT[^;]*\.S0\(", top) is not None  # open pins are 0
+    image = "{chip.warmboot_cell.S1, chip.warmboot_cell.S0}" if chosen else "2'd0"
+    watch = f"  assign warmboot = chip.warmboot_cell.BOOT; assign warmboot_image = {image};\n"
     return (
         "module board(\n" + ",\n".join(lines) + f");\n  top chip ({connections});\n{watch if boots else ''}endmodule\n"
     )

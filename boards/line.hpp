@@ -43,13 +43,15 @@ struct Faults {
     double stall_ms = 0;
     double cut = 0;       // the wire opens before a byte, for cut_ms: idle level behind it
     double cut_ms = 0;
+    double delay_ms = 0;  // the adapter's latency: bytes reach the line, or the host, so much later
     double jitter = 0;    // edges displaced by up to this fraction of a bit time, either way
 
     // The field of that name, or null.
     double* field(const std::string& name) {
         const std::map<std::string, double*> fields{
             {"ber", &ber},     {"drop", &drop},         {"double", &twice}, {"stall", &stall},
-            {"stall_ms", &stall_ms}, {"cut", &cut}, {"cut_ms", &cut_ms}, {"jitter", &jitter}};
+            {"stall_ms", &stall_ms}, {"cut", &cut}, {"cut_ms", &cut_ms}, {"delay_ms", &delay_ms},
+            {"jitter", &jitter}};
         const auto found = fields.find(name);
         return found == fields.end() ? nullptr : found->second;
     }
@@ -92,6 +94,7 @@ public:
     // Faults of a byte that is about to go; each is counted.
     bool drops() { return hit(faults.drop); }
     bool doubles() { return hit(faults.twice); }
+    double delay() const { return faults.delay_ms * cycles_per_ms_; }
     double pause() { return hit(faults.stall) ? faults.stall_ms * cycles_per_ms_ : 0; }
     void may_cut(double cycle) {
         if (random_.chance(faults.cut)) cut(cycle, faults.cut_ms);
@@ -118,7 +121,6 @@ public:
     Line(double clock_hz, double baud, std::uint64_t seed)
         : to(2 * seed, clock_hz / 1e3), from(2 * seed + 1, clock_hz / 1e3), nominal_(clock_hz / baud), bit_(nominal_) {}
 
-    std::deque<std::uint8_t> to_device, from_device;
     std::uint64_t sent = 0, received = 0, framing_errors = 0;
     Wire to, from;
 
@@ -131,10 +133,28 @@ public:
         from.begin(from_now, double(cycle), bit_);
     }
 
-    bool sending() const { return left_ > 0; }
+    // Whether bytes are on the line to the device, or wait for it.
+    bool sending() const { return left_ > 0 || !to_device_.empty(); }
+    std::size_t waiting() const { return to_device_.size(); }
 
-    // Whether bytes from the device may be handed to the host: not while its adapter stalls.
-    bool delivers(std::uint64_t cycle) const { return double(cycle) >= held_until_; }
+    // Bytes that the host writes in this cycle.
+    void write(const std::uint8_t* data, std::size_t size, std::uint64_t cycle) {
+        const double at = double(cycle) + to.delay();
+        for (std::size_t i = 0; i < size; ++i) to_device_.push_back({at, data[i]});
+    }
+
+    // Bytes that the host may have now: at most `size` of them; they stay until `take`.
+    std::size_t peek(std::uint8_t* data, std::size_t size, std::uint64_t cycle) const {
+        if (double(cycle) < held_until_) return 0;  // the adapter stalls
+        std::size_t n = 0;
+        while (n < size && n < from_device_.size() && double(cycle) >= from_device_[n].at) data[n] = from_device_[n].value, ++n;
+        return n;
+    }
+    void take(std::size_t count) { from_device_.erase(from_device_.begin(), from_device_.begin() + std::ptrdiff_t(count)); }
+    std::size_t arrived() const { return from_device_.size(); }
+
+    // Forgets what is not on the wires.
+    void clear() { to_device_.clear(), from_device_.clear(); }
 
     // Level of rx in this cycle.
     int drive(std::uint64_t cycle) {
@@ -144,7 +164,7 @@ public:
             if (--left_ == 0) ++sent;
             else edge_ = start_ + (11 - left_) * bit_ + to.shake();
         }
-        if (left_ == 0 && now >= pause_until_ && !to_device.empty()) next_byte(now);
+        if (left_ == 0 && !to_device_.empty() && now >= pause_until_ && now >= to_device_.front().at) next_byte(now);
         return to(left_ > 0 ? int(frame_ & 1) : 1, now);
     }
 
@@ -178,10 +198,15 @@ public:
     void reset() { take_ = 0, last_ = 1; }
 
 private:
+    struct Byte {
+        double at;  // not before this cycle
+        std::uint8_t value;
+    };
+
     void next_byte(double now) {
         to.may_cut(now);
         if (to.drops()) {
-            to_device.pop_front();
+            to_device_.pop_front();
             ++sent;
             return;
         }
@@ -189,8 +214,8 @@ private:
             pause_until_ = now + pause;
             return;
         }
-        frame_ = 0x200u | (unsigned(to_device.front()) << 1);  // stop bit, data, start bit
-        if (!to.doubles()) to_device.pop_front();
+        frame_ = 0x200u | (unsigned(to_device_.front().value) << 1);  // stop bit, data, start bit
+        if (!to.doubles()) to_device_.pop_front();
         left_ = 10;
         // Back to back without a gap: the fraction of a cycle by which the last stop bit ended is not lost.
         const double end = start_ + 10 * bit_;
@@ -202,11 +227,13 @@ private:
         ++received;
         from.may_cut(now);
         if (from.drops()) return;
-        from_device.push_back(data_);
-        if (from.doubles()) from_device.push_back(data_);
+        const Byte byte{now + from.delay(), data_};
+        from_device_.push_back(byte);
+        if (from.doubles()) from_device_.push_back(byte);
         if (const double pause = from.pause(); pause > 0) held_until_ = now + pause;
     }
 
+    std::deque<Byte> to_device_, from_device_;
     double nominal_, bit_;  // cycles of a bit: the device's, and the host's
     unsigned frame_ = 1;
     int left_ = 0;

@@ -10,7 +10,8 @@ import numpy as np
 from neuroloom.boards.board import Board
 from neuroloom.boards.boot_policy import with_boot
 from neuroloom.boards.build import BuildResult, build
-from neuroloom.boards.emulate import emulate
+from neuroloom.boards.emulate import check_readable, emulate, emulate_bitstream, emulate_netlist
+from neuroloom.boards.images import FIDELITIES
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.vendor import VendorProject, write_project
 from neuroloom.boards.virtual import VirtualBoard
@@ -19,7 +20,7 @@ from neuroloom.compiler.ir import Graph
 from neuroloom.rtl.logic.engine import write_plan
 
 from .device import Device
-from .engines import engine_of
+from .engines import Design, engine_of
 from .logic import interval_for, schedule_model
 from .spiking.flow import core_design, core_of
 
@@ -116,17 +117,44 @@ def write_vendor_project(
 
 
 def emulate_model(
-    graph: Graph, board: str | None = None, *, register_interval: int | None = None, **options: Any
+    graph: Graph,
+    board: str | None = None,
+    *,
+    register_interval: int | None = None,
+    fidelity: str = "rtl",
+    progress: Say | None = None,
+    **options: Any,
 ) -> VirtualBoard:
-    """The virtual board that runs the RTL for a graph; not started yet."""
+    """The virtual board that runs a graph; not started yet.
+
+    ``fidelity``: ``rtl``, ``netlist`` (the cells that synthesis makes of it) or ``bitstream`` (built with one seed, and its bits
+    unpacked; UnsupportedError, before any build, for boards that cannot be read back).
+    """
     target = board_of(graph, board)
-    return emulate(*engine_of(graph).design(graph, target, register_interval), target, **options)
+    design = engine_of(graph).design(graph, target, register_interval)
+    return _emulate(design, target, fidelity, progress, options)
 
 
-def emulate_core(profile: str, board: str, **options: Any) -> VirtualBoard:
-    """The virtual board with a spiking core and no network loaded; not started yet."""
+def emulate_core(
+    profile: str, board: str, *, fidelity: str = "rtl", progress: Say | None = None, **options: Any
+) -> VirtualBoard:
+    """The virtual board with a spiking core and no network loaded, as :func:`emulate_model`; not started yet."""
     target = load_board(board)
-    return emulate(*core_design(core_of(profile, target), target), target, **options)
+    return _emulate(core_design(core_of(profile, target), target), target, fidelity, progress, options)
+
+
+def _emulate(
+    design: Design, target: Board, fidelity: str, progress: Say | None, options: dict[str, Any]
+) -> VirtualBoard:
+    if fidelity == "rtl":
+        return emulate(*design, target, progress=progress, **options)
+    if fidelity == "netlist":
+        return emulate_netlist(*design, target, progress=progress, **options)
+    if fidelity != "bitstream":
+        raise InputError(f"fidelity must be one of {', '.join(FIDELITIES)}, not {fidelity!r}")
+    check_readable(target)
+    image = build(*design, target, seeds=(1,), progress=progress).bitstream
+    return emulate_bitstream(image, target, progress=progress, **options)
 
 
 def run_model(

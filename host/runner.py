@@ -86,6 +86,11 @@ def run(link: Link, feed: Feed, largest: int) -> Iterator[bytes]:
             yield answer.payload
 
 
+def _share(left: int, size: int) -> int:
+    """Bytes of the next of the fewest pieces, all about as long: two short frames at once would not fill the line."""
+    return -(-left // -(-left // size))
+
+
 class SampleFeed:
     """``count`` samples of ``bytes_in`` bytes, back to back in ``data``, each answered by ``bytes_out`` bytes."""
 
@@ -109,7 +114,7 @@ class SampleFeed:
             samples = min(size // max(self._bytes_in, self._bytes_out), self._count - sample)
             stop, answer = at_in + samples * self._bytes_in, samples * self._bytes_out
         else:  # part of a sample; its last part asks for what fits
-            stop = min(at_in + size, (sample + 1) * self._bytes_in)
+            stop = at_in + _share(self._bytes_in - within, size)
             answer = min(self._bytes_out, size) if stop == (sample + 1) * self._bytes_in else 0
         self._starts.append(self._at)
         self._at = (stop, at_out + answer)
@@ -158,7 +163,7 @@ class MessageFeed:
             if payload or answer:
                 break
             if sent < len(data):
-                payload += data[sent : sent + size]
+                payload += data[sent : sent + _share(len(data) - sent, size)]
                 sent += len(payload)
             if sent == len(data):
                 answer = min(owed - asked, size)

@@ -146,7 +146,7 @@ class Model:
         if name in self.graph.values():
             return name
         for node in self.graph.nodes:
-            if node.source == name and node.outputs:
+            if node.source == name and node.outputs and node.op != "const":
                 return node.outputs[0].name
         raise InputError(
             f"probe must name a value or a source node of the graph, not {name!r}; "

@@ -11,9 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from neuroloom.boards.emulate import emulate_bitstream
 from neuroloom.boards.faults import FORMS, LineFaults
-from neuroloom.boards.images import FIDELITIES
+from neuroloom.boards.images import FIDELITIES, emulate_image
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
@@ -58,7 +57,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fidelity",
         choices=FIDELITIES,
-        help="with --flash: run the RTL that an image was built from (default), its cells, or its very bits",
+        help="run the RTL (default), the cells that synthesis makes of it, or the bits of the bitstream, unpacked (default for "
+        "X.bin, whose RTL and cells are looked up in the cache of builds)",
     )
     parser.add_argument(
         "--flash-speed", type=float, metavar="F", help="with --flash: erase and program F times as fast as a real one"
@@ -118,22 +118,22 @@ def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
     if args.flash:
         return _flash_board(args, options)
     options.pop("on_event")
-    for option in ("fidelity", "flash_speed"):
-        if getattr(args, option) is not None:
-            raise InputError(f"--{option.replace('_', '-')} must come with --flash")
+    if args.flash_speed is not None:
+        raise InputError("--flash-speed must come with --flash")
     if (args.core is None) == (args.design is None):
         raise InputError("either a model, a bitstream or --core PROFILE must be given, and one only")
     if args.core:
         if not args.board:
             raise InputError("--board must be given with --core")
-        return emulate_core(args.core, args.board, **options)
+        return emulate_core(args.core, args.board, fidelity=args.fidelity or "rtl", **options)
     path = Path(args.design)
     if path.suffix == ".bin":
         if not args.board:
             raise InputError("--board must be given with a bitstream")
-        return emulate_bitstream(path, load_board(args.board), **options)
+        return emulate_image(path, load_board(args.board), args.fidelity or "bitstream", **options)
     model = load(path)
     board = board_of(model.graph, args.board)
+    options["fidelity"] = args.fidelity or "rtl"
     return emulate_model(model.graph, board.name, register_interval=args.register_interval, **options)
 
 

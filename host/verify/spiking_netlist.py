@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from neuroloom.boards import cache, toolchain
 from neuroloom.boards.board import Board
 from neuroloom.boards.cell_models import cell_models
 from neuroloom.boards.flows import FLOWS
+from neuroloom.boards.top_netlist import defines
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -80,7 +80,7 @@ def with_models(netlist: Netlist, board: Board) -> str:
     """The netlist and the models of its cells in one text; raises UnsupportedError naming cells that Yosys has no model of."""
     models = cell_models(board.family, netlist.cells)
     missing = [
-        name for name in sorted(netlist.cells) if not name.startswith("$") and not _defines(models + netlist.text, name)
+        name for name in sorted(netlist.cells) if not name.startswith("$") and not defines(models + netlist.text, name)
     ]
     if missing:
         raise UnsupportedError(
@@ -88,9 +88,3 @@ def with_models(netlist: Netlist, board: Board) -> str:
             f"({board.family}); verify up to rtl for {board.name}, or take another board"
         )
     return models + "\n" + netlist.text
-
-
-def _defines(text: str, module: str) -> bool:
-    """Whether there is a module that does anything: Yosys has empty ones of some cells, which only tell their ports."""
-    found = re.search(rf"\bmodule\s+\\?{re.escape(module)}\b.*?\bendmodule\b", text, re.DOTALL)
-    return found is not None and re.search(r"\b(assign|always|initial)\b", found[0]) is not None

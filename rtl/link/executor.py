@@ -182,6 +182,9 @@ class Executor(wiring.Component):
             m.next = "WAIT"
 
         with m.FSM(name="execute") as fsm:
+            self.proof = {"state": fsm, "header": header, "next": next_sequence, "session": in_session, "kept": kept}
+            self.proof |= {"is_nak": is_nak, "reason": reason, "source": source.as_value(), "at": at, "buffer": buffer}
+            """What the formal proof needs to see of the inside."""
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
                 m.d.sync += [at.eq(0), fresh.eq(0), is_nak.eq(0), reason.eq(Status.OK), source.eq(Source.NOTHING)]

@@ -72,6 +72,8 @@ class FrameReceiver(wiring.Component):
         homeless = Signal(reset_less=True)
         emit = Signal()
         complete = Signal()
+        self.proof = {"count": count, "left": left, "owed": owed, "broken": broken, "homeless": homeless, "crc": crc}
+        """What the formal proof needs to see of the inside."""
 
         m.d.comb += [
             self.i.ready.eq(~crc.busy),

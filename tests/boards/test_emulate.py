@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import serial
-from neuroloom.boards.emulate import emulate_bitstream
+from neuroloom.boards.emulate import emulate_bitstream, emulate_netlist
+from neuroloom.boards.images import designs_of, emulate_image
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.rtl.link.protocol import Identity
@@ -27,6 +28,38 @@ def test_the_packed_bitstream_answers_on_the_port(
             inverted = bytes(255 - value for value in payload)
             assert frames.ask(port, frames.RUN, 3, 256, payload) == (0x90, 3, 0, inverted)
         assert board.statistics().framing_errors == 0
+
+
+@pytest.mark.campaign
+def test_the_cells_answer_on_the_port(inverting: Callable[[], Any], identity: Identity, frames: Any) -> None:
+    """What synthesis makes of the same RTL, with Verilog of the engine's own in it."""
+    said: list[str] = []
+    with emulate_netlist(inverting, identity, load_board("icebreaker"), seed=3, progress=said.append) as board:
+        with serial.Serial(board.port, 3_000_000, timeout=30) as port:
+            assert frames.ask(port, frames.SYNC, 1, payload=b"nonce") == (0x81, 1, 0, b"nonce")
+            assert frames.ask(port, frames.RUN, 2, 4, b"\0\1\2\xff") == (0x90, 2, 0, b"\xff\xfe\xfd\0")
+    assert "synthesising" in said
+    said.clear()
+    emulate_netlist(inverting, identity, load_board("icebreaker"), progress=said.append)
+    assert "synthesising" not in said
+
+
+def test_an_image_runs_at_every_fidelity(
+    small_build: tuple[Any, list[str], Path], frames: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The RTL and the cells of a bitstream are found in the cache of builds, by its bytes."""
+    image, board = small_build[0].bitstream, load_board("icebreaker")
+    for fidelity in ("rtl", "netlist"):
+        design = designs_of(board, fidelity)(image.read_bytes())
+        assert ("netlist.v" in design.files) == (fidelity == "netlist") and design.clock_hz == 24_000_000
+    with emulate_image(image, board, "rtl") as virtual:
+        with serial.Serial(virtual.port, 3_000_000, timeout=30) as port:
+            assert frames.ask(port, frames.SYNC, 1, payload=b"x") == (0x81, 1, 0, b"x")
+    monkeypatch.setenv("NEUROLOOM_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match=r"must be one that was built on this machine .* use --fidelity bitstream"):
+        emulate_image(image, board, "rtl")
+    with pytest.raises(InputError, match="fidelity must be one of rtl, netlist, bitstream, not 'dream'"):
+        emulate_image(image, board, "dream")
 
 
 def test_bitstream_of_another_board_is_refused(

@@ -35,6 +35,7 @@ DATA = bytes((7 * i + i // 256) % 256 for i in range(20_000))
         ("to.drop=0.5,from.double=0.25", LineFaults(DirectionFaults(drop=0.5), DirectionFaults(double=0.25))),
         ("from.stall=0.001:20ms", LineFaults(from_=DirectionFaults(stall=1e-3, stall_ms=20))),
         ("cut=1e-6:500us", LineFaults(*[DirectionFaults(cut=1e-6, cut_ms=0.5)] * 2)),
+        ("delay=8ms,from.delay=0", LineFaults(DirectionFaults(delay_ms=8))),
         ("jitter=0.2,baud=-1.5%", LineFaults(*[DirectionFaults(jitter=0.2)] * 2, baud=-0.015)),
     ],
 )
@@ -143,6 +144,14 @@ def test_stalls_take_line_time(through: Any) -> None:
     assert after.cycles - before.cycles >= len(DATA) * 10 * BIT + pauses * 2e-3 * BIT * 1e6
     received, before, after = through("from.stall=1e-3:2ms")
     assert received == DATA and after.faults - before.faults > 5
+
+
+def test_a_delay_takes_no_bytes_per_second(through: Any) -> None:
+    """An adapter's latency comes once, not once a byte."""
+    received, before, after = through("to.delay=20ms,from.delay=30ms")
+    assert received == DATA and after.faults == before.faults
+    took = (after.cycles - before.cycles) / (BIT * 1e6)
+    assert 0.020 <= took - len(DATA) * 10 / 1e6  # the way back is not waited for here
 
 
 def test_a_cut_line_loses_what_is_on_it(through: Any) -> None:

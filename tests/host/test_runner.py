@@ -28,6 +28,8 @@ def test_a_long_message_asks_only_with_its_last_bytes():
         *((b"ab", 1), (b"0123", 0), (b"4567", 4), (b"", 4), (b"", 1)),
         (b"cd", 0),
     ]
+    assert [len(p) for p, _ in pieces(SampleFeed(bytes(3000), 1, 3000, 2), 960)] == [750] * 4
+    assert [len(p) for p, _ in pieces(MessageFeed([(bytes(10), 0)]), 4)] == [4, 3, 3]
     assert pieces(MessageFeed([(b"", 9)]), 4) == [(b"", 4), (b"", 4), (b"", 1)]
 
 

@@ -109,7 +109,7 @@ def test_a_simulation_that_dies_is_noticed(board: FlashBoard) -> None:
         (("--flash", "f.img", "--board", "tang_nano_9k"), "not tang_nano_9k: it is cable only"),
         (("--flash", "f.img", "--board", "icebreaker", "--core", "infer"), "--core must be left out with --flash"),
         (("--flash", "f.img", "--board", "icebreaker", "--flash-speed", "0"), "--flash-speed must be above 0, not 0"),
-        (("x.bin", "--board", "icebreaker", "--fidelity", "rtl"), "--fidelity must come with --flash"),
+        (("x.bin", "--board", "icebreaker", "--fidelity", "rtl"), "Bitstream must be a file, not 'x.bin'"),
         (("--flash", "f.img", "--board", "icebreaker", "x.bin"), "x.bin must be a file, and is not"),
     ],
 )
