@@ -23,7 +23,7 @@ from neuroloom.compiler.spiking.models import Neuron
 from neuroloom.compiler.spiking.network import Network
 from neuroloom.compiler.spiking.plasticity import Learning
 from neuroloom.host.spiking import protocol
-from neuroloom.host.spiking.rtl_engine import RtlEngine
+from neuroloom.host.spiking.rtl_engine import RtlEngine, batches
 
 from bench.benchmark import Benchmark, Say, register
 from bench.place_cores import core_sha256
@@ -113,7 +113,7 @@ def measure(program: CoreProgram, engine: RtlEngine, inputs: np.ndarray) -> tupl
     calls += [protocol.go(STEPS, protocol.Go.RASTER), protocol.query(), protocol.status()]
     read = protocol.read(1, 0, width * len(program.pool), limit)
     answer = b""
-    for _, data, count in protocol.pack([*calls, *read], limit):
+    for _, data, count in batches([*calls, *read], limit):
         part = engine.exchange(data, count)
         if part is None:
             raise RuntimeError("the core must answer, and stands still")

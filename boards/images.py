@@ -150,7 +150,9 @@ def _wrapper(top: str, board: Board) -> str:
     if boots:
         lines += ["  output warmboot", "  output [1:0] warmboot_image"]
     connections = ", ".join(f".{name}({name})" for name in sorted(ports))
-    watch = "  assign warmboot = chip.warmboot_cell.BOOT; assign warmboot_image = {chip.warmboot_cell.S1, chip.warmboot_cell.S0};\n"
+    chosen = re.search(r"SB_WARMBOOT[^;]*\.S0\(", top) is not None  # open pins are 0
+    image = "{chip.warmboot_cell.S1, chip.warmboot_cell.S0}" if chosen else "2'd0"
+    watch = f"  assign warmboot = chip.warmboot_cell.BOOT; assign warmboot_image = {image};\n"
     return (
         "module board(\n" + ",\n".join(lines) + f");\n  top chip ({connections});\n{watch if boots else ''}endmodule\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from neuroloom.boards.image_record import ImageRecord, check_image, read_record
 from neuroloom.boards.registry import load_board
@@ -13,7 +14,7 @@ from neuroloom.rtl.link.protocol import Identity
 
 from .booting import after_boot, to_golden
 from .device import Device
-from .flashing import FlashLoader
+from .flashing import FlashLoader, InstallFacts, Progress
 
 Say = Callable[[str], None]
 
@@ -31,6 +32,26 @@ def open_loader(device: Device) -> FlashLoader:
     """Golden's loader of the board, which is brought to golden first."""
     to_golden(device)
     return FlashLoader(device)
+
+
+def flash(
+    device: Device, bitstream: Path | str, *, slot: int = 1, boot: bool = True, progress: Progress | None = None
+) -> InstallFacts:
+    """Write the image in a file into a slot of the device's board, and boot it and see it answer; ``device`` then is that image.
+
+    Build it with ``boot="attended"``, or it does not know the way back. Raises InputError for an image that is not this board's,
+    with nothing written, and DeviceError.
+    """
+    path = Path(bitstream)
+    if not path.is_file():
+        raise InputError(f"Bitstream must be a file, not {str(bitstream)!r}; build one first")
+    image = path.read_bytes()
+    record = check_for(device, image)
+    loader = open_loader(device)
+    facts = loader.install(slot, image, progress)
+    if boot:
+        boot_slot(device, loader, slot, record)
+    return facts
 
 
 def slots_of(loader: FlashLoader) -> list[SlotInfo]:

@@ -7,8 +7,9 @@ The public API::
     m = nl.compile("model.onnx")                 # ONNX -> optimised fixed-point graph
     y = m.simulate(x)                            # exact integers, samples first
     m.verify(x, to="rtl")                        # bit for bit, cycle for cycle
-    build = m.build("icebreaker")                # bitstream, resources, Fmax
+    build = m.build("icebreaker", boot="attended")   # bitstream, resources, Fmax
     with nl.connect("/dev/ttyUSB1") as device:
+        nl.flash(device, build.bitstream)        # over the same port, where golden is on the board: docs/flash.md
         y2 = m.run(device, x)                    # the same integers, from the board
     nl.export(torch_module, sample, "model.onnx")
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from neuroloom.compiler.spiking.network import Network
     from neuroloom.compiler.spiking.plasticity import RSTDP, STDP, Learning, WindowSTDP
     from neuroloom.host.device import connect
+    from neuroloom.host.flash_flow import flash
     from neuroloom.host.spiking.session import SpikingDevice
 
     from .model import Model, compile, load
@@ -68,6 +70,7 @@ __all__ = [
     "encoders",
     "events",
     "export",
+    "flash",
     "load",
     "topology",
 ]
@@ -84,6 +87,7 @@ _HOME = {
     "load": "neuroloom.model",
     "export": "neuroloom.compiler.frontends.export",
     "connect": "neuroloom.host.device",
+    "flash": "neuroloom.host.flash_flow",
     "Network": f"{_SPIKING}.network",
     "SpikingDevice": "neuroloom.host.spiking.session",
     **dict.fromkeys(_MODELS, f"{_SPIKING}.models"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.rtl.clocking import BoardClock, ClockPlan
@@ -68,13 +68,17 @@ class Top(wiring.Component):
         m.d.comb += engine.reset.eq(shell.engine_reset)
 
         if self.boots is not None:
-            image = getattr(self.boots, "warmboot_image", Const(0, 2))
+            image = getattr(self.boots, "warmboot_image", None)
             if self.plan is None:
-                m.d.comb += [self.warmboot.eq(self.boots.warmboot), self.warmboot_image.eq(image)]
+                m.d.comb += [
+                    self.warmboot.eq(self.boots.warmboot),
+                    self.warmboot_image.eq(0 if image is None else image),
+                ]
             else:
-                m.submodules.warmboot_cell = Instance(
-                    "SB_WARMBOOT", a_keep=1, i_BOOT=self.boots.warmboot, i_S0=image[0], i_S1=image[1]
-                )
+                # Image 0 is what open pins choose; constants would be a net of their own, which often cannot be routed to the
+                # corner where the cell is.
+                pins = {} if image is None else {"i_S0": image[0], "i_S1": image[1]}
+                m.submodules.warmboot_cell = Instance("SB_WARMBOOT", a_keep=1, i_BOOT=self.boots.warmboot, **pins)
 
         running = Signal()
         m.d.sync += running.eq(1)

@@ -12,6 +12,7 @@ from neuroloom.boards import toolchain
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.device import Device, connect
+from neuroloom.host.flashing import FlashLoader
 from neuroloom.host.spiking.session import SpikingDevice
 
 from .ports import add_port, port_options
@@ -84,6 +85,8 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
         )
         if identity.engine == "spiking":
             checks.append(("spiking core", *_core(device)))
+        if identity.engine == "loader":
+            checks.append(("flash", *_flash(device)))
         counters = device.status()
         checks.append(("line quality", device.repeats == 0, f"{device.repeats} frames repeated, {counters}"))
     ui.table("", ("check", "result", "detail"), [(n, "pass" if ok else "FAIL", d) for n, ok, d in checks])
@@ -91,6 +94,16 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
         ui.say(f"the board must be {expected.name}, not {identity.board}: check --port, or build for {identity.board}")
     ui.result([{"check": n, "passed": ok, "detail": d} for n, ok, d in checks])
     return 0 if all(ok for _, ok, _ in checks) else 1
+
+
+def _flash(device: Device) -> tuple[bool, str]:
+    """The flash behind golden, and how many of its slots hold an image."""
+    try:
+        loader = FlashLoader(device)
+        full = sum(loader.state(slot).length is not None for slot in range(1, loader.layout.slots + 1))
+    except DeviceError as e:
+        return False, str(e)
+    return True, f"{loader.chip}, {full} of {loader.layout.slots} slots hold an image"
 
 
 def _core(device: Device) -> tuple[bool, str]:

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +15,8 @@ from neuroloom.boards import cache, emit, toolchain
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.rtl.spiking.engine import SpikingEngine
+
+from .protocol import Call
 
 BENCHES = ("engine_bench.v", "engine_bench.cpp")
 PATIENCE = 20_000_000
@@ -34,6 +36,21 @@ def engine_verilog(config: CoreConfig) -> str:
     """The engine of a core as Verilog, module ``top``."""
     engine = SpikingEngine(config)
     return emit.to_verilog(engine) + "".join(engine.extra_files.values())
+
+
+def batches(calls: Iterable[Call], limit: int) -> Iterator[tuple[list[Call], bytes, int]]:
+    """Calls for :meth:`RtlEngine.exchange`: (calls, bytes, answer bytes), neither over ``limit`` bytes; a call is never cut."""
+    batch: list[Call] = []
+    sent = asked = 0
+    for call in calls:
+        if batch and (sent + len(call.data) > limit or asked + call.answer > limit):
+            yield batch, b"".join(c.data for c in batch), asked
+            batch, sent, asked = [], 0, 0
+        batch.append(call)
+        sent += len(call.data)
+        asked += call.answer
+    if batch:
+        yield batch, b"".join(c.data for c in batch), asked
 
 
 class RtlEngine:

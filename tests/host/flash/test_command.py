@@ -15,6 +15,7 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.host.cli.app import main
 from neuroloom.rtl.flash.layout import golden_image
 
+Cli = Callable[..., tuple[int, str, str]]
 SHAPES = {"5k": (692, 336), "8k": (872, 272)}
 
 
@@ -68,7 +69,11 @@ def test_an_image_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_over_the_port(
-    board: FlashBoard, flash: Path, cli: Callable[..., tuple[int, str, str]], tmp_path: Path
+    board: FlashBoard,
+    flash: Path,
+    cli: Cli,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     files = {
         "x.bin": stamp(bitstream(), record("attended")),
@@ -87,6 +92,9 @@ def test_over_the_port(
     port = ("--port", board.port, "-q")
     code, out, _ = cli(*port, "--info")
     assert code == 0 and "Winbond ef 70 18, 16 MiB" in out and out.count("empty") == 3
+    capsys.readouterr()
+    assert main(["doctor", "--board", "icebreaker", "--port", str(board.port), "-q"]) == 0
+    assert "Winbond ef 70 18, 16 MiB, 0 of 3 slots hold an image" in capsys.readouterr().out
     untouched = flash.read_bytes()
     for words, sentence in (
         (("hx8k.bin",), r"image must be for the up5k of icebreaker, not for another iCE40 (hx8k)"),
@@ -119,7 +127,27 @@ def test_over_the_port(
     assert slots[2]["record"]["boot"] == "attended" and slots[2]["flags"] == ["held"] and slots[0]["length"] is None
 
 
-def test_by_cable(cli: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_from_python(
+    board: FlashBoard, images: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neuroloom.host import flash_flow
+
+    import neuroloom as nl
+
+    path = tmp_path / "x.bin"
+    path.write_bytes(images["attended"])
+    board.start()
+    with nl.connect(board.port) as device:
+        with pytest.raises(InputError, match="nothing was written"):
+            nl.flash(device, path)  # no bitstream of any chip
+        with pytest.raises(InputError, match=r"Bitstream must be a file, not 'y.bin'"):
+            nl.flash(device, "y.bin")
+        monkeypatch.setattr(flash_flow, "check_for", lambda device, image: None)
+        assert nl.flash(device, path, slot=2).written == 12
+        assert board.image == "slot 2" and device.identity.engine == "loopback"
+
+
+def test_by_cable(cli: Cli, tmp_path: Path) -> None:
     layout = load_board("icebreaker").layout
     (tmp_path / "golden.bin").write_bytes(golden_image(layout, stamp(bitstream(), record("golden"))))
     (tmp_path / "x.bin").write_bytes(stamp(bitstream(), record("attended")))

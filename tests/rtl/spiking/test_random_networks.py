@@ -26,7 +26,7 @@ from neuroloom.compiler.spiking.executor import CoreModel, run_program, write_wo
 from neuroloom.compiler.spiking.image import input_spikes, write_raster
 from neuroloom.compiler.spiking.mapper import map_graph
 from neuroloom.host.spiking import protocol as p
-from neuroloom.host.spiking.rtl_engine import RtlEngine
+from neuroloom.host.spiking.rtl_engine import RtlEngine, batches
 from neuroloom.sim import reference
 
 STEPS = 10
@@ -107,7 +107,7 @@ class Bench:
     def flush(self) -> None:
         calls, self.calls = self.calls, []
         expected = {id(call): (part, what) for call, part, what in calls}
-        for batch, data, count in p.pack([call for call, _, _ in calls], LIMIT):
+        for batch, data, count in batches([call for call, _, _ in calls], LIMIT):
             answer = self.engine.exchange(data, count)
             if answer is None:
                 raise Wrong(f"no answer of {count} bytes")
@@ -300,7 +300,7 @@ def many(engine: RtlEngine, name: str, seeds: Iterator[int], count: int, shown: 
     return coverage
 
 
-NETWORKS = {"16 lanes, reward": 150, "2 lanes, stdp": 100}
+NETWORKS = {"16 lanes, reward": 100, "2 lanes, stdp": 120}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
