@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 UNROLLED = 8
 """Outer loops of at most so many rounds are written out."""
 
+EXACT = 64
+"""Most rows whose cycles at the ports are kept one by one."""
+
 ROWS = limits(Op.VEC, "rows")[1]
 COUNT = limits(Op.TERM, "n")[1]
 REACH = limits(Op.TERM, "a_rs")[1]
@@ -276,8 +279,11 @@ def vec_job(
     busy = [
         ("beat" if config.shared else "vec", first, last),
         ("walk", 0, max(last - 3, number_of + 3)),
-        ("port", int(port[0]), int(port[-1])),
     ]
+    if per_row == 1 or rows > EXACT:
+        busy.append(("port", int(port[0]), int(port[-1])))
+    else:  # a short drain fits between two rows
+        busy += [("port", int(p), int(p)) for p in port]
     registers = frozenset(o.reg for o in (*operands, dest)) - {0}
     part = Part(words, busy, Access.join(reads), writes)
     machine.items.append(Job([part], uses=registers, source=machine.source))

@@ -19,6 +19,9 @@ from .locate import Loc, Space, signed_width
 from .products import Product
 from .sums import Weights, mac_job
 
+ROWS_PER_ROUND = 8
+"""Rows of a matrix product in one round of a loop."""
+
 UNROLLED = 4
 """Loops of at most so many rounds are written out."""
 
@@ -97,31 +100,39 @@ class Machine:
 
     # ------------------------------------------------------------------ sums
 
-    def store(self, value: Form | Emitted, dest: Loc | None = None, name: str = "a value") -> Loc:
-        """Compute a sum into ``dest``, or into new memory."""
+    def store(
+        self,
+        value: Form | Emitted,
+        dest: Loc | None = None,
+        name: str = "a value",
+        *,
+        shift: int = 0,
+        result: Range | None = None,
+    ) -> Loc:
+        """Compute a sum into ``dest``, or into new memory; shifted right by ``shift`` bits first, with the range ``result``."""
         form, spec = (value.form, value.spec) if isinstance(value, Emitted) else (value, None)
-        bounds = value.bounds
+        bounds = value.bounds if result is None else result
+        if spec is not None:
+            form, spec = _without_common_shift(form, spec)
         form = replace(form, terms=self._merged(form.terms, form.shape))
         mats = [t for t in form.terms if isinstance(t, Mat)]
         if mats:
             alone = len(form.terms) == 1
             ready = self._simple(mats[0]) if alone else None
             if alone and ready is not None:
-                return self._store_mat(ready, form, spec, bounds, dest, name)
+                return self._store_mat(ready, form, spec, bounds, dest, name, shift)
             # part of a larger sum: stored by itself, then added
             terms: list[Term] = [t for t in form.terms if not isinstance(t, Mat)]
             for mat in mats:
                 terms += self._split_mat(mat, form)
             form = replace(form, terms=tuple(terms))
-        if spec is not None:
-            form, spec = _without_common_shift(form, spec)
         if dest is None:
             dest = self.space.new(form.shape, bounds, name)
-        for part, how in self._parts(spec, dest, bounds):
+        for part, how in self._parts(spec, dest, bounds, shift):
             self._vec(form, dest.part(part), how)
         return replace(dest, bounds=bounds)
 
-    def _parts(self, spec: Spec | None, dest: Loc, bounds: Range) -> list[tuple[int, Spec]]:
+    def _parts(self, spec: Spec | None, dest: Loc, bounds: Range, shift: int = 0) -> list[tuple[int, Spec]]:
         """How each digit of the result leaves."""
         if spec is not None and (spec.table or dest.parts == 1):
             return [(0, spec)]
@@ -131,8 +142,8 @@ class Machine:
                 f"{self.config.profile!r}, not {signed_width(bounds)}; choose a narrower type, or a board with wider words"
             )
         digit, last = self.config.digit, dest.parts - 1
-        out = [(p, Spec(p * digit, Rounding.FLOOR, True, digit, False)) for p in range(last)]
-        return [*out, (last, Spec(last * digit, Rounding.FLOOR, True, self.config.word, True))]
+        out = [(p, Spec(shift + p * digit, Rounding.FLOOR, True, digit, False)) for p in range(last)]
+        return [*out, (last, Spec(shift + last * digit, Rounding.FLOOR, True, self.config.word, True))]
 
     def _simple(self, mat: Mat) -> Mat | None:
         """The product of matrix and vector as one sum of the lanes; None when digits must be combined."""
@@ -203,7 +214,9 @@ class Machine:
                 out.append(Lin(stored, mat.coef << part * digit + place))
         return out
 
-    def _store_mat(self, mat: Mat, form: Form, spec: Spec | None, bounds: Range, dest: Loc | None, name: str) -> Loc:
+    def _store_mat(
+        self, mat: Mat, form: Form, spec: Spec | None, bounds: Range, dest: Loc | None, name: str, shift: int = 0
+    ) -> Loc:
         width = signed_width(form.bounds)
         if width > self.config.acc:
             raise UnsupportedError(
@@ -214,7 +227,7 @@ class Machine:
             target = self._padded(form.shape, bounds, name)
         else:
             target = dest
-        parts = self._parts(spec, target, bounds)
+        parts = self._parts(spec, target, bounds, shift)
         lead = mat.x.addr.shape[:-1]
         x = mat.x.addr.reshape(-1, mat.x.addr.shape[-1]), mat.x.reg.reshape(-1, mat.x.addr.shape[-1])
         outs = target.addr.reshape(-1, len(mat.weights)), target.reg.reshape(-1, len(mat.weights))
@@ -225,10 +238,15 @@ class Machine:
             for s, r in zip(stride, (x[1], outs[1]), strict=True)
         )
         if affine:
-            moves = [(int(r[0, 0]), int(s[0, 0])) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
-            with self.loop(count, moves) as (rx, ro):
+            # several rows a round, so that one is drained while the next is summed
+            turns = ROWS_PER_ROUND if count >= 2 * ROWS_PER_ROUND else 1
+            moves = [(int(r[0, 0]), int(s[0, 0]) * turns) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
+            with self.loop(count // turns, moves) as (rx, ro):
                 full = np.full_like
-                self._mat_jobs(mat, x[0][0], full(x[1][0], rx), outs[0][0], full(outs[1][0], ro), parts, target)
+                for row in range(turns):
+                    self._mat_jobs(mat, x[0][row], full(x[1][0], rx), outs[0][row], full(outs[1][0], ro), parts, target)
+            for row in range(count - count % turns, count):
+                self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
         else:
             for row in range(count):
                 self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
@@ -370,7 +388,10 @@ class Machine:
     def _product(self, term: Prod, shape: tuple[int, ...]) -> list[Product]:
         a, b = term.a, term.b
         if abs(term.coef) != 1:
-            if a.parts > b.parts:
+            # the one that stays narrower; of equals the one stored earlier, which is sooner there
+            spans = [sorted(v * abs(term.coef) for v in loc.bounds) for loc in (a, b)]
+            parts = [self.config.planes(signed_width((s[0], s[1]))) for s in spans]
+            if (parts[1] + a.parts, int(b.addr.min())) < (parts[0] + b.parts, int(a.addr.min())):
                 a, b = b, a
             lo, hi = sorted(v * abs(term.coef) for v in a.bounds)
             a = self.store(Form((Lin(a, abs(term.coef)),), a.addr.shape, (lo, hi)), name="a multiple")

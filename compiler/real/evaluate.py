@@ -10,6 +10,11 @@ import numpy as np
 from .program import Program, RealNode, RealRegion, RealValue
 from .registry import OPERATIONS
 
+BUDGET = 128 << 20
+"""Bytes that the values of the samples at work may take, counted as if all lived at once."""
+MOST = 256
+"""Most samples at work."""
+
 Observer = Callable[[str, np.ndarray], None]
 """Called with the name of every value and its elements [n, ...], n the samples that computed it; in a loop once per step."""
 
@@ -48,6 +53,17 @@ def evaluate(
         part = {name: array[start : start + chunk] for name, array in arrays.items()}
         parts.append(_clocked(program, part, runner) if program.clocked else _once(program, part, runner))
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def _chunk(program: Program) -> int:
+    """Samples whose values, and the largest convolution's windows, fit the budget."""
+    elements = sum(v.size for v in program.inputs) + sum(v.size for n in program.walk() for v in n.outputs)
+    windows = 0
+    for node in program.walk():
+        if node.op == "conv":
+            places = node.outputs[0].size // max(node.outputs[0].shape[0], 1)
+            windows = max(windows, places * node.attrs["weights"][0].size * node.attrs["groups"])
+    return max(1, min(MOST, BUDGET // (8 * max(elements + windows, 1))))
 
 
 def _dtype(value: RealValue) -> type:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from neuroloom.compiler.ir import Graph, Node, Value, ranges
+from neuroloom.compiler.ir import Graph, Node, Value, ranges, smallest_type
 from neuroloom.compiler.netlist.levels import levels
 
 
@@ -24,7 +24,17 @@ def node_bits(node: Node) -> int:
     """Bits of constant data in a node: truth tables, weights, thresholds' values."""
     if node.op == "lut":
         return len(node.attrs["tables"]) << node.attrs["indices"].shape[1]
-    return sum(v.size * v.dtype.itemsize * 8 for v in node.attrs.values() if isinstance(v, np.ndarray))
+    if node.op in ("table", "const"):
+        entries = node.attrs["entries" if node.op == "table" else "data"]
+        return int(entries.size) * node.outputs[0].type.width
+    bits = sum(
+        v.size * v.dtype.itemsize * 8 for k, v in node.attrs.items() if isinstance(v, np.ndarray) and k != "weights"
+    )
+    weights = node.attrs.get("weights")
+    if weights is not None:
+        bounds = (int(weights.min()), int(weights.max())) if weights.size else (0, 0)
+        bits += int(weights.size) * smallest_type(bounds).width
+    return bits
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ class Engine:
         if self.early_exit and probes:
             raise UnsupportedError("probes behind an exit are not computed for every sample; use the reference engine")
         elements = sum(v.size for n in graph.walk() for v in n.outputs) + sum(i.value.size for i in graph.inputs)
+        elements += max((_windows(n) for n in graph.walk() if n.op == "conv"), default=0)
         self.chunk = max(1, min(MOST, BUDGET // (8 * max(elements, 1))))
         self.persistent = any(s.attrs["lifetime"] == "persistent" for s in graph.states)
 
@@ -157,6 +158,12 @@ class Engine:
                 if progress:
                     progress(done, total)
         return {name: np.concatenate([r[name] for r in out]) for name in out[0]}
+
+
+def _windows(node: Node) -> int:
+    """Elements of a convolution's input when every window is laid out."""
+    places = node.outputs[0].size // max(node.outputs[0].shape[0], 1)
+    return places * int(node.attrs["weights"][0].size) * node.attrs["groups"]
 
 
 def _reads(node: Node) -> set[str]:

@@ -68,7 +68,8 @@ class Budget:
                 values = [env[i][0] for i in node.inputs]
                 result = OPERATIONS[node.op](node, *values)
                 results = [result] if isinstance(result, np.ndarray) else list(result)
-                errors = self.error(node, env, results)
+                with np.errstate(invalid="ignore"):  # an infinite bound times 0
+                    errors = [np.where(np.isnan(e), np.inf, e) for e in self.error(node, env, results)]
                 for value, x, e in zip(node.outputs, results, errors, strict=True):
                     env[value.name] = x, np.broadcast_to(e, x.shape)
 
@@ -97,7 +98,7 @@ class Budget:
             return [a + b + self.either(node.inputs)]
         if op in ("max", "min"):
             a, b = aligned(pairs[0][1], pairs[1][1])
-            return [np.maximum(a, b) + self.either(node.inputs)]
+            return [np.maximum(a, b) + self.coarsest(node.inputs)]
         if op == "mul":
             (a, ea), (b, eb) = rounded
             a, ea, b, eb = aligned(a, ea, b, eb)
@@ -121,8 +122,9 @@ class Budget:
             doubt, a, b = aligned(doubt, a, b)
             return [np.maximum(a, b) + self.half(node.name) + doubt]
         if op == "relation":
-            (a, ea), (b, eb) = rounded
-            a, ea, b, eb = aligned(a, ea, b, eb)
+            (a, ea), (b, eb) = pairs
+            coarse = self.coarsest(node.inputs)
+            a, ea, b, eb = aligned(a, ea + coarse, b, eb + coarse)
             exact = (ea + eb) == 0
             return [np.where(exact | (np.abs(a - b) > ea + eb), 0.0, np.inf)]
         if op == "argmax":
@@ -149,6 +151,10 @@ class Budget:
     def either(self, names: tuple[str, ...]) -> float:
         """Sums too wide to stay exact round their operands first."""
         return sum(self.half(n) for n in names)
+
+    def coarsest(self, names: tuple[str, ...]) -> float:
+        """Values that are compared are rounded alike, none more finely than the coarsest; a sum may be rounded before that too."""
+        return 2 * max((self.half(n) for n in names), default=0.0)
 
     def weighted(self, node: RealNode, x: np.ndarray, e: np.ndarray) -> np.ndarray:
         made = self.nodes[f"{node.name}.sum"]
@@ -180,6 +186,7 @@ class Budget:
                 near = x + share * e
                 near = near if least is None else np.maximum(near, least)
                 worst = np.fmax(worst, np.abs(f(near, *params) - middle))
+        worst = np.where(np.isfinite(e), worst, np.inf)
         return worst * 1.02 + 2.0 ** -self.types[node.name].frac  # half a step of the table, half of where it is flat
 
     def when(self, node: RealNode, env: dict[str, Pair]) -> None:
