@@ -40,6 +40,7 @@ MODULES = (
     "elaborate",
     "flashing",
     "synth",
+    "gated",
     "place",
     "place_cores",
 )

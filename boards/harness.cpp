@@ -26,13 +26,13 @@
 #include <poll.h>
 #include <sstream>
 #include <string>
-#include <termios.h>
 #include <thread>
 #include <unistd.h>
 
 #include "Vboard.h"
 #include "line.hpp"
 #include "nor_flash.hpp"
+#include "terminal.hpp"
 #include "verilated.h"
 
 namespace {
@@ -40,11 +40,6 @@ namespace {
 volatile std::sig_atomic_t stop_requested = 0;
 
 void on_signal(int) { stop_requested = 1; }
-
-[[noreturn]] void fail(const char* what) {
-    std::fprintf(stderr, "virtual board: %s: %s\n", what, std::strerror(errno));
-    std::exit(4);
-}
 
 // --- ports a design may lack: the first overload exists only where the member does -------------------------------
 
@@ -64,79 +59,6 @@ template <class M> auto step_flash(M& m, NorFlash* flash, std::uint64_t cycle, i
     m.flash_miso = flash == nullptr ? 1 : flash->step(m.flash_sck, m.flash_cs_n, m.flash_mosi, cycle);
 }
 template <class M> void step_flash(M&, NorFlash*, std::uint64_t, long) {}
-
-// --- the pseudo-terminal -----------------------------------------------------------------------------------------
-
-class Terminal {
-public:
-    // The master side `fd` if it is one, else one of its own.
-    explicit Terminal(int fd) : fd_(fd) {
-        if (fd < 0) {
-            plug();
-            return;
-        }
-        const char* name = ::ptsname(fd);
-        if (name == nullptr) fail("cannot name the pseudo-terminal");
-        path_ = name;
-        ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
-        std::uint8_t lost[4096];
-        while (read(lost, sizeof lost) > 0) {}  // what came before power-up
-    }
-
-    ~Terminal() { unplug(); }
-
-    // Takes the port away from whoever has it open.
-    void unplug() {
-        if (fd_ >= 0) ::close(fd_);
-        fd_ = -1;
-    }
-
-    // Makes the port, usually under the name it had before.
-    void plug() {
-        fd_ = ::posix_openpt(O_RDWR | O_NOCTTY);
-        if (fd_ < 0 || ::grantpt(fd_) != 0 || ::unlockpt(fd_) != 0) fail("cannot open a pseudo-terminal");
-        const char* name = ::ptsname(fd_);
-        if (name == nullptr) fail("cannot name the pseudo-terminal");
-        path_ = name;
-        // Opened once and closed again: from then on the kernel reports whether anyone has the port open.
-        const int slave = ::open(name, O_RDWR | O_NOCTTY);
-        if (slave < 0) fail("cannot open the pseudo-terminal's other side");
-        termios raw;
-        if (::tcgetattr(slave, &raw) != 0) fail("cannot read terminal settings");
-        ::cfmakeraw(&raw);
-        if (::tcsetattr(slave, TCSANOW, &raw) != 0) fail("cannot set the terminal raw");
-        ::close(slave);
-        ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
-    }
-
-    const std::string& path() const { return path_; }
-
-    bool plugged() const { return fd_ >= 0; }
-
-    // Whether the other side is open now.
-    bool open() const {
-        if (fd_ < 0) return false;
-        pollfd p{fd_, 0, 0};
-        ::poll(&p, 1, 0);
-        return (p.revents & POLLHUP) == 0;
-    }
-
-    // Bytes that the host wrote; 0 when there are none or the port is closed.
-    std::size_t read(std::uint8_t* data, std::size_t size) {
-        const ssize_t n = fd_ < 0 ? 0 : ::read(fd_, data, size);
-        return n > 0 ? static_cast<std::size_t>(n) : 0;
-    }
-
-    // How many bytes the host's side took; the rest is to be offered again.
-    std::size_t write(const std::uint8_t* data, std::size_t size) {
-        const ssize_t n = ::write(fd_, data, size);
-        return n > 0 ? static_cast<std::size_t>(n) : 0;
-    }
-
-private:
-    int fd_ = -1;
-    std::string path_;
-};
 
 struct Options {
     double clock_hz = 0, baud = 0;
@@ -260,6 +182,7 @@ private:
     }
 
     void exchange(bool open) {
+        follow_rate();
         if (line_.waiting() < kQueue) {  // also what a host wrote before it closed the port
             std::uint8_t data[4096];
             line_.write(data, terminal_.read(data, sizeof data), cycle_);
@@ -318,7 +241,16 @@ private:
         report_port();
     }
 
+    // The host sends and samples at the rate it has set its port to, as on a real one.
+    void follow_rate() {
+        const unsigned baud = terminal_.baud(unsigned(options_.baud));
+        if (baud == 0 || baud == rate_) return;
+        rate_ = baud;
+        line_.set_baud(baud);
+    }
+
     void report_port() {
+        follow_rate();
         std::printf("port %s\n", terminal_.path().c_str());
         std::fflush(stdout);
     }
@@ -405,6 +337,7 @@ private:
     Terminal terminal_;
     Line line_;
     std::uint64_t cycle_ = 0, dropped_ = 0, off_at_ = 0, leds_ = ~std::uint64_t{0};
+    unsigned rate_ = 0;
     std::string command_;
     bool left_ = false;  // the design booted another image, or the power is off
     int boot_ = -1;

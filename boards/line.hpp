@@ -73,6 +73,8 @@ public:
         noise_until_ = cut_until_ = 0;
     }
 
+    void set_bit(double bit) { bit_ = bit; }
+
     // Opens the wire.
     void cut(double cycle, double milliseconds) {
         cut_until_ = std::max(cut_until_, cycle + milliseconds * cycles_per_ms_);
@@ -119,14 +121,23 @@ private:
 class Line {
 public:
     Line(double clock_hz, double baud, std::uint64_t seed)
-        : to(2 * seed, clock_hz / 1e3), from(2 * seed + 1, clock_hz / 1e3), nominal_(clock_hz / baud), bit_(nominal_) {}
+        : to(2 * seed, clock_hz / 1e3), from(2 * seed + 1, clock_hz / 1e3), clock_hz_(clock_hz), nominal_(clock_hz / baud), bit_(nominal_) {}
 
     std::uint64_t sent = 0, received = 0, framing_errors = 0;
     Wire to, from;
 
+    // The host's nominal rate, from the next bit on.
+    void set_baud(double baud) {
+        nominal_ = clock_hz_ / baud;
+        bit_ = nominal_ / (1 + offset_);
+        to.set_bit(bit_);
+        from.set_bit(bit_);
+    }
+
     // The host's clock off by `offset` (relative, positive is fast), and the faults of both directions, from `cycle` on; what
     // is going wrong at the moment ends.
     void set(double offset, const Faults& to_now, const Faults& from_now, std::uint64_t cycle) {
+        offset_ = offset;
         bit_ = nominal_ / (1 + offset);
         pause_until_ = held_until_ = 0;
         to.begin(to_now, double(cycle), bit_);
@@ -234,7 +245,8 @@ private:
     }
 
     std::deque<Byte> to_device_, from_device_;
-    double nominal_, bit_;  // cycles of a bit: the device's, and the host's
+    double clock_hz_, nominal_, bit_;  // cycles of the host's bit: by its rate, and by its clock as it is
+    double offset_ = 0;
     unsigned frame_ = 1;
     int left_ = 0;
     double start_ = -1e9, edge_ = 0, pause_until_ = 0, held_until_ = 0;

@@ -21,7 +21,7 @@ from neuroloom.boards import cache, toolchain
 from neuroloom.boards.faults import PERFECT, LineFaults
 from neuroloom.compiler.errors import DeviceError, InputError
 
-HARNESS = ("harness.cpp", "line.hpp", "nor_flash.hpp")
+HARNESS = ("harness.cpp", "line.hpp", "nor_flash.hpp", "terminal.hpp")
 """The program around the verilated design: the first is compiled, the others are its headers."""
 VERILATOR_FLAGS = (
     *(
@@ -123,6 +123,7 @@ class VirtualBoard:
         if baud <= 0 or clock_hz < 2 * baud:
             raise InputError(f"Clock must be at least twice the baud rate {baud}, not {clock_hz} Hz")
         self._top = top
+        self.baud = baud
         self._arguments = ["--clock-hz", str(clock_hz), "--baud", str(baud), "--seed", str(seed)]
         if pace:
             self._arguments.append("--pace")

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
+from neuroloom.boards.registry import all_boards
 from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.rtl.link.protocol import (
+    BAUD_MAX,
     BOOTS,
     GUARDED,
     STATUS_FIELDS,
@@ -297,15 +299,16 @@ def _describe(identity: Identity) -> str:
 
 def connect(
     port: str | os.PathLike[str],
-    baud: int = 3_000_000,
+    baud: int | None = None,
     timeout: float = 5.0,
     record: str | os.PathLike[str] | None = None,
 ) -> Device:
     """Open a serial port (a board's, or a virtual board's pseudo-terminal) and begin a session with the device.
 
-    ``timeout``: seconds without any progress after which the device is given up; longer than its watchdog. ``record``
-    writes everything on the line to a file, ``*.nls``; such a file as ``port`` replays it, with its own timeout and without
-    any device. Raises DeviceError when the port does not open, or nothing that speaks the protocol answers.
+    ``baud`` None tries the line rates of the supported boards, the fastest first. ``timeout``: seconds without any progress
+    after which the device is given up; longer than its watchdog. ``record`` writes everything on the line to a file,
+    ``*.nls``; such a file as ``port`` replays it, with its own timeout and without any device. Raises DeviceError when the
+    port does not open, or nothing that speaks the protocol answers.
     """
     name = os.fspath(port)
     if name.endswith(SUFFIX):
@@ -313,10 +316,48 @@ def connect(
             raise InputError(f"a recorded session ({name}) cannot be recorded again; connect to a port")
         replay = ReplayLine(name)
         return Device(replay, timeout=replay.timeout, nonce=replay.nonce)
-    line: Transport = SerialPort(name, baud)
-    if record is not None:
-        line = Recorder(line, os.fspath(record), timeout=timeout)
-    return Device(line, timeout=timeout)
+    line = open_port(name, baud, timeout)
+    return Device(line if record is None else Recorder(line, os.fspath(record), timeout=timeout), timeout=timeout)
+
+
+def open_port(name: str, baud: int | None, timeout: float) -> SerialPort:
+    """A serial port at its device's line rate, which is looked for if ``baud`` is None; raises as :func:`connect` does."""
+    line = SerialPort(name, BAUD_MAX if baud is None else baud)
+    try:
+        if baud is None:
+            _find_rate(line, timeout)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
+PROBE_S = 0.5
+"""Patience with each line rate at first: a device answers a SYNC within a millisecond, a virtual one sooner or later."""
+
+
+def line_rates() -> list[int]:
+    """Line rates of the supported boards in baud, fastest first."""
+    return sorted({speed.baud for board in all_boards() for speed in board.speeds.values()}, reverse=True)
+
+
+def _find_rate(line: SerialPort, timeout: float) -> None:
+    """Leave the port at the line rate at which something that speaks the protocol answers; raises DeviceError if none does."""
+    rates = line_rates()
+    why = ""
+    for patience in sorted({min(PROBE_S, timeout), timeout}):
+        for rate in rates:
+            try:
+                line.set_baud(rate)
+                Link(line, timeout=patience).open()
+                return
+            except InputError as error:  # not a rate of this driver; the next one may be
+                why = why or str(error)
+            except DeviceError as error:
+                if line.gone:
+                    raise
+                why = str(error)
+    raise DeviceError(f"{why} (tried {', '.join(f'{rate:,}' for rate in rates)} baud)")
 
 
 class SimulatedDevice(Device):

@@ -14,6 +14,7 @@ from neuroloom.rtl.link.protocol import Identity
 
 from . import logic
 from .device import Device
+from .gated import flow as gated
 from .spiking import flow as spiking
 
 Design = tuple[Callable[[], Any], Identity]
@@ -47,6 +48,7 @@ ENGINES = (
         spiking.run,
         per_model=False,
     ),
+    Engine("gated", gated.claims, gated.design, gated.check, gated.run, per_model=False),
     Engine("logic", lambda graph: True, logic.design, logic.check_hopeless, logic.run, per_model=True),
 )
 """The first that claims a graph runs it."""

@@ -55,11 +55,28 @@ class SerialPort:
                 dsrdtr=False,
             )
         except ValueError as error:
-            raise InputError(f"baud must be a rate that the driver of {port} takes, not {baud} ({error})") from error
+            raise _no_rate(port, baud, error) from error
         except _PORT_ERRORS as error:
             raise DeviceError(_why(port, error)) from error
         self._gone = False
         self.latency = set_low_latency(self._serial)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the port went away, and has not been opened again yet."""
+        return self._gone
+
+    def set_baud(self, baud: int) -> None:
+        """Change the line rate; raises InputError when the driver does not take it, DeviceError when the port went away."""
+        self._baud = baud
+        if self._gone:
+            return  # it is opened with the new one
+        try:
+            self._serial.baudrate = baud
+        except ValueError as error:
+            raise _no_rate(self.name, baud, error) from error
+        except _PORT_ERRORS as error:
+            raise self._lost(error) from error
 
     def read(self, timeout: float) -> bytes:
         """What came within ``timeout`` seconds, at once when something is there."""
@@ -115,6 +132,10 @@ class SerialPort:
             f"the port {self.name} must stay connected while it is in use, but it went away ({error});"
             " check the cable and connect again"
         )
+
+
+def _no_rate(port: str, baud: int, error: Exception) -> InputError:
+    return InputError(f"baud must be a rate that the driver of {port} takes, not {baud} ({error})")
 
 
 def _why(port: str, error: Exception) -> str:

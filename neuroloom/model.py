@@ -36,12 +36,14 @@ def compile(
     keep: Sequence[str] = (),
     lut_size: int | None = None,
     after: Callable[[Pass, Graph, bool], None] | None = None,
+    gated: Mapping[str, Any] | None = None,
     **frontend: Any,
 ) -> Model:
     """Compile a file (.onnx, .nir, .yaml, .json) or a live object (ModelProto, Network, NIRGraph, snnTorch module).
 
     ``board`` names the target, whose lookup-table size is used (4 without); ``keep`` lists values that must survive by
-    name; ``optimise=False`` leaves every source node in place for probing. ``frontend`` goes to the source's frontend:
+    name; ``optimise=False`` leaves every source node in place for probing. ``gated``, also an empty one, chooses the gated
+    engine and may ask for ``lanes``, ``max_dsp`` or ``latency_s``. ``frontend`` goes to the source's frontend:
     ``load_onnx`` (``batch_axis``, ``input_rules``, ``calibrate``), ``import_nir`` (``dialect``, ``dt``, ``reset``, ...),
     ``import_snntorch`` (``sample``, ...). Raises InputError or UnsupportedError with one sentence naming the node, the reason
     and what to do.
@@ -55,6 +57,8 @@ def compile(
     options = Options(lut_size=lut_size, keep=tuple(keep), level=1 if optimise else 0)
     if board:
         graph.records["board"] = board
+    if gated is not None:
+        graph.records["gated"] = dict(gated)
     return Model(compile_graph(graph, options, after=after))
 
 

@@ -97,10 +97,15 @@ class Assembler:
             return Cost()
         block = Block(jobs)
         block.schedule()
+        length = self._lay(block, block.end)
+        return Cost((length, length))
+
+    def _lay(self, block: Block, end: int) -> int:
+        """Write a scheduled piece whose successor begins at ``end``; returns its cycles."""
         at = 0
         for index, (cycle, op, fields) in enumerate(block.placed):
             self._wait(cycle - at)
-            follows = block.placed[index + 1][0] if index + 1 < len(block.placed) else max(block.end, cycle + 1)
+            follows = block.placed[index + 1][0] if index + 1 < len(block.placed) else max(end, cycle + 1)
             delay = follows - cycle - 1
             at = cycle + 1
             if op != Op.TERM:
@@ -108,9 +113,8 @@ class Assembler:
                 fields = {**fields, "delay": held}
                 at += held
             self.put(op, fields)
-        self._wait(block.end - at)
-        length = max(block.end, at)
-        return Cost((length, length))
+        self._wait(end - at)
+        return max(end, at)
 
     def _wait(self, cycles: int) -> None:
         while cycles > 0:
@@ -124,6 +128,9 @@ class Assembler:
             top = Label()
             self.put(Op.LOOP, {"level": item.level, "count": item.count})
             self.mark(top)
+            jobs = [each for each in item.body if isinstance(each, Job)]
+            if jobs and len(jobs) == len(item.body):
+                return self._rounds(item, jobs, top)
             body = self.items(item.body)
             self.put(Op.END, {"level": item.level}, top)
             assert body.on is not None and not body.ended  # runs end at the top level only
@@ -143,6 +150,17 @@ class Assembler:
         assert isinstance(item, Halt)
         self.put(Op.HALT)
         return Cost(None, ((0, 0),))
+
+    def _rounds(self, item: Loop, jobs: list[Job], top: Label) -> Cost:
+        """A loop around a straight piece: rounds overlap, and the last one is waited for."""
+        block = Block(jobs)
+        block.schedule()
+        length = self._lay(block, block.repeat(TAKEN_CYCLES))
+        self.put(Op.END, {"level": item.level}, top)
+        rest = max(block.end - length - 1, 0)
+        self._wait(rest)
+        whole = 1 + length * item.count + TAKEN_CYCLES * (item.count - 1) + 1 + rest
+        return Cost((whole, whole))
 
     def _branch(self, item: Branch) -> Cost:
         end, ways, before = Label(), [], 0

@@ -127,10 +127,11 @@ class Branch:
 
 @dataclass
 class Stream:
-    """IN or OUT."""
+    """IN or OUT; ``span``: least and greatest address touched."""
 
     op: Op
     fields: Fields
+    span: tuple[int, int] = (0, 0)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 from .code import SUM_AFTER, VEC_AFTER, WRITE_AFTER, Access, Job, Part
 from .forms import Spec
 from .isa import Op, limits
-from .locate import Loc
+from .locate import Loc, Space
 from .pieces import affine_pieces
 from .products import Product
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 UNROLLED = 8
 """Outer loops of at most so many rounds are written out."""
+
+EXACT = 64
+"""Most rows whose cycles at the ports are kept one by one."""
 
 ROWS = limits(Op.VEC, "rows")[1]
 COUNT = limits(Op.TERM, "n")[1]
@@ -36,9 +39,9 @@ class Operand:
     one: bool
 
 
-def with_lifts(machine: Machine, products: list[Product], shape: tuple[int, ...]) -> list[tuple[Product, bool]]:
+def with_lifts(space: Space, products: list[Product], shape: tuple[int, ...]) -> list[tuple[Product, bool]]:
     """The products, topmost level first, each with whether the sum is lifted by a digit before; levels in between get zeros."""
-    zero = machine.space.constant((0,))
+    zero = space.constant((0,))
     full = np.full(shape, zero)
     nothing = Product(full, np.zeros_like(full), full, np.zeros_like(full), 0)
     out: list[tuple[Product, bool]] = []
@@ -60,7 +63,7 @@ def sweep(machine: Machine, products: list[Product], dest: Loc, spec: Spec) -> N
     shape = dest.addr.shape
     if dest.addr.size == 0:
         return
-    lifted = with_lifts(machine, products, shape)
+    lifted = with_lifts(machine.space, products, shape)
     addrs: list[np.ndarray] = []
     regs: list[np.ndarray] = []
     inner: list[int] = []
@@ -276,8 +279,11 @@ def vec_job(
     busy = [
         ("beat" if config.shared else "vec", first, last),
         ("walk", 0, max(last - 3, number_of + 3)),
-        ("port", int(port[0]), int(port[-1])),
     ]
+    if per_row == 1 or rows > EXACT:
+        busy.append(("port", int(port[0]), int(port[-1])))
+    else:  # a short drain fits between two rows
+        busy += [("port", int(p), int(p)) for p in port]
     registers = frozenset(o.reg for o in (*operands, dest)) - {0}
     part = Part(words, busy, Access.join(reads), writes)
     machine.items.append(Job([part], uses=registers, source=machine.source))

@@ -153,7 +153,7 @@ class Executor:
 
     def _drain(self, f: dict[str, int], now: int) -> None:
         c = self.config
-        if f["source"] != Source.HOLD:
+        if f["source"] in (Source.VALUE, Source.INDEX):
             value = self.pick_value if f["source"] == Source.VALUE else self.pick_index
             self._emit(f, np.full((1, c.ports), value))
             return

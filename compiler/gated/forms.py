@@ -97,6 +97,14 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Clipped:
+    """max(sum, 0), not computed yet; ``bounds`` are the result's."""
+
+    form: Form
+    bounds: Range
+
+
+@dataclass(frozen=True)
 class Emitted:
     """A sum and how it leaves, not computed yet; ``bounds`` are the result's."""
 

@@ -56,11 +56,14 @@ class Rounding(IntEnum):
 
 
 class Source(IntEnum):
-    """What a DRAIN sends through the ports."""
+    """What a DRAIN sends through the ports: the row of sums, going once around it; a pick's value or index; the row of sums for
+    the last time, which ends with the last row asked for.
+    """
 
     HOLD = 0
     VALUE = 1
     INDEX = 2
+    LAST = 3
 
 
 @dataclass(frozen=True)

@@ -43,50 +43,36 @@ class Register:
 
 
 class Space:
-    """The vector memory and the offset registers while a program is made."""
+    """The vector memory and the offset registers while a program is made.
 
-    def __init__(self, config: GatedConfig, reuse: bool = False) -> None:
+    ``places``: addresses of all blocks in the order in which they are asked for, when they share memory. ``bounded`` False: as
+    much memory as is asked for.
+    """
+
+    def __init__(self, config: GatedConfig, places: list[int] | None = None, *, bounded: bool = True) -> None:
         self.config = config
         self.top = 0
         stamp = -(-8 // config.word_bytes[3])  # the last words tell what is loaded
-        self.limit = config.vector_words - stamp
+        self.limit = config.vector_words - stamp if bounded else 1 << 40
         self.image: dict[int, int] = {}
         self.registers: dict[int, Register] = {0: Register(0, 0, 0)}
+        self.blocks: list[tuple[int, int]] = []
         self._constants: dict[tuple[int, ...], int] = {}
-        self._free: list[tuple[int, int]] = []
-        self._reuse = reuse
+        self._places = places
 
     def take(self, words: int, what: str) -> int:
         """Address of ``words`` words from the beginning of a row on; raises DoesNotFitError."""
         size = self.config.ports
         words = -(-max(words, 1) // size) * size
-        for place, (at, count) in enumerate(self._free):
-            if count >= words:
-                self._free[place] = (at + words, count - words)
-                return at
-        at = self.top
-        self.top += words
+        at = self.top if self._places is None else self._places[len(self.blocks)]
+        self.blocks.append((at, words))
+        self.top = max(self.top, at + words)
         if self.top > self.limit:
             raise DoesNotFitError(
-                f"vector memory of profile {self.config.profile!r} must hold all values and has {self.limit:,} "
-                f"words; {what} ends at {self.top:,}"
+                f"vector memory of profile {self.config.profile!r} must hold all values and has {self.limit:,} words; {what} "
+                f"ends at {self.top:,}"
             )
         return at
-
-    def give_back(self, at: int, words: int) -> None:
-        """The words are free again (only with ``reuse``)."""
-        size = self.config.ports
-        words = -(-max(words, 1) // size) * size
-        if self._reuse:
-            self._free.append((at, words))
-            self._free.sort()
-            merged: list[tuple[int, int]] = []
-            for start, count in self._free:
-                if merged and merged[-1][0] + merged[-1][1] == start:
-                    merged[-1] = (merged[-1][0], merged[-1][1] + count)
-                elif count:
-                    merged.append((start, count))
-            self._free = merged
 
     def layout(self, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
         """Addresses from 0 on in row-major order, and how many words; the last axis begins a row where it is long enough."""

@@ -15,13 +15,15 @@ from neuroloom.compiler.ir.types import Range
 from neuroloom.compiler.wire import answer_fields
 
 from .code import Branch, Halt, Item, Main, Stream
-from .forms import Const, Emitted, Form, Lin, Spec
+from .forms import Clipped, Const, Emitted, Form, Lin, Prod, Spec
+from .fuse import fuse_scans
 from .isa import Op, Rounding, limits
 from .locate import Loc, signed_width
 from .machine import Machine
 from .pieces import affine_pieces
+from .sink import sink_rows
 
-Held = Loc | Form | Emitted
+Held = Loc | Form | Clipped | Emitted
 """A value while a graph is lowered."""
 
 Handler = Callable[["Lowering", Node], None]
@@ -44,16 +46,32 @@ class Lowering:
     """One graph on its way into a machine."""
 
     def __init__(self, graph: Graph, machine: Machine) -> None:
-        self.graph, self.machine = graph, machine
         self.bounds: dict[str, Range] = ranges(graph)
+        graph, like = sink_rows(fuse_scans(graph))
+        for inner, outer in like.items():
+            self.bounds[inner] = self.bounds[outer]
+        self.sunk = set(like)
+        self.graph, self.machine = graph, machine
         self.values: dict[str, Value] = graph.values()
         self.env: dict[str, Held] = {}
         self.uses = _uses(graph)
+        self.tables: dict[tuple[bytes, int], Range] = {}  # which part of each table is used by anybody
+        for node in graph.walk():
+            if node.op == "table":
+                (lo, hi), key = self.bounds[node.inputs[0]], table_key(node)
+                span = self.tables.get(key, (lo, hi))
+                self.tables[key] = min(span[0], lo), max(span[1], hi)
+        self.users: dict[str, list[Node]] = {}
+        for node in graph.walk():
+            for name in _inputs(node):
+                self.users.setdefault(name, []).append(node)
         self.states: dict[str, Loc] = {}
         self.pending: list[tuple[str, Loc]] = []
         self.position = {id(node): number for number, node in enumerate(graph.walk())}
         self.last_read = self._last_reads()
         self.deferred: dict[str, Loc] = {}
+        self.hints: dict[str, tuple[Loc, str]] = {}
+        self.done: set[int] = set()
         self.remarks: list[str] = []
 
     def _last_reads(self) -> dict[str, int]:
@@ -84,6 +102,10 @@ class Lowering:
             if node.attrs["lifetime"] == "sample":
                 with machine.block(reset):
                     machine.store(self.constant(init), loc)
+        for node in self.graph.nodes:
+            if node.op == "update":
+                state, new = node.inputs
+                self.hints[new] = (self.states[state], state)
         with machine.block(main):
             self.inputs()
             self.nodes(self.graph.nodes)
@@ -145,24 +167,21 @@ class Lowering:
         most = limits(op, "n")[1]
         reach = limits(op, "stride")[1]
 
+        def span(first: int, last: int, reg: int) -> tuple[int, int]:
+            moves = machine.space.registers[reg]
+            far = (loc.parts - 1) * loc.part_stride
+            return min(first, last) + moves.lo, max(first, last) + moves.hi + far
+
         def run(start: int, reg: int, count: int, stride: int) -> None:
             if abs(stride) > reach:
                 for number in range(count):
-                    machine.items.append(Stream(op, {**fields, "addr": start + number * stride, "reg": reg, "n": 1}))
+                    at = start + number * stride
+                    machine.items.append(Stream(op, {**fields, "addr": at, "reg": reg, "n": 1}, span(at, at, reg)))
                 return
             for at in range(0, count, most):
-                machine.items.append(
-                    Stream(
-                        op,
-                        {
-                            **fields,
-                            "addr": start + at * stride,
-                            "reg": reg,
-                            "n": min(most, count - at),
-                            "stride": stride,
-                        },
-                    )
-                )
+                begin, number = start + at * stride, min(most, count - at)
+                place = {**fields, "addr": begin, "reg": reg, "n": number, "stride": stride}
+                machine.items.append(Stream(op, place, span(begin, begin + (number - 1) * stride, reg)))
 
         for piece in affine_pieces([loc.addr], [loc.reg]):
             dims, strides = piece.dims, [s[0] for s in piece.strides]
@@ -195,11 +214,24 @@ class Lowering:
                     "One-bit logic runs on the logic engine, spiking neurons on the spiking core"
                 )
             handler(self, node)
+            self.done.add(id(node))
             for value in node.outputs:
                 held = self.env.get(value.name)
-                if held is not None and not isinstance(held, Loc) and self.uses[value.name] > 1 and not _constant(held):
+                if held is None or isinstance(held, Loc) or self.uses[value.name] < 2 or _constant(held):
+                    continue
+                if not self._cut_up(value, held):
                     self.machine.source = node.where()
                     self.loc(value.name)
+
+    def _cut_up(self, value: Value, held: Held) -> bool:
+        """Whether a sum is only cut into pieces that do not overlap, so that each piece may be computed where it is used."""
+        users = self.users.get(value.name, [])
+        return (
+            isinstance(held, Form)
+            and len(users) == self.uses[value.name]
+            and all(node.op == "slice" for node in users)
+            and sum(node.outputs[0].size for node in users) <= value.size
+        )
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -220,8 +252,8 @@ class Lowering:
             if (all_of and name in names) or (not all_of and self._reads_state(held)):
                 self.loc(name)
 
-    def _reads_state(self, held: Form | Emitted) -> bool:
-        form = held.form if isinstance(held, Emitted) else held
+    def _reads_state(self, held: Form | Clipped | Emitted) -> bool:
+        form = held if isinstance(held, Form) else held.form
         rows = {int(a) for loc in form.locs() for a in loc.addr.ravel()}
         return any(not rows.isdisjoint(state.addr.ravel().tolist()) for state in self.states.values())
 
@@ -254,9 +286,56 @@ class Lowering:
                 self.machine.space.write(stored, data)
                 held = stored
             else:
-                held = self.machine.store(held, name=f"%{name}")
+                held = self.machine.store(self.computable(held), self._in_place(name, held), name=f"%{name}")
             self.env[name] = held
         return held
+
+    def _in_place(self, name: str, held: Held) -> Loc | None:
+        """Where a new state may be written over the old one at once: nobody needs that any more, and its sum reads it in step."""
+        if name not in self.hints or isinstance(held, Loc):
+            return None
+        dest, old = self.hints[name]
+        users = self.users.get(old, [])
+        if len(users) != self.uses[old] or any(id(node) not in self.done for node in users):
+            return None
+        if self.machine.config.planes(signed_width(self.bounds[name])) != dest.parts:
+            return None
+        places = set(dest.addr.ravel().tolist())
+
+        def touches(loc: Loc) -> bool:
+            return not places.isdisjoint(loc.addr.ravel().tolist())
+
+        form = held if isinstance(held, Form) else held.form
+        for term in form.terms:
+            if isinstance(term, Const):
+                continue
+            whole = isinstance(term, (Lin, Prod)) and not term.reduced
+            for loc in Form((term,), form.shape, form.bounds).locs():
+                if touches(loc) and not (whole and loc.addr.shape == dest.addr.shape and (loc.addr == dest.addr).all()):
+                    return None
+        for other, waiting in list(self.env.items()):
+            if other == name or isinstance(waiting, Loc) or _constant(waiting):
+                continue
+            after = self.users.get(other, [])
+            if len(after) == self.uses[other] and all(id(node) in self.done for node in after):
+                continue  # it went into another sum
+            inner = waiting if isinstance(waiting, Form) else waiting.form
+            if any(touches(loc) for loc in inner.locs()):
+                self.loc(other)
+        return dest
+
+    def computable(self, held: Form | Clipped | Emitted) -> Form | Emitted:
+        """Something that the machine can store: what is clipped to 0 is saturated, or multiplied by a bit where it is wide."""
+        if not isinstance(held, Clipped):
+            return held
+        word = self.machine.config.word
+        width = smallest_type((0, max(held.bounds[1], 1))).width
+        if width < word:
+            return Emitted(held.form, Spec(0, Rounding.FLOOR, False, width, False), held.bounds)
+        stored = self.machine.store(held.form, name="a sum")
+        form = Form((Lin(stored),), held.form.shape, held.form.bounds)
+        bit = self.machine.store(Emitted(form, Spec(0, Rounding.FLOOR, False, 1, False), (0, 1)), name="its sign")
+        return Form((Prod(bit, stored),), held.form.shape, held.bounds, held.form.source)
 
     def store_at(self, name: str, dest: Loc) -> None:
         """Bring a value to ``dest``: computed there where it is not stored yet."""
@@ -264,7 +343,7 @@ class Lowering:
         if isinstance(held, Loc) or self.uses[name] > 1 and not _constant(held):
             self.copy(self.loc(name), dest)
         else:
-            self.machine.store(held, dest)
+            self.machine.store(self.computable(held), dest)
 
     def copy(self, source: Loc, dest: Loc) -> None:
         """Copy a value, digit by digit."""
@@ -295,8 +374,13 @@ def _constant(held: Held) -> bool:
     return isinstance(held, Form) and all(isinstance(t, Const) for t in held.terms)
 
 
+def _inputs(node: Node) -> tuple[str, ...]:
+    """What a node reads itself; an update does not read the state that it writes."""
+    return node.inputs[1:] if node.op == "update" else node.inputs
+
+
 def _reads(node: Node) -> list[str]:
-    return [*node.inputs, *(r for region in node.regions for r in region.results)]
+    return [*_inputs(node), *(r for region in node.regions for r in region.results)]
 
 
 def _uses(graph: Graph) -> Counter[str]:
@@ -310,3 +394,8 @@ def _uses(graph: Graph) -> Counter[str]:
 def branch(items: list[Item], loc: Loc, bodies: list[list[Item]], source: str) -> None:
     """Append a choice of bodies by a stored integer."""
     items.append(Branch(int(loc.addr.flat[0]), int(loc.reg.flat[0]), bodies, source))
+
+
+def table_key(node: Node) -> tuple[bytes, int]:
+    """What tables have in common that are stored once."""
+    return node.attrs["entries"].astype(np.int64).tobytes(), node.attrs["lo"]

@@ -12,18 +12,20 @@ from neuroloom.compiler.ir.types import Range
 
 from .code import Item, Job, Loop, Part
 from .core import GatedConfig
-from .elementwise import COUNT, REACH, sweep, with_lifts
-from .forms import Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
+from .digits import DigitSums
+from .forms import Const, Emitted, Form, Lin, Mat, Spec, Term
 from .isa import Op, Rounding
 from .locate import Loc, Space, signed_width
-from .products import Product
 from .sums import Weights, mac_job
+
+ROWS_PER_ROUND = 8
+"""Rows of a matrix product in one round of a loop."""
 
 UNROLLED = 4
 """Loops of at most so many rounds are written out."""
 
 
-class Machine:
+class Machine(DigitSums):
     """Where jobs are appended while a graph is lowered."""
 
     def __init__(self, config: GatedConfig, space: Space) -> None:
@@ -97,31 +99,38 @@ class Machine:
 
     # ------------------------------------------------------------------ sums
 
-    def store(self, value: Form | Emitted, dest: Loc | None = None, name: str = "a value") -> Loc:
-        """Compute a sum into ``dest``, or into new memory."""
+    def store(
+        self,
+        value: Form | Emitted,
+        dest: Loc | None = None,
+        name: str = "a value",
+        *,
+        shift: int = 0,
+        result: Range | None = None,
+    ) -> Loc:
+        """Compute a sum into ``dest``, or into new memory; shifted right by ``shift`` bits first, with the range ``result``."""
         form, spec = (value.form, value.spec) if isinstance(value, Emitted) else (value, None)
-        bounds = value.bounds
+        bounds = value.bounds if result is None else result
+        if spec is not None:
+            form, spec = _without_common_shift(form, spec)
         form = replace(form, terms=self._merged(form.terms, form.shape))
         mats = [t for t in form.terms if isinstance(t, Mat)]
         if mats:
             alone = len(form.terms) == 1
             ready = self._simple(mats[0]) if alone else None
             if alone and ready is not None:
-                return self._store_mat(ready, form, spec, bounds, dest, name)
+                return self._store_mat(ready, form, spec, bounds, dest, name, shift)
             # part of a larger sum: stored by itself, then added
             terms: list[Term] = [t for t in form.terms if not isinstance(t, Mat)]
             for mat in mats:
                 terms += self._split_mat(mat, form)
             form = replace(form, terms=tuple(terms))
-        if spec is not None:
-            form, spec = _without_common_shift(form, spec)
         if dest is None:
             dest = self.space.new(form.shape, bounds, name)
-        for part, how in self._parts(spec, dest, bounds):
-            self._vec(form, dest.part(part), how)
+        self.element_sum(form, dest, self.parts_of(spec, dest, bounds, shift))
         return replace(dest, bounds=bounds)
 
-    def _parts(self, spec: Spec | None, dest: Loc, bounds: Range) -> list[tuple[int, Spec]]:
+    def parts_of(self, spec: Spec | None, dest: Loc, bounds: Range, shift: int = 0) -> list[tuple[int, Spec]]:
         """How each digit of the result leaves."""
         if spec is not None and (spec.table or dest.parts == 1):
             return [(0, spec)]
@@ -131,8 +140,8 @@ class Machine:
                 f"{self.config.profile!r}, not {signed_width(bounds)}; choose a narrower type, or a board with wider words"
             )
         digit, last = self.config.digit, dest.parts - 1
-        out = [(p, Spec(p * digit, Rounding.FLOOR, True, digit, False)) for p in range(last)]
-        return [*out, (last, Spec(last * digit, Rounding.FLOOR, True, self.config.word, True))]
+        out = [(p, Spec(shift + p * digit, Rounding.FLOOR, True, digit, False)) for p in range(last)]
+        return [*out, (last, Spec(shift + last * digit, Rounding.FLOOR, True, self.config.word, True))]
 
     def _simple(self, mat: Mat) -> Mat | None:
         """The product of matrix and vector as one sum of the lanes; None when digits must be combined."""
@@ -203,7 +212,9 @@ class Machine:
                 out.append(Lin(stored, mat.coef << part * digit + place))
         return out
 
-    def _store_mat(self, mat: Mat, form: Form, spec: Spec | None, bounds: Range, dest: Loc | None, name: str) -> Loc:
+    def _store_mat(
+        self, mat: Mat, form: Form, spec: Spec | None, bounds: Range, dest: Loc | None, name: str, shift: int = 0
+    ) -> Loc:
         width = signed_width(form.bounds)
         if width > self.config.acc:
             raise UnsupportedError(
@@ -214,7 +225,7 @@ class Machine:
             target = self._padded(form.shape, bounds, name)
         else:
             target = dest
-        parts = self._parts(spec, target, bounds)
+        parts = self.parts_of(spec, target, bounds, shift)
         lead = mat.x.addr.shape[:-1]
         x = mat.x.addr.reshape(-1, mat.x.addr.shape[-1]), mat.x.reg.reshape(-1, mat.x.addr.shape[-1])
         outs = target.addr.reshape(-1, len(mat.weights)), target.reg.reshape(-1, len(mat.weights))
@@ -225,10 +236,15 @@ class Machine:
             for s, r in zip(stride, (x[1], outs[1]), strict=True)
         )
         if affine:
-            moves = [(int(r[0, 0]), int(s[0, 0])) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
-            with self.loop(count, moves) as (rx, ro):
+            # several rows a round, so that one is drained while the next is summed
+            turns = ROWS_PER_ROUND if count >= 2 * ROWS_PER_ROUND else 1
+            moves = [(int(r[0, 0]), int(s[0, 0]) * turns) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
+            with self.loop(count // turns, moves) as (rx, ro):
                 full = np.full_like
-                self._mat_jobs(mat, x[0][0], full(x[1][0], rx), outs[0][0], full(outs[1][0], ro), parts, target)
+                for row in range(turns):
+                    self._mat_jobs(mat, x[0][row], full(x[1][0], rx), outs[0][row], full(outs[1][0], ro), parts, target)
+            for row in range(count - count % turns, count):
+                self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
         else:
             for row in range(count):
                 self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
@@ -271,115 +287,6 @@ class Machine:
                     source=self.source,
                 )
             )
-
-    # ------------------------------------------------------------------ element-wise sums
-
-    def _vec(self, form: Form, dest: Loc, spec: Spec) -> None:
-        """Append the jobs of a sum without matrix products."""
-        if signed_width(form.bounds) > self.config.wide:
-            raise UnsupportedError(
-                f"{self.source}: the sum needs {signed_width(form.bounds)} bits and profile {self.config.profile!r} sums "
-                f"{self.config.wide}; requantize its operands to fewer bits, or take a board with wider sums"
-            )
-        products = self._products(form)
-        limit = self.config.terms
-        while len(with_lifts(self, products, form.shape)) > limit:
-            products = self._shortened(products, form.shape, limit)
-        sweep(self, products, dest, spec)
-
-    def _shortened(self, products: list[Product], shape: tuple[int, ...], limit: int) -> list[Product]:
-        """The topmost products summed and stored; raises UnsupportedError when that does not help."""
-        most = (1 << self.config.word - 1) - 1
-        head = products[: limit - (products[0].level - products[min(limit, len(products)) - 1].level > limit // 2)]
-        low = head[-1].level
-        kept = [replace(p, level=p.level - low) for p in head]
-        while len(with_lifts(self, kept, shape)) > limit:
-            head, kept = head[:-1], kept[:-1]
-            low = head[-1].level
-            kept = [replace(p, level=p.level - low) for p in head]
-        count = max(p.a.shape[-1] if p.reduced else 1 for p in kept) * len(kept)
-        reach = most * most * count << kept[0].level * self.config.digit
-        reach = min(reach, (1 << self.config.wide - 1) - 1)
-        partial = self.space.new(shape, (-reach, reach), "a partial sum")
-        if partial.parts >= len(head):
-            raise UnsupportedError(
-                f"{self.source}: a sum of {len(products)} products of digits must be computed by at most {limit} at once "
-                f"(profile {self.config.profile!r}); requantize its operands to {self.config.word} bits, or take a larger board"
-            )
-        for part, how in self._parts(None, partial, partial.bounds):
-            sweep(self, kept, partial.part(part), how)
-        one = self._one(shape)
-        added = [
-            Product(partial.part(p).addr, partial.part(p).reg, *one, low + p) for p in range(partial.parts - 1, -1, -1)
-        ]
-        return sorted([*added, *products[len(head) :]], key=lambda p: -p.level)
-
-    def _one(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        return np.full(shape, self.space.constant((1,))), np.zeros(shape, np.int64)
-
-    def _products(self, form: Form) -> list[Product]:
-        """The products of digits that make up the sum, topmost first."""
-        out: list[Product] = []
-        shape = form.shape
-        for term in form.terms:
-            if isinstance(term, Const):
-                data = np.broadcast_to(term.values(), shape)
-                if not data.size or (data == data.flat[0]).all():
-                    out += self._constant(int(data.flat[0]) if data.size else 0, shape)
-                else:
-                    lo, hi = int(data.min()), int(data.max())
-                    loc = self.space.new(shape, (lo, hi), "a constant")
-                    self.space.write(loc, data)
-                    out += self._linear(Lin(loc), shape)
-            elif isinstance(term, Lin):
-                out += self._linear(term, shape)
-            else:
-                assert isinstance(term, Prod)
-                out += self._product(term, shape)
-        cut = [piece for product in out for piece in product.split(COUNT, REACH)]
-        return sorted(cut, key=lambda p: -p.level)
-
-    def _digits(self, value: int) -> list[tuple[int, int]]:
-        """(digit, level) of a number that is not negative; none of zero."""
-        out, level, base = [], 0, self.config.digit
-        while value:
-            if value & (1 << base) - 1:
-                out.append((value & (1 << base) - 1, level))
-            value, level = value >> base, level + 1
-        return out
-
-    def _constant(self, value: int, shape: tuple[int, ...]) -> list[Product]:
-        one = self._one(shape)
-        digits = self._digits(abs(value)) or [(0, 0)]
-        return [
-            Product(np.full(shape, self.space.constant((d,))), one[1], *one, level, negate=value < 0)
-            for d, level in digits
-        ]
-
-    def _linear(self, term: Lin, shape: tuple[int, ...]) -> list[Product]:
-        out = []
-        for part in range(term.a.parts):
-            a = term.a.part(part)
-            for digit, level in self._digits(abs(term.coef)):
-                b = np.full(a.addr.shape, self.space.constant((digit,)))
-                out.append(
-                    Product(a.addr, a.reg, b, np.zeros_like(b), part + level, term.coef < 0, term.reduced).shaped(shape)
-                )
-        return out
-
-    def _product(self, term: Prod, shape: tuple[int, ...]) -> list[Product]:
-        a, b = term.a, term.b
-        if abs(term.coef) != 1:
-            if a.parts > b.parts:
-                a, b = b, a
-            lo, hi = sorted(v * abs(term.coef) for v in a.bounds)
-            a = self.store(Form((Lin(a, abs(term.coef)),), a.addr.shape, (lo, hi)), name="a multiple")
-        out = []
-        for p in range(a.parts):
-            for q in range(b.parts):
-                x, y = a.part(p), b.part(q)
-                out.append(Product(x.addr, x.reg, y.addr, y.reg, p + q, term.coef < 0, term.reduced).shaped(shape))
-        return out
 
 
 def emit_fields(spec: Spec) -> dict[str, int]:

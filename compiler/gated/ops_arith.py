@@ -8,13 +8,14 @@ from fractions import Fraction
 import numpy as np
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Node, Type
+from neuroloom.compiler.ir.ops.arith import round_fraction
 from neuroloom.compiler.ir.ops.contract import Equation
 from neuroloom.compiler.ir.types import Range
 
-from .forms import Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
+from .forms import Clipped, Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
 from .isa import Rounding
 from .locate import Loc, signed_width
-from .lower import Lowering, handles
+from .lower import Lowering, handles, table_key
 from .requant import scaling
 
 BIT = Spec(0, Rounding.FLOOR, False, 1, False)
@@ -84,8 +85,29 @@ def mul(low: Lowering, node: Node) -> None:
                 scaled = operand(low, other, out.shape).scaled(int(data.flat[0]))
                 low.set(node, Form(scaled, out.shape, bounds, node.where()))
                 return
+    for this, other in (node.inputs, node.inputs[::-1]):
+        held = low.env[this]
+        if isinstance(held, Form) and this != other and _light(held):
+            # each term times the other operand: nothing has to be stored in between
+            spread, b = _spread(held, out.shape), low.broadcast(other, out.shape)
+            low.set(node, Form(tuple(_times(term, b) for term in spread.terms), out.shape, bounds, node.where()))
+            return
     a, b = (low.broadcast(name, out.shape) for name in node.inputs)
     low.set(node, Form((Prod(a, b),), out.shape, bounds, node.where()))
+
+
+def _light(form: Form) -> bool:
+    """Whether multiplying term by term is no more work: one stored value, and numbers."""
+    lins = [t for t in form.terms if isinstance(t, Lin) and not t.reduced and t.a.parts == 1 and abs(t.coef) == 1]
+    consts = [t for t in form.terms if isinstance(t, Const) and t.data.size and (t.data == t.data.flat[0]).all()]
+    return len(lins) == 1 and len(consts) == 1 and len(form.terms) == 2
+
+
+def _times(term: Term, b: Loc) -> Term:
+    if isinstance(term, Lin):
+        return Prod(term.a, b, term.coef)
+    assert isinstance(term, Const)
+    return Lin(b, int(term.values().flat[0]))
 
 
 @handles("shift")
@@ -212,17 +234,39 @@ class _Channels:
 def requantize(low: Lowering, node: Node) -> None:
     """How a sum leaves."""
     out, type_ = node.outputs[0], Type.parse(node.attrs["type"])
-    form, source, factor = low.form(node.inputs[0]), low.bounds[node.inputs[0]], Fraction(node.attrs["factor"])
-    if factor.denominator == 1 and factor > 0 and type_.holds((source[0] * int(factor), source[1] * int(factor))):
-        if not isinstance(
-            low.env[node.inputs[0]], Emitted
-        ):  # nothing is lost: the sum goes on, only its binary point is elsewhere
-            low.set(node, replace(form, terms=form.scaled(int(factor)), bounds=low.bounds[out.name]))
-            return
-    low.set(node, scaled(low, node, form, source, type_, low.bounds[out.name]))
+    held, source, bounds = low.env[node.inputs[0]], low.bounds[node.inputs[0]], low.bounds[out.name]
+    factor = Fraction(node.attrs["factor"])
+    ends = sorted(round_fraction(q * factor, node.attrs["rounding"]) for q in source)
+    fits = type_.holds((ends[0], ends[1]))
+    if isinstance(held, Clipped) and (fits or node.attrs["overflow"] == "saturate"):
+        # rounding keeps the order, so the clip at 0 may come behind it: an unsigned type does it
+        emitted = scaled(low, node, held.form, held.form.bounds, type_, bounds, clips=True)
+        low.set(node, emitted)
+        return
+    form = low.form(node.inputs[0])
+    if factor.denominator == 1 and fits:  # nothing is lost
+        low.set(node, Form(form.scaled(factor.numerator), form.shape, bounds, node.where()))
+        return
+    if fits and signed_width(bounds) > low.machine.config.word and node.attrs["rounding"] in ("floor", "half_up"):
+        low.set(node, _wide(low, node, form, source, bounds))
+        return
+    low.set(node, scaled(low, node, form, source, type_, bounds))
 
 
-def scaled(low: Lowering, node: Node, form: Form, source: Range, type_: Type, bounds: Range) -> Emitted:
+def _wide(low: Lowering, node: Node, form: Form, source: Range, bounds: Range) -> Loc:
+    """A rounded sum of more bits than a word, stored digit by digit."""
+    found = scaling(Fraction(node.attrs["factor"]), node.attrs["rounding"], source, node.where())
+    half = 1 << found.shift - 1 if found.rounding == Rounding.HALF_UP and found.shift else 0
+    terms = (*form.scaled(found.multiplier), Const(np.array(found.constant + half)))
+    ends = [q * found.multiplier + found.constant + half for q in source]
+    return low.machine.store(
+        replace(form, terms=terms, bounds=(min(ends), max(ends))), name=node.where(), shift=found.shift, result=bounds
+    )
+
+
+def scaled(
+    low: Lowering, node: Node, form: Form, source: Range, type_: Type, bounds: Range, *, clips: bool = False
+) -> Emitted:
     """A sum times the node's factor, rounded and fitted into ``type_`` by the node's rules."""
     found = scaling(Fraction(node.attrs["factor"]), node.attrs["rounding"], source, node.where())
     terms = form.scaled(found.multiplier)
@@ -240,6 +284,8 @@ def scaled(low: Lowering, node: Node, form: Form, source: Range, type_: Type, bo
         )
     if width > word:  # the proven range is narrower than the type, so nothing is ever cut
         width, signed, wraps = word, True, True
+    if clips:
+        width, signed, wraps = width - signed, False, False
     return Emitted(wide, Spec(found.shift, found.rounding, wraps, width, signed), bounds)
 
 
@@ -248,7 +294,8 @@ def table(low: Lowering, node: Node) -> None:
     """A look-up behind the port of the value that is looked up."""
     out, machine = node.outputs[0], low.machine
     lo, hi = low.bounds[node.inputs[0]]
-    entries = node.attrs["entries"].astype(np.int64)[lo - node.attrs["lo"] : hi - node.attrs["lo"] + 1]
+    first, end = low.tables[table_key(node)]
+    entries = node.attrs["entries"].astype(np.int64)[first - node.attrs["lo"] : end - node.attrs["lo"] + 1]
     bounds, word = low.bounds[out.name], machine.config.word
     if signed_width((lo, hi)) > word or signed_width(bounds) > word:
         raise UnsupportedError(
@@ -256,7 +303,7 @@ def table(low: Lowering, node: Node) -> None:
             f"not {lo}..{hi} to {bounds[0]}..{bounds[1]}"
         )
     held = low.env[node.inputs[0]]
-    base = machine.table(entries) - lo
+    base = machine.table(entries) - first
     if isinstance(held, Emitted) and low.uses[node.inputs[0]] == 1 and not held.spec.table:
         spec = replace(held.spec, table=True, tbase=base)
         low.set(node, Emitted(held.form, spec, bounds))
@@ -277,17 +324,21 @@ def clamp(low: Lowering, form: Form, width: int, signed: bool) -> Loc:
 def extremum(low: Lowering, node: Node) -> None:
     """max(a, b) = b + relu(a - b), min(a, b) = a - relu(a - b)."""
     out = node.outputs[0]
+    for this, other in (node.inputs, node.inputs[::-1]):
+        held = low.env[this]
+        if node.op == "max" and isinstance(held, Form) and len(held.terms) == 1 and isinstance(held.terms[0], Const):
+            if not held.terms[0].values().any() and low.shape(other) == out.shape:
+                low.set(node, Clipped(low.form(other), low.bounds[out.name]))
+                return
     a, b = (Form((Lin(x),), out.shape, x.bounds) for x in (low.broadcast(n, out.shape) for n in node.inputs))
     gap = a.bounds[0] - b.bounds[1], a.bounds[1] - b.bounds[0]
     width = max(signed_width((0, max(gap[1], 0))) - 1, 1)
     word = low.machine.config.word
-    if width >= word:
-        raise UnsupportedError(
-            f"{node.where()}: {node.op} must compare values that differ by less than 2**{word - 1} (profile "
-            f"{low.machine.config.profile!r}), not by up to {gap[1]}; requantize them first"
-        )
     difference = Form(a.terms + b.scaled(-1), out.shape, gap, node.where())
-    over = clamp(low, difference, width, False)
+    if width >= word:
+        over = low.machine.store(low.computable(Clipped(difference, (0, max(gap[1], 0)))), name="a difference")
+    else:
+        over = clamp(low, difference, width, False)
     lin = (Lin(over, 1 if node.op == "max" else -1),)
     first = b if node.op == "max" else a
     low.set(node, Form(first.terms + lin, out.shape, low.bounds[out.name], node.where()))

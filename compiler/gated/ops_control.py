@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from neuroloom.compiler.ir import Node
+from neuroloom.compiler.ir import Node, Value
 
 from .code import Item
 from .forms import Const, Emitted, Form, Lin, Spec
 from .isa import Op, Rounding, limits
-from .locate import Loc
+from .locate import Loc, signed_width
 from .lower import Lowering, branch, handles
 from .picks import pick_job
 
@@ -81,62 +81,213 @@ def exit_when(low: Lowering, node: Node) -> None:
 
 @handles("scan")
 def scan(low: Lowering, node: Node) -> None:
-    """A loop of the program: sequences and stacks are walked by offset registers, what is carried stays in its place."""
+    """A loop of the program: sequences and stacks are walked by offset registers.
+
+    What is carried stays in its place, where the new value is written at once if that is safe and copied otherwise; a value that
+    is carried and stacked stands in the stack only, and is read from the place before.
+    """
     machine, space = low.machine, low.machine.space
     count, carried = node.attrs["count"], node.attrs["carried"]
     (region,) = node.regions
     low.settle(node.regions, all_of=True)
-    kept: list[Loc] = []
-    for name, result in zip(node.inputs[:carried], region.results[:carried], strict=True):
-        parameter = next((n for n in region.nodes if n.op == "carried" and n.attrs["index"] == len(kept)), None)
-        bounds = low.bounds[parameter.name] if parameter else low.bounds[result]
-        both = low.bounds[name]
-        bounds = min(bounds[0], both[0]), max(bounds[1], both[1])
-        loc = space.new(low.shape(name), bounds, node.where())
-        machine.source = node.where()
-        low.store_at(name, loc)
-        kept.append(loc)
-    sequences = [_sequence(low, name) for name in node.inputs[carried:]]
-    stacks = [space.new(v.shape, low.bounds[v.name], node.where(), None) for v in node.outputs[carried:]]
+    parameters = {(n.op, n.attrs.get("index", 0)): n for n in region.nodes if n.op in ("carried", "scanned")}
     reverse = node.attrs["reverse"]
-    moving: list[tuple[Loc, int]] = []
-    for loc, back in zip([*sequences, *stacks], reverse, strict=True):
-        first = loc.map(lambda x, back=back: x[count - 1 if back else 0])
-        step = int((loc.addr[1] - loc.addr[0]).flat[0]) if count > 1 and loc.addr[0].size else 0
-        moving.append((first, -step if back else step))
+    inputs = len(node.inputs) - carried
+    stacked = [
+        (value, name, back)
+        for value, name, back in zip(node.outputs[carried:], region.results[carried:], reverse[inputs:], strict=True)
+        if low.uses[value.name]
+    ]
+    late = _late_work(low, node)
+    stacks, kept, moving = _places(low, node, stacked, late.roots)
+    machine.source = node.where()
+    for name, loc in zip(node.inputs[:carried], kept, strict=True):
+        low.store_at(name, loc.first if isinstance(loc, _Slot) else loc)
+    sequences = [_sequence(low, name) for name in node.inputs[carried:]]
+    walks = [
+        (_step(loc, count, back), loc.map(lambda x, back=back: x[count - 1 if back else 0]))
+        for loc, back in zip(sequences, reverse, strict=False)
+    ]
     counter = None
-    steps = next((n for n in region.nodes if n.op == "step"), None)
-    if steps is not None:
+    steps = [n for n in region.nodes if n.op == "step"]
+    if steps:
         counter = space.new((), (0, count - 1), node.where())
         machine.store(low.constant(np.array(0)), counter)
-    strides = [(0, stride) for _, stride in moving]
+    strides = [(0, stride) for stride, _ in walks] + [(0, stride) for stride, _ in moving]
     with machine.loop(count, strides) as registers, low.scope():
-        placed = [
-            loc.map(lambda x: x) if not stride else replace(loc, reg=np.full(loc.addr.shape, register))
-            for (loc, stride), register in zip(moving, registers, strict=True)
-        ]
-        for each in region.nodes:
-            if each.op == "carried":
-                low.set(each, kept[each.attrs["index"]])
-            elif each.op == "scanned":
-                low.set(each, placed[each.attrs["index"]])
-            elif each.op == "step":
-                assert counter is not None
-                low.set(each, counter)
-        low.nodes([n for n in region.nodes if n.op not in ("carried", "scanned", "step")])
+        placed = [_moved(loc, stride, reg) for (stride, loc), reg in zip([*walks, *moving], registers, strict=True)]
+        outs = placed[len(walks) :]
+        for (op, index), each in parameters.items():
+            if op == "scanned":
+                low.set(each, placed[index])
+                continue
+            place = kept[index]
+            if isinstance(place, _Slot):
+                stride, register = moving[place.stack][0], registers[len(walks) + place.stack]
+                low.set(each, _moved(place.first, stride, register))
+            else:
+                low.set(each, place)
+                low.hints[region.results[index]] = (place, each.name)
+        for each in steps:
+            assert counter is not None
+            low.set(each, counter)
+        _late(
+            low,
+            late,
+            parameters,
+            [(name, dest, back) for (_, name, back), dest in zip(stacked, outs, strict=True)],
+            moving,
+        )
+        low.nodes([n for n in region.nodes if n.op not in ("carried", "scanned", "step") and id(n) not in late.nodes])
         machine.source = node.where()
-        for name, dest in zip(region.results[carried:], placed[len(sequences) :], strict=True):
-            low.store_at(name, dest)
-        news = [low.loc(name) for name in region.results[:carried]]
-        news = [_apart(low, new, kept, number) for number, new in enumerate(news)]
-        for new, old in zip(news, kept, strict=True):
-            low.copy(new, old)
+        for (_, name, _), dest in zip(stacked, outs, strict=True):
+            if name not in late.roots:
+                low.store_at(name, dest)
+        ends = [(low.loc(name), place) for name, place in zip(region.results[:carried], kept, strict=True)]
+        plain = [(new, place) for new, place in ends if isinstance(place, Loc)]
+        news = [_apart(low, new, [p for _, p in plain], number) for number, (new, _) in enumerate(plain)]
+        for new, (_, place) in zip(news, plain, strict=True):
+            low.copy(new, place)
         if counter is not None:
             form = Form((Lin(counter), Const(np.array(1))), (), (0, count), node.where())
             spec = Spec(0, Rounding.FLOOR, True, machine.config.word, True)
             machine.store(Emitted(form, spec, (0, count)), counter)
-    for number, loc in enumerate([*kept, *stacks]):
-        low.set(node, loc, number)
+    for number, place in enumerate(kept):
+        low.set(node, place.last if isinstance(place, _Slot) else place, number)
+    for (value, _, _), loc in zip(stacked, stacks, strict=True):
+        low.env[value.name] = loc
+    _last(low, node, late, [(name, loc, back) for (_, name, back), loc in zip(stacked, stacks, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Late:
+    """Work on a new carried value that only stacked outputs need: a step does it for the step before, while it waits for itself.
+
+    ``nodes``: ids; ``order``: the nodes; ``roots``: by stacked result, the number of the carried value;
+    ``starts``: by the carried value's name.
+    """
+
+    nodes: frozenset[int]
+    order: tuple[Node, ...]
+    roots: dict[str, int]
+    starts: dict[str, int]
+
+
+def _late_work(low: Lowering, node: Node) -> _Late:
+    """What was sunk into the loop and starts from a carried value."""
+    (region,) = node.regions
+    news = list(region.results[: node.attrs["carried"]])
+    stacked = region.results[node.attrs["carried"] :]
+    root: dict[str, int] = {}
+    order = []
+    for each in region.nodes:
+        name = each.outputs[0].name if each.outputs else ""
+        if name not in low.sunk:
+            continue
+        start = root.get(each.inputs[0], news.index(each.inputs[0]) if each.inputs[0] in news else -1)
+        parameter = any(n.op == "carried" and n.attrs["index"] == start for n in region.nodes)
+        if start >= 0 and parameter:
+            root[name] = start
+            order.append(each)
+    roots = {name: root[name] for name in stacked if name in root}
+    starts = {name: number for number, name in enumerate(news)}
+    return _Late(frozenset(map(id, order)) if roots else frozenset(), tuple(order) if roots else (), roots, starts)
+
+
+def _late(
+    low: Lowering,
+    late: _Late,
+    parameters: dict[tuple[str, int], Node],
+    outs: list[tuple[str, Loc, int]],
+    moving: list[tuple[int, Loc]],
+) -> None:
+    """In the loop: the work of the step before, into the place before (the first time into a place that nobody reads)."""
+    if not late.roots:
+        return
+    with low.scope():
+        inner = {n.outputs[0].name for n in late.order}
+        for each in late.order:
+            if each.inputs[0] not in inner:
+                low.env[each.inputs[0]] = low.env[parameters["carried", late.starts[each.inputs[0]]].name]
+        low.nodes(list(late.order))
+        for number, (name, dest, _) in enumerate(outs):
+            if name in late.roots:
+                low.store_at(name, dest.map(lambda x: x) if not moving[number][0] else _before(dest, moving[number][0]))
+
+
+def _before(loc: Loc, step: int) -> Loc:
+    return replace(loc, addr=loc.addr - step)
+
+
+def _last(low: Lowering, node: Node, late: _Late, outs: list[tuple[str, Loc, int]]) -> None:
+    """Behind the loop: the work of the last step."""
+    if not late.roots:
+        return
+    with low.scope():
+        inner = {n.outputs[0].name for n in late.order}
+        for each in late.order:
+            if each.inputs[0] not in inner:
+                low.env[each.inputs[0]] = low.env[node.outputs[late.starts[each.inputs[0]]].name]
+        low.nodes(list(late.order))
+        for name, loc, back in outs:
+            if name in late.roots:
+                low.store_at(name, loc.map(lambda x, back=back: x[0 if back else -1]))
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A carried value that stands in a stack: where the initial value is, and the last one."""
+
+    stack: int
+    first: Loc
+    last: Loc
+
+
+def _places(
+    low: Lowering, node: Node, stacked: list[tuple[Value, str, int]], late: dict[str, int]
+) -> tuple[list[Loc], list[Loc | _Slot], list[tuple[int, Loc]]]:
+    """Where stacks and carried values stand, and the step and the first element of each stack.
+
+    A stack whose values are carried, or that is filled a step late, has a place more before its first.
+    """
+    space, count = low.machine.space, node.attrs["count"]
+    (region,) = node.regions
+    carried = node.attrs["carried"]
+    stacks: list[Loc] = []
+    slots: dict[str, _Slot] = {}
+    moving: list[tuple[int, Loc]] = []
+    for number, (value, name, back) in enumerate(stacked):
+        both = name in region.results[:carried] and name not in slots and low.bounds[name] == low.bounds[value.name]
+        more = both or name in late
+        whole = space.new((count + more, *value.shape[1:]), low.bounds[value.name], node.where())
+        stack = whole.map(lambda x, cut=slice(0, count) if back else slice(more, count + more): x[cut])
+        stacks.append(stack)
+        moving.append((_step(whole, count + more, back), stack.map(lambda x, back=back: x[count - 1 if back else 0])))
+        if both:
+            before = whole.map(lambda x, back=back: x[count if back else 0])
+            slots[name] = _Slot(number, before, stack.map(lambda x, back=back: x[0 if back else count - 1]))
+    kept: list[Loc | _Slot] = []
+    for number, (name, result) in enumerate(zip(node.inputs[:carried], region.results[:carried], strict=True)):
+        slot = slots.pop(result, None)
+        parameter = next((n for n in region.nodes if n.op == "carried" and n.attrs["index"] == number), None)
+        spans = [low.bounds[n] for n in (parameter.name if parameter else result, result, name)]
+        bounds = min(s[0] for s in spans), max(s[1] for s in spans)
+        if slot is not None and space.config.planes(signed_width(bounds)) == slot.first.parts:
+            kept.append(slot)
+        else:
+            kept.append(space.new(low.shape(name), bounds, node.where()))
+    return stacks, kept, moving
+
+
+def _step(loc: Loc, count: int, back: int) -> int:
+    """What the address of a step adds to the one before."""
+    step = int((loc.addr[1] - loc.addr[0]).flat[0]) if len(loc.addr) > 1 and loc.addr[0].size else 0
+    return -step if back else step
+
+
+def _moved(loc: Loc, stride: int, register: int) -> Loc:
+    """A place that moves with a register."""
+    return replace(loc, reg=np.full(loc.addr.shape, register)) if stride else loc
 
 
 def _apart(low: Lowering, new: Loc, kept: list[Loc], number: int) -> Loc:

@@ -9,7 +9,7 @@ from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Node
 
 from .code import Load
-from .forms import Const, Emitted, Form, Lin, Spec
+from .forms import Const, Emitted, Form, Lin, Mat, Spec, Term
 from .isa import Rounding
 from .locate import Loc
 from .lower import Lowering, handles
@@ -31,7 +31,33 @@ def transpose(low: Lowering, node: Node) -> None:
 def slice_(low: Lowering, node: Node) -> None:
     """Some of the addresses."""
     cut = tuple(map(slice, node.attrs["starts"], node.attrs["stops"], node.attrs["steps"]))
+    held = low.env[node.inputs[0]]
+    if isinstance(held, Form) and low.users[node.inputs[0]][0].op == "slice":
+        found = _cut(held, cut)
+        if found is not None:
+            low.set(node, replace(found, bounds=low.bounds[node.outputs[0].name]))
+            return
     _move(low, node, lambda x: x[cut])
+
+
+def _cut(form: Form, cut: tuple[slice, ...]) -> Form | None:
+    """Some elements of a sum: rows of its matrices, elements of its other terms; None where that is not possible."""
+    terms: list[Term] = []
+    for term in form.terms:
+        if isinstance(term, Mat):
+            x = term.x.map(lambda a: a[(*cut[:-1], slice(None))])
+            terms.append(replace(term, x=x, weights=term.weights[cut[-1]], bias=term.bias[cut[-1]]))
+        elif isinstance(term, Const):
+            terms.append(replace(term, data=np.broadcast_to(term.data, form.shape)[cut]))
+        elif term.reduced:
+            return None
+        elif isinstance(term, Lin):
+            terms.append(replace(term, a=term.a.map(lambda a: np.broadcast_to(a, form.shape)[cut])))
+        else:
+            a, b = (loc.map(lambda x: np.broadcast_to(x, form.shape)[cut]) for loc in (term.a, term.b))
+            terms.append(replace(term, a=a, b=b))
+    shape = np.empty(form.shape, np.bool_)[cut].shape
+    return replace(form, terms=tuple(terms), shape=shape)
 
 
 @handles("gather")

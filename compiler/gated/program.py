@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from neuroloom.compiler.errors import DoesNotFitError
 from neuroloom.compiler.ir import Graph
+from neuroloom.compiler.ir.ops.loops import PARAMETERS
 
 from . import ops_arith, ops_control, ops_shape
 from .assemble import Assembler
@@ -16,10 +17,11 @@ from .core import GatedConfig
 from .locate import Space
 from .lower import HANDLERS, Lowering
 from .machine import Machine
+from .reuse import Lives, place
 
 _FAMILIES = (ops_arith, ops_control, ops_shape)  # importing them fills the registry
 
-SUPPORTED = frozenset(HANDLERS)
+SUPPORTED = frozenset(HANDLERS) | frozenset(PARAMETERS)
 """Operations that the engine runs."""
 
 STAMP_BYTES = 8
@@ -57,8 +59,8 @@ class Program:
         for row in self.weights.tolist():
             for column in range(columns):
                 value = 0
-                for place, weight in enumerate(row[column * per : (column + 1) * per]):
-                    value |= (weight & (1 << bits) - 1) << place * bits
+                for spot, weight in enumerate(row[column * per : (column + 1) * per]):
+                    value |= (weight & (1 << bits) - 1) << spot * bits
                 packed.append(value.to_bytes(sizes[1], "little"))
         yield from _chunks(Memory.WEIGHTS, 0, packed, columns)
         mask = (1 << self.config.word) - 1
@@ -86,8 +88,35 @@ def _chunks(memory: Memory, first: int, words: list[bytes], per: int) -> Iterato
 
 
 def compile_program(graph: Graph, config: GatedConfig) -> Program:
-    """Lower and schedule a graph; raises DoesNotFitError with the numbers, or UnsupportedError naming node, reason and remedy."""
-    space = Space(config)
+    """Lower and schedule a graph; raises DoesNotFitError with the numbers, or UnsupportedError naming node, reason and remedy.
+
+    Every value has memory of its own, so that nothing waits for memory; where there is too little, values share it.
+    """
+    try:
+        return _compile(graph, config, Space(config))
+    except DoesNotFitError as error:
+        if "vector memory" not in str(error):
+            raise
+        return _compile(graph, config, _shared(graph, config, error))
+
+
+def _shared(graph: Graph, config: GatedConfig, error: DoesNotFitError) -> Space:
+    """Memory in which values that are never needed at once have the same place."""
+    free = Space(config, bounded=False)
+    machine = Machine(config, free)
+    items = Lowering(graph, machine).run()
+    lives = Lives(items, free.blocks, config.ports).of
+    fixed = set(free.image)
+    kept = {n for n, (at, words) in enumerate(free.blocks) if not fixed.isdisjoint(range(at, at + words))}
+    limit = Space(config).limit
+    for spread in (True, False):
+        places = place(free.blocks, lives, kept, config.ports, limit, spread=spread)
+        if places is not None:
+            return Space(config, places)
+    raise DoesNotFitError(f"{error}, also when values share memory")
+
+
+def _compile(graph: Graph, config: GatedConfig, space: Space) -> Program:
     machine = Machine(config, space)
     lowering = Lowering(graph, machine)
     items = lowering.run()

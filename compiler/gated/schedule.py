@@ -17,6 +17,13 @@ SETTLE = 2
 """Cycles before the last write at which the piece behind may begin: so long it takes to its first read."""
 
 
+REPEATED = 200
+"""Most jobs of a loop's body whose rounds may overlap: every pair of them is looked at."""
+
+WALKED = ("beat", "mac", "vec")
+"""Units that a job keeps for as long as it has elements."""
+
+
 class Busy:
     """When one unit is occupied."""
 
@@ -56,6 +63,7 @@ class Node:
     after: list[tuple[int, int]] = field(default_factory=list)  # (job, distance of the starts that can be expected)
     missing: int = 0
     height: int = 0
+    urgency: int = 0
 
 
 class Block:
@@ -67,6 +75,7 @@ class Block:
         self.slots: set[int] = set()
         self.placed: list[Placed] = []
         self.end = 0
+        self.starts: dict[int, list[int]] = {}
         self._depend()
 
     # ------------------------------------------------------------------ what waits for what
@@ -86,13 +95,16 @@ class Block:
         for node in reversed(self.nodes):
             own = max((hi for part in node.job.parts for _, _, hi in part.busy), default=1)
             node.height = max([own, *(gap + self.nodes[later].height for later, gap in node.after)])
+            # of jobs that wait for one unit, the one with most to do behind it goes first, however long it takes itself
+            walked = max((hi - lo for unit, lo, hi in node.job.parts[0].busy if unit in WALKED), default=0)
+            node.urgency = node.height - walked
             node.missing = len(node.before)
 
     # ------------------------------------------------------------------ placing
 
     def schedule(self) -> None:
         """Place every job."""
-        starts: dict[int, list[int]] = {}
+        starts = self.starts
         ready = [n for n, node in enumerate(self.nodes) if not node.missing]
         while ready:
             best, at = -1, (0, 0, 0)
@@ -103,7 +115,7 @@ class Block:
                     for gap in gaps:
                         least[gap.later] = max(least[gap.later], starts[earlier][gap.earlier] + gap.cycles)
                 found = self._fit(node.job, least)
-                key = (found[0], -node.height, number)
+                key = (found[0], -node.urgency, number)
                 if best < 0 or key < at:
                     best, at, chosen = number, key, found
             ready.remove(best)
@@ -114,6 +126,23 @@ class Block:
                 if not self.nodes[later].missing:
                     ready.append(later)
         self.placed.sort(key=lambda p: p[0])
+
+    def repeat(self, jump: int) -> int:
+        """Cycles of the piece as a loop's body, the jump back (``jump`` cycles) behind it: a round may begin before what the
+        round before computed is written, as long as it comes to nothing too early. At most :attr:`end`.
+        """
+        if len(self.nodes) > REPEATED:
+            return self.end
+        least = max(cycle for cycle, _, _ in self.placed) + 1 + jump
+        for unit in self.units.values():
+            if unit.starts:
+                least = max(least, unit.ends[-1] - unit.starts[0] + 1)
+        spans = [_spans(node.job) for node in self.nodes]
+        for a, node in enumerate(self.nodes):
+            for b, other in enumerate(self.nodes):
+                for gap in _gaps(node.job, other.job, spans[a], spans[b]):
+                    least = max(least, self.starts[a][gap.earlier] + gap.cycles - self.starts[b][gap.later])
+        return min(least - jump, self.end)
 
     def _fit(self, job: Job, least: list[int]) -> list[int]:
         """Cycles of the job's parts, each as early as possible from ``least`` on."""

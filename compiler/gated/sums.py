@@ -8,7 +8,7 @@ from neuroloom.compiler.errors import UnsupportedError
 from .code import READ_AFTER, SUM_AFTER, WRITE_AFTER, Access, Job, Part
 from .core import GatedConfig
 from .forms import Spec
-from .isa import Op, limits
+from .isa import Op, Source, limits
 from .locate import Space
 from .pieces import runs
 
@@ -114,7 +114,8 @@ def mac_job(
             )
         else:
             places.setdefault((turn, register, 1, address), []).append((0, matrix[:, k]))
-    for turn, register, same, address in sorted(places):
+    # what a loop walks along comes first: it is there before what the round before computes
+    for turn, register, same, address in sorted(places, key=lambda place: (place[0], place[1] == 0, *place[1:])):
         beats.append((register, same, address, places[turn, register, same, address]))
     if not beats:
         beats.append((0, 1, space.constant((0,)), []))
@@ -177,8 +178,10 @@ def mac_job(
             "d_reg": register,
             "d_rs": config.ports,
             "tail": count - (out_rows - 1) * config.ports,
+            "source": int(Source.LAST if number == len(drains) - 1 else Source.HOLD),
             **emit_fields(spec),
         }
+        around = out_rows if number == len(drains) - 1 else turns
         ports = READ_AFTER  # a drain's first row is at the ports two cycles after its fetch, too
         span = space.registers[register]
         lo, hi = (address + span.lo) // config.ports, (address + span.hi) // config.ports + out_rows - 1
@@ -186,7 +189,7 @@ def mac_job(
             writes = Access.span(lo, hi, ports + WRITE_AFTER, ports + out_rows - 1 + WRITE_AFTER)
         else:
             writes = Access.of(np.arange(lo, hi + 1), ports + np.arange(out_rows) + WRITE_AFTER)
-        jobs.append(Part([(0, Op.DRAIN, fields)], [("port", ports, ports + turns - 1)], writes=writes))
+        jobs.append(Part([(0, Op.DRAIN, fields)], [("port", ports, ports + around - 1)], writes=writes))
         lags.append(last + SUM_AFTER + 1 - ports + number * turns)
     registers = frozenset([b[0] for b in beats] + [d[1] for d in drains]) - {0}
     return Job(jobs, lags, uses=registers, holds=True, multiplies=int(matrix.shape[0] * matrix.shape[1]), source=source)

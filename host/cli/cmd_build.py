@@ -29,10 +29,14 @@ from neuroloom.host.flow import (
     schedule_model,
     write_vendor_project,
 )
+from neuroloom.host.gated.choose import choose_config
+from neuroloom.host.gated.flow import MODULE as GATED_MODULE
+from neuroloom.host.gated.flow import engine_verilog
 from neuroloom.host.golden import build_golden
 from neuroloom.host.spiking.flow import CORE_MODULE, core_component, core_of
 
 from .common import add_model, open_model
+from .gated_facts import program_facts
 from .ui import Ui
 
 
@@ -79,7 +83,10 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     if args.core:
         return _core(args, args.core, ui)
     model = open_model(args, ui, **({"board": args.board} if args.board and args.model.endswith(".onnx") else {}))
-    per_model = engine_of(model.graph).per_model
+    engine = engine_of(model.graph)
+    if engine.name == "gated":
+        return _gated(args, model.graph, ui)
+    per_model = engine.per_model
     if args.spike_pins and per_model:
         raise InputError("--spike-pins must go with a spiking core or network")
     if args.verilog and per_model:
@@ -110,6 +117,46 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         f"latency {latency} cycles = {facts['latency_ns']:,.0f} ns; {result.clock_hz / 1e6:g} million inferences/s in the core"
     )
     ui.result(facts)
+    return 0 if result.timing_met else 1
+
+
+def _gated(args: argparse.Namespace, graph: Graph, ui: Ui) -> int:
+    """Build the gated engine that holds the network; others of its size are loaded into it without a new build."""
+    for option, given in (
+        ("--spike-pins", args.spike_pins),
+        ("--register-interval", args.register_interval is not None),
+    ):
+        if given:
+            raise InputError(f"{option} must be left out for a gated network, whose engine has none")
+    board = board_of(graph, args.board)
+    if args.verilog:
+        config = choose_config(graph, board)
+        text = engine_verilog(config)
+        write_atomically(Path(args.verilog), text.encode())
+        ui.say(f"{args.verilog}: {text.count(chr(10)):,} lines, module {GATED_MODULE}, engine {config.profile!r}")
+        ui.result({"file": args.verilog, "module": GATED_MODULE, "profile": config.profile})
+        return 0
+    folder = Path(args.output or f"build/{board.name}")
+    if board.support == "vendor-project":
+        raise InputError(
+            f"board must be built by open tools for a gated network, and {board.name} is not; choose another"
+        )
+    facts = program_facts(graph, board, ui)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ui.status(f"building for {board.title}") as say:
+        result = build_model(
+            graph,
+            board.name,
+            seeds=seeds_of(args),
+            out_dir=folder,
+            progress=lambda text: say(f"{board.name}: {text}"),
+            use_cache=not args.no_cache,
+            boot=args.boot,
+        )
+    _built(result, ui)
+    most = facts["cycles"][1]
+    ui.say(f"at most {most:,} cycles = {1e6 * most / result.clock_hz:,.1f} us per run at {result.clock_hz / 1e6:g} MHz")
+    ui.result({**build_facts(result, most), "gated": facts})
     return 0 if result.timing_met else 1
 
 

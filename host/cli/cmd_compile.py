@@ -14,11 +14,13 @@ from neuroloom.compiler.ir.text import format_graph
 from neuroloom.compiler.passes.manager import Pass, all_passes
 from neuroloom.compiler.spiking.capacity import Fit, capacity_report
 from neuroloom.host.engines import engine_of
+from neuroloom.host.flow import board_if_known
 
 from neuroloom.model import compile
 
 from .common import add_frontend, frontend_options
 from .fixed_point import add_budget, refined
+from .gated_facts import add_target, program_facts, target_of
 from .inspect_spiking import show_partition
 from .summary import graph_facts, layer_gains
 from .ui import Ui
@@ -38,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--dump-after", metavar="PASS", action="append", default=[], help="print the graph behind a pass"
     )
     add_frontend(parser)
+    add_target(parser)
     add_budget(parser)
 
 
@@ -61,6 +64,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             keep=args.keep,
             lut_size=args.lut_size,
             after=_after(args.dump_after, ui, say),
+            gated=target_of(args),
             **options,
         )
     target = Path(args.output or Path(args.model).with_suffix(".nloom").name)
@@ -81,6 +85,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     result = {"file": str(target), "hash": model.hash, "seconds": seconds, **facts, "gains": layer_gains(model.graph)}
     if engine_of(model.graph).name == "spiking":
         result["cores"] = [asdict(fit) for fit in _cores(model.graph, args.board, ui)]
+    if engine_of(model.graph).name == "gated":
+        result["gated"] = program_facts(model.graph, board_if_known(model.graph, args.board), ui)
     ui.result(result)
     return 0
 

@@ -7,10 +7,17 @@ import argparse
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Graph, ranges
 from neuroloom.compiler.ir.text import format_graph
+from neuroloom.host.engines import engine_of
+from neuroloom.host.flow import board_if_known
+from neuroloom.host.gated.choose import choose_config
 from neuroloom.host.look.network import network_of
+from neuroloom.host.verify.gated import predicted_cycles
 
-from .common import add_inputs, add_model, open_model
+from neuroloom.model import Model
+
+from .common import add_inputs, add_model, load_inputs, open_model
 from .fixed_point import show_blame, show_values
+from .gated_facts import distribution, program_facts
 from .inspect_spiking import show
 from .summary import graph_facts, layer_gains, value_rows
 from .ui import Ui
@@ -40,7 +47,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         ui.result(show(args, model, net, ui))
         return 0
     calibrated = "fixed_point" in graph.records
-    if args.inputs and not calibrated:
+    if args.inputs and not calibrated and engine_of(graph).name != "gated":
         raise InputError(
             "-i must come with a spiking network, whose spikes are counted, or a calibrated one, whose errors are measured"
         )
@@ -74,8 +81,10 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             ("pass", "layer", ">before", ">after"),
             [(g["pass"], layer, f"{b:,}", f"{a:,}") for g in gains for layer, (b, a) in g["layers"].items()],
         )
-    cycles = cycle_facts(graph, args.register_interval)
-    if "latency_cycles" in cycles:
+    cycles = _gated(args, model, ui) if engine_of(graph).name == "gated" else cycle_facts(graph, args.register_interval)
+    if "gated" in cycles:
+        pass  # said already
+    elif "latency_cycles" in cycles:
         ui.say(
             f"\npipeline: latency {cycles['latency_cycles']} cycles at register interval {cycles['register_interval']}, "
             "one inference per clock"
@@ -83,6 +92,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     else:
         ui.say(f"\npipeline: {cycles['reason']}")
     ui.say(f"simulation engine: {model.engine_for()}")
+    if "gated" in cycles and not args.source and not args.blame:
+        args.inputs = None  # the samples were for the cycles
     values = show_values(args, model, ui) if calibrated else {}
     if args.blame:
         if not calibrated:
@@ -101,9 +112,23 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     return 0
 
 
+def _gated(args: argparse.Namespace, model: Model, ui: Ui) -> dict[str, object]:
+    """The network on its gated engine, and the cycles of every run on the samples given."""
+    if args.register_interval is not None:
+        raise InputError("--register-interval must be left out for a gated network: its engine is built as it is")
+    ui.say("")
+    board = board_if_known(model.graph)
+    facts = program_facts(model.graph, board, ui)
+    if args.inputs and "reason" not in facts:
+        cycles = predicted_cycles(model.graph, choose_config(model.graph, board), load_inputs(args, model))
+        ui.say(f"  on the samples: {distribution(cycles)}")
+        facts["cycles_of_samples"] = cycles.tolist()
+    return {"gated": facts}
+
+
 def cycle_facts(graph: Graph, interval: int | None) -> dict[str, object]:
     """Predicted cycles of the spatial pipeline, on the board the graph was compiled for, or why there are none."""
-    from neuroloom.host.flow import board_if_known, schedule_model
+    from neuroloom.host.flow import schedule_model
 
     try:
         schedule = schedule_model(graph, board=board_if_known(graph), register_interval=interval)

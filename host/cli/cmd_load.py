@@ -1,11 +1,15 @@
-"""Load a spiking network into the core on a board; everything that was learnt there before is gone."""
+"""Load a spiking or gated network into the engine on a board; everything that was learnt there before is gone."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
+from neuroloom.compiler.ir import Graph
 from neuroloom.host.device import connect
+from neuroloom.host.engines import engine_of
+from neuroloom.host.gated.flow import config_on
+from neuroloom.host.gated.session import GatedDevice
 from neuroloom.host.spiking.session import SpikingDevice
 
 from .common import add_model, open_model
@@ -23,6 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Load, read back, print what is used."""
     model = open_model(args, ui)
+    if engine_of(model.graph).name == "gated":
+        return _gated(args, model.graph, ui)
     with connect(args.port, **port_options(args)) as device:
         session = SpikingDevice(device)
         start = time.perf_counter()
@@ -43,4 +49,18 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             "seconds": seconds,
         }
     )
+    return 0
+
+
+def _gated(args: argparse.Namespace, graph: Graph, ui: Ui) -> int:
+    """Load program, weights and tables into a gated engine."""
+    with connect(args.port, **port_options(args)) as device:
+        session = GatedDevice(device, config_on(device, graph))
+        start = time.perf_counter()
+        with ui.status(f"loading {graph.name}"):
+            program = session.load(graph, check=not args.no_check)
+        seconds = time.perf_counter() - start
+    size = len(program.load_bytes())
+    ui.say(f"{graph.name}: {size:,} bytes into engine {program.config.profile!r}, {seconds:.2f} s")
+    ui.result({"profile": program.config.profile, "bytes": size, "checked": not args.no_check, "seconds": seconds})
     return 0

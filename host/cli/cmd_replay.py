@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from neuroloom.host.device import open_port
 from neuroloom.host.replay import replay_to_device
-from neuroloom.host.serial_port import SerialPort
 
 from .ui import Ui
 
@@ -15,7 +15,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.add_argument("session", metavar="S.nls", help="written by any command with --record")
     parser.add_argument("--port", metavar="P", required=True, help="serial port, e.g. /dev/ttyUSB1, or emulate's")
-    parser.add_argument("--baud", type=int, default=3_000_000, metavar="B", help="line rate (default 3,000,000)")
+    parser.add_argument(
+        "--baud", type=int, metavar="B", help="line rate (default: those of the supported boards are tried)"
+    )
     parser.add_argument(
         "--timeout", type=float, default=5.0, metavar="S", help="seconds to wait for an answer (default 5)"
     )
@@ -23,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Replay and report; exit code 1 with the first difference."""
-    line = SerialPort(args.port, args.baud)
+    line = open_port(args.port, args.baud, args.timeout)
     try:
         with ui.progress("replaying", "requests") as update:
             found = replay_to_device(args.session, line, timeout=args.timeout, progress=update)

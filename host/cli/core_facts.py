@@ -14,8 +14,7 @@ def core_facts(measured: Mapping[str, Any], outputs: Mapping[str, np.ndarray], c
     """Say cycles per step, and what saturated; returns them JSON-able. Nothing for other engines."""
     if "cycles" not in measured:
         return {}
-    first = next(iter(outputs.values()))
-    steps = first.shape[0] * first.shape[1]
+    steps = measured["cycles"].size
     cycles, stalls = int(measured["cycles"].sum()), int(measured["stalls"].sum())
     ui.note(
         f"{cycles / steps:,.1f} cycles per step ({clock_hz * steps / max(cycles, 1):,.0f} steps/s at {clock_hz / 1e6:g} MHz), "

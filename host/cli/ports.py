@@ -17,7 +17,9 @@ def add_port(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
         required=required,
         help="serial port, e.g. /dev/ttyUSB1, or emulate's; a recorded session, S.nls, is replayed to the host",
     )
-    parser.add_argument("--baud", type=int, metavar="B", help="line rate (default: the link's 3,000,000)")
+    parser.add_argument(
+        "--baud", type=int, metavar="B", help="line rate (default: those of the supported boards are tried)"
+    )
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait for an answer")
     parser.add_argument(
         "--record", metavar="S.nls", help="write everything on the line to this file, for 'neuroloom replay'"

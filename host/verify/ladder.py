@@ -158,9 +158,33 @@ def _core_bitstream(c: Context) -> RungResult:
     )
 
 
+def _gated_rtl(c: Context) -> RungResult:
+    from . import gated
+
+    return gated.check(c.graph, c.arrays, board=c.board, limit=c.limit)
+
+
+def _gated_netlist(c: Context) -> RungResult:
+    from . import gated_netlist
+
+    return gated_netlist.check(c.graph, c.arrays, board=c.need_board("netlist"), limit=c.limit)
+
+
+def _gated_bitstream(c: Context) -> RungResult:
+    return bitstream.check(
+        *(c.graph, c.arrays),
+        board=c.need_board("bitstream"),
+        seed=c.seed,
+        limit=c.limit,
+        image=c.image,
+        progress=c.progress,
+    )
+
+
 RUNGS_OF: dict[str, dict[str, Callable[[Context], RungResult]]] = {
     "logic": RUNGS,
     "spiking": {**RUNGS, "rtl": _core_rtl, "netlist": _core_netlist, "bitstream": _core_bitstream},
+    "gated": {**RUNGS, "rtl": _gated_rtl, "netlist": _gated_netlist, "bitstream": _gated_bitstream},
 }
 """Rungs by the name of the graph's engine (``host/engines.py``)."""
 

@@ -269,8 +269,10 @@ class GatedCore(wiring.Component):
             take(drain, Op.DRAIN)
             f = Fields(seq.word, Op.DRAIN)
             m.d.sync += [draining.eq(1), shown.eq(0), source.eq(f.source)]
-            m.d.sync += turns.eq(Mux(f.source == Source.HOLD, c.per_group // c.ports, 1))
-        m.d.comb += lanes.rotate.eq(draining & (source == Source.HOLD))
+            m.d.sync += turns.eq(
+                Mux(f.source == Source.HOLD, c.per_group // c.ports, Mux(f.source == Source.LAST, f.rows, 1))
+            )
+        m.d.comb += lanes.rotate.eq(draining & ((source == Source.HOLD) | (source == Source.LAST)))
 
         def masked(how: dict[str, Signal], last: Value) -> Value:
             tail = Cat(Const(place, 5) < how["tail"] for place in range(c.ports))

@@ -29,6 +29,8 @@ class GatedEngine(wiring.Component):
     ----------
     bytes_in, bytes_out : :class:`int`
         0: samples are as long as the loaded program says.
+    frame_bytes : :class:`int`
+        Size of the link's frame buffers that leaves enough block RAM for the engine.
     extra_files : ``dict[str, str]``
         Verilog files by name that go with the component.
     """
@@ -36,6 +38,7 @@ class GatedEngine(wiring.Component):
     def __init__(self, config: GatedConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
+        self.frame_bytes = 256 if config.spram else 1024
         self.extra_files = memory_files(config)
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
 

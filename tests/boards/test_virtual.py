@@ -42,7 +42,7 @@ def echo() -> VirtualBoard:
 
 def open_port(board: VirtualBoard) -> serial.Serial:
     assert board.port is not None
-    return serial.Serial(board.port, 3_000_000, timeout=20, exclusive=True)
+    return serial.Serial(board.port, board.baud, timeout=20, exclusive=True)
 
 
 def test_ping_identify_and_run_over_the_port(board: VirtualBoard, frames: Any, identity: Identity) -> None:
@@ -54,6 +54,21 @@ def test_ping_identify_and_run_over_the_port(board: VirtualBoard, frames: Any, i
         assert (answer.board, answer.clock_hz, answer.baud) == ("icebreaker", 24_000_000, 3_000_000)
         assert answer.model_hash == identity.model_hash
         assert frames.ask(port, frames.RUN, 8, len(payload), payload) == (0x90, 8, 0, payload)
+
+
+def test_a_host_at_another_rate_is_not_understood(board: VirtualBoard, frames: Any) -> None:
+    """As on a real port: the rate that the host sets is the one it sends and samples with."""
+    with serial.Serial(board.port, 1_000_000, timeout=0.3) as port:
+        port.write(frames.encode(frames.SYNC, 5, 0, b"nonce") * 3)
+        assert frames.encode(0x81, 5)[:3] not in port.read(200)
+    with serial.Serial(board.port, 2_950_000, timeout=20) as port:  # 1.7 % off
+        port.write(b"\0\0")
+        port.reset_input_buffer()
+        while frames.ask(port, frames.SYNC, 6, payload=b"nonce") != (0x81, 6, 0, b"nonce"):
+            pass  # answers to the broken frames before
+        port.timeout = 0.3
+        while port.read(4096):
+            pass
 
 
 def test_port_may_be_closed_and_opened_again(board: VirtualBoard, frames: Any) -> None:

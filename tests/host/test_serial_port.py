@@ -134,3 +134,31 @@ def test_a_baud_rate_that_the_driver_refuses(board, monkeypatch):
     monkeypatch.setattr("serial.Serial", refuse)
     with pytest.raises(InputError, match=r"baud must be a rate that the driver of .* takes, not 2999999"):
         connect(board.port, baud=2999999)
+
+
+def test_the_line_rate_is_found(monkeypatch, lines):
+    """A board at 1 Mbaud: faster rates are tried first, bring nothing but broken bytes, and the right one is kept."""
+    from neuroloom.host import device
+
+    rates = []
+
+    class Port(lines.FaultyLine):
+        gone = False
+
+        def __init__(self, name, baud):
+            super().__init__(lines.TableModel(), lambda direction, data: data if self.baud == 1_000_000 else data[::3])
+            self.baud = baud
+
+        def set_baud(self, baud):
+            self.baud = baud
+            rates.append(baud)
+
+    monkeypatch.setattr(device, "SerialPort", Port)
+    with connect("/dev/ttyUSB0") as opened:
+        assert opened.ping() >= 0
+    assert rates == [3_000_000, 2_000_000, 1_000_000] == device.line_rates()
+    with pytest.raises(DeviceError, match="check the baud rate and the ground wire"):
+        connect("/dev/ttyUSB0", baud=3_000_000, timeout=1)
+    monkeypatch.setattr(device, "line_rates", lambda: [3_000_000, 2_000_000])
+    with pytest.raises(DeviceError, match=r"check the baud rate .*\(tried 3,000,000, 2,000,000 baud\)"):
+        connect("/dev/ttyUSB0", timeout=1)

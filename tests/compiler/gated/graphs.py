@@ -237,6 +237,38 @@ def convolution(seed: int = 7) -> Graph:
     return b.finish()
 
 
+def autoencoder(steps: int = 4, inputs: int = 5, hidden: int = 6, seed: int = 8) -> Graph:
+    """LFADS in small: two GRUs over a sequence, forwards and backwards, their ends into a third one, its states into rates."""
+    rng = RNG(seed)
+    b = Builder("autoencoder")
+    xs = b.input("x", Type(8, True, 4), (steps, inputs))
+    start = b.const(np.zeros(hidden, np.int64), Type(16, True, 8))
+    ends = []
+    for back in (0, 1):
+
+        def body(carried: list[str], elements: list[str], back: int = back) -> tuple[list[str], list[str]]:
+            return [gru_cell(b, elements[0], carried[0], inputs, hidden, RNG(seed + back))], []
+
+        ends += b.scan(steps, [start], [xs], body, reverse=(back,))
+    both = b.node("concat", ends, axis=0)
+    first = b.node("matvec", [both], weights=rng.integers(-99, 99, (hidden, 2 * hidden)), weight_frac=8)
+    zeros = b.const(np.zeros((steps, 1), np.int64), Type(8, True, 4))
+
+    def decode(carried: list[str], elements: list[str]) -> tuple[list[str], list[str]]:
+        new = gru_cell(b, elements[0], carried[0], 1, hidden, RNG(seed + 2))
+        return [new], [new]
+
+    last, seen = b.scan(steps, [requantize(b, first, "s16.8", "1/256")], [zeros], decode)
+    factors = b.node("matvec", [seen], weights=rng.integers(-99, 99, (2, hidden)), weight_frac=8)
+    rates = b.node(
+        "matvec", [requantize(b, factors, "s16.8", "1/256")], weights=rng.integers(-99, 99, (7, 2)), weight_frac=8
+    )
+    address = requantize(b, rates, "s6.3", "1/8192")
+    b.output("rates", b.node("table", [address], entries=curve(6, 3, 8, np.exp), lo=-32, type="u15.8"))
+    b.output("last", last)
+    return b.finish()
+
+
 GRAPHS: dict[str, Callable[[], Graph]] = {
     "gru_step": gru_step,
     "gru_scan": gru_scan,
@@ -246,5 +278,6 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "states": states,
     "attention": attention,
     "convolution": convolution,
+    "autoencoder": autoencoder,
 }
 """Every graph by name."""
