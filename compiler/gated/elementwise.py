@@ -10,7 +10,7 @@ import numpy as np
 from .code import SUM_AFTER, VEC_AFTER, WRITE_AFTER, Access, Job, Part
 from .forms import Spec
 from .isa import Op, limits
-from .locate import Loc
+from .locate import Loc, Space
 from .pieces import affine_pieces
 from .products import Product
 
@@ -39,9 +39,9 @@ class Operand:
     one: bool
 
 
-def with_lifts(machine: Machine, products: list[Product], shape: tuple[int, ...]) -> list[tuple[Product, bool]]:
+def with_lifts(space: Space, products: list[Product], shape: tuple[int, ...]) -> list[tuple[Product, bool]]:
     """The products, topmost level first, each with whether the sum is lifted by a digit before; levels in between get zeros."""
-    zero = machine.space.constant((0,))
+    zero = space.constant((0,))
     full = np.full(shape, zero)
     nothing = Product(full, np.zeros_like(full), full, np.zeros_like(full), 0)
     out: list[tuple[Product, bool]] = []
@@ -63,7 +63,7 @@ def sweep(machine: Machine, products: list[Product], dest: Loc, spec: Spec) -> N
     shape = dest.addr.shape
     if dest.addr.size == 0:
         return
-    lifted = with_lifts(machine, products, shape)
+    lifted = with_lifts(machine.space, products, shape)
     addrs: list[np.ndarray] = []
     regs: list[np.ndarray] = []
     inner: list[int] = []

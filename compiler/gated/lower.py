@@ -55,7 +55,12 @@ class Lowering:
         self.values: dict[str, Value] = graph.values()
         self.env: dict[str, Held] = {}
         self.uses = _uses(graph)
-        self.tables = Counter(n.attrs["entries"].astype(np.int64).tobytes() for n in graph.walk() if n.op == "table")
+        self.tables: dict[tuple[bytes, int], Range] = {}  # which part of each table is used by anybody
+        for node in graph.walk():
+            if node.op == "table":
+                (lo, hi), key = self.bounds[node.inputs[0]], table_key(node)
+                span = self.tables.get(key, (lo, hi))
+                self.tables[key] = min(span[0], lo), max(span[1], hi)
         self.users: dict[str, list[Node]] = {}
         for node in graph.walk():
             for name in _inputs(node):
@@ -389,3 +394,8 @@ def _uses(graph: Graph) -> Counter[str]:
 def branch(items: list[Item], loc: Loc, bodies: list[list[Item]], source: str) -> None:
     """Append a choice of bodies by a stored integer."""
     items.append(Branch(int(loc.addr.flat[0]), int(loc.reg.flat[0]), bodies, source))
+
+
+def table_key(node: Node) -> tuple[bytes, int]:
+    """What tables have in common that are stored once."""
+    return node.attrs["entries"].astype(np.int64).tobytes(), node.attrs["lo"]

@@ -12,11 +12,10 @@ from neuroloom.compiler.ir.types import Range
 
 from .code import Item, Job, Loop, Part
 from .core import GatedConfig
-from .elementwise import COUNT, REACH, sweep, with_lifts
-from .forms import Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
+from .digits import DigitSums
+from .forms import Const, Emitted, Form, Lin, Mat, Spec, Term
 from .isa import Op, Rounding
 from .locate import Loc, Space, signed_width
-from .products import Product
 from .sums import Weights, mac_job
 
 ROWS_PER_ROUND = 8
@@ -26,7 +25,7 @@ UNROLLED = 4
 """Loops of at most so many rounds are written out."""
 
 
-class Machine:
+class Machine(DigitSums):
     """Where jobs are appended while a graph is lowered."""
 
     def __init__(self, config: GatedConfig, space: Space) -> None:
@@ -128,11 +127,10 @@ class Machine:
             form = replace(form, terms=tuple(terms))
         if dest is None:
             dest = self.space.new(form.shape, bounds, name)
-        for part, how in self._parts(spec, dest, bounds, shift):
-            self._vec(form, dest.part(part), how)
+        self.element_sum(form, dest, self.parts_of(spec, dest, bounds, shift))
         return replace(dest, bounds=bounds)
 
-    def _parts(self, spec: Spec | None, dest: Loc, bounds: Range, shift: int = 0) -> list[tuple[int, Spec]]:
+    def parts_of(self, spec: Spec | None, dest: Loc, bounds: Range, shift: int = 0) -> list[tuple[int, Spec]]:
         """How each digit of the result leaves."""
         if spec is not None and (spec.table or dest.parts == 1):
             return [(0, spec)]
@@ -227,7 +225,7 @@ class Machine:
             target = self._padded(form.shape, bounds, name)
         else:
             target = dest
-        parts = self._parts(spec, target, bounds, shift)
+        parts = self.parts_of(spec, target, bounds, shift)
         lead = mat.x.addr.shape[:-1]
         x = mat.x.addr.reshape(-1, mat.x.addr.shape[-1]), mat.x.reg.reshape(-1, mat.x.addr.shape[-1])
         outs = target.addr.reshape(-1, len(mat.weights)), target.reg.reshape(-1, len(mat.weights))
@@ -289,118 +287,6 @@ class Machine:
                     source=self.source,
                 )
             )
-
-    # ------------------------------------------------------------------ element-wise sums
-
-    def _vec(self, form: Form, dest: Loc, spec: Spec) -> None:
-        """Append the jobs of a sum without matrix products."""
-        if signed_width(form.bounds) > self.config.wide:
-            raise UnsupportedError(
-                f"{self.source}: the sum needs {signed_width(form.bounds)} bits and profile {self.config.profile!r} sums "
-                f"{self.config.wide}; requantize its operands to fewer bits, or take a board with wider sums"
-            )
-        products = self._products(form)
-        limit = self.config.terms
-        while len(with_lifts(self, products, form.shape)) > limit:
-            products = self._shortened(products, form.shape, limit)
-        sweep(self, products, dest, spec)
-
-    def _shortened(self, products: list[Product], shape: tuple[int, ...], limit: int) -> list[Product]:
-        """The topmost products summed and stored; raises UnsupportedError when that does not help."""
-        most = (1 << self.config.word - 1) - 1
-        head = products[: limit - (products[0].level - products[min(limit, len(products)) - 1].level > limit // 2)]
-        low = head[-1].level
-        kept = [replace(p, level=p.level - low) for p in head]
-        while len(with_lifts(self, kept, shape)) > limit:
-            head, kept = head[:-1], kept[:-1]
-            low = head[-1].level
-            kept = [replace(p, level=p.level - low) for p in head]
-        count = max(p.a.shape[-1] if p.reduced else 1 for p in kept) * len(kept)
-        reach = most * most * count << kept[0].level * self.config.digit
-        reach = min(reach, (1 << self.config.wide - 1) - 1)
-        partial = self.space.new(shape, (-reach, reach), "a partial sum")
-        if partial.parts >= len(head):
-            raise UnsupportedError(
-                f"{self.source}: a sum of {len(products)} products of digits must be computed by at most {limit} at once "
-                f"(profile {self.config.profile!r}); requantize its operands to {self.config.word} bits, or take a larger board"
-            )
-        for part, how in self._parts(None, partial, partial.bounds):
-            sweep(self, kept, partial.part(part), how)
-        one = self._one(shape)
-        added = [
-            Product(partial.part(p).addr, partial.part(p).reg, *one, low + p) for p in range(partial.parts - 1, -1, -1)
-        ]
-        return sorted([*added, *products[len(head) :]], key=lambda p: -p.level)
-
-    def _one(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        return np.full(shape, self.space.constant((1,))), np.zeros(shape, np.int64)
-
-    def _products(self, form: Form) -> list[Product]:
-        """The products of digits that make up the sum, topmost first."""
-        out: list[Product] = []
-        shape = form.shape
-        for term in form.terms:
-            if isinstance(term, Const):
-                data = np.broadcast_to(term.values(), shape)
-                if not data.size or (data == data.flat[0]).all():
-                    out += self._constant(int(data.flat[0]) if data.size else 0, shape)
-                else:
-                    lo, hi = int(data.min()), int(data.max())
-                    loc = self.space.new(shape, (lo, hi), "a constant")
-                    self.space.write(loc, data)
-                    out += self._linear(Lin(loc), shape)
-            elif isinstance(term, Lin):
-                out += self._linear(term, shape)
-            else:
-                assert isinstance(term, Prod)
-                out += self._product(term, shape)
-        cut = [piece for product in out for piece in product.split(COUNT, REACH)]
-        return sorted(cut, key=lambda p: -p.level)
-
-    def _digits(self, value: int) -> list[tuple[int, int]]:
-        """(digit, level) of a number that is not negative; none of zero."""
-        out, level, base = [], 0, self.config.digit
-        while value:
-            if value & (1 << base) - 1:
-                out.append((value & (1 << base) - 1, level))
-            value, level = value >> base, level + 1
-        return out
-
-    def _constant(self, value: int, shape: tuple[int, ...]) -> list[Product]:
-        one = self._one(shape)
-        digits = self._digits(abs(value)) or [(0, 0)]
-        return [
-            Product(np.full(shape, self.space.constant((d,))), one[1], *one, level, negate=value < 0)
-            for d, level in digits
-        ]
-
-    def _linear(self, term: Lin, shape: tuple[int, ...]) -> list[Product]:
-        out = []
-        for part in range(term.a.parts):
-            a = term.a.part(part)
-            for digit, level in self._digits(abs(term.coef)):
-                b = np.full(a.addr.shape, self.space.constant((digit,)))
-                out.append(
-                    Product(a.addr, a.reg, b, np.zeros_like(b), part + level, term.coef < 0, term.reduced).shaped(shape)
-                )
-        return out
-
-    def _product(self, term: Prod, shape: tuple[int, ...]) -> list[Product]:
-        a, b = term.a, term.b
-        if abs(term.coef) != 1:
-            # the one that stays narrower; of equals the one stored earlier, which is sooner there
-            spans = [sorted(v * abs(term.coef) for v in loc.bounds) for loc in (a, b)]
-            parts = [self.config.planes(signed_width((s[0], s[1]))) for s in spans]
-            if (parts[1] + a.parts, int(b.addr.min())) < (parts[0] + b.parts, int(a.addr.min())):
-                a, b = b, a
-            lo, hi = sorted(v * abs(term.coef) for v in a.bounds)
-            a = self.store(Form((Lin(a, abs(term.coef)),), a.addr.shape, (lo, hi)), name="a multiple")
-        out = []
-        for p in range(a.parts):
-            for q in range(b.parts):
-                x, y = a.part(p), b.part(q)
-                out.append(Product(x.addr, x.reg, y.addr, y.reg, p + q, term.coef < 0, term.reduced).shaped(shape))
-        return out
 
 
 def emit_fields(spec: Spec) -> dict[str, int]:

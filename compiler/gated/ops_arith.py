@@ -15,7 +15,7 @@ from neuroloom.compiler.ir.types import Range
 from .forms import Clipped, Const, Emitted, Form, Lin, Mat, Prod, Spec, Term
 from .isa import Rounding
 from .locate import Loc, signed_width
-from .lower import Lowering, handles
+from .lower import Lowering, handles, table_key
 from .requant import scaling
 
 BIT = Spec(0, Rounding.FLOOR, False, 1, False)
@@ -294,9 +294,8 @@ def table(low: Lowering, node: Node) -> None:
     """A look-up behind the port of the value that is looked up."""
     out, machine = node.outputs[0], low.machine
     lo, hi = low.bounds[node.inputs[0]]
-    entries, first = node.attrs["entries"].astype(np.int64), node.attrs["lo"]
-    if low.tables[entries.tobytes()] == 1:  # others may need other parts of a table that they share
-        entries, first = entries[lo - first : hi - first + 1], lo
+    first, end = low.tables[table_key(node)]
+    entries = node.attrs["entries"].astype(np.int64)[first - node.attrs["lo"] : end - node.attrs["lo"] + 1]
     bounds, word = low.bounds[out.name], machine.config.word
     if signed_width((lo, hi)) > word or signed_width(bounds) > word:
         raise UnsupportedError(

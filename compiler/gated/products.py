@@ -9,7 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Product:
-    """``a * b * 2**(digit * level)`` of every element; with ``reduced`` summed over the last axis of the addresses."""
+    """``a * b * 2**(digit * level)`` of every element; with ``reduced`` summed over the last axis of the addresses.
+
+    ``reach`` is at least the largest |a * b|.
+    """
 
     a: np.ndarray
     a_reg: np.ndarray
@@ -18,6 +21,7 @@ class Product:
     level: int
     negate: bool = False
     reduced: bool = False
+    reach: int = 0
 
     def shaped(self, shape: tuple[int, ...]) -> Product:
         """Broadcast to the result's shape (and the summed axis)."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from neuroloom.boards.board import Board
 from neuroloom.boards.registry import all_boards, load_board
+from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.spiking.capacity import Capacity, capacity_table
 
 from .ui import Ui
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.table("", ("board", "title", "support", ">logic", ">memory kbit", ">DSP", ">MHz", ">Mbaud", "flash"), rows)
     cores = capacity_table()
     ui.table("\nspiking cores", CORE_COLUMNS, [_core(c) for c in cores])
+    engines = [(b, c) for b in boards for c in b.gated]
+    ui.table("\ngated engines", GATED_COLUMNS, [_engine(b, c) for b, c in engines])
     ui.result([{**asdict(b), "cores": [asdict(c) for c in cores if c.board == b.name]} for b in boards])
     return 0
 
@@ -63,6 +67,28 @@ CORE_COLUMNS = (
     ">with eligibility",
 )
 """Synapses are those when all neurons are used and every synapse is of that kind."""
+
+
+GATED_COLUMNS = (
+    *(
+        "board",
+        "profile",
+        ">lanes",
+        ">multipliers",
+        ">weights",
+        ">weight bits",
+        ">word bits",
+        ">vector words",
+        ">table words",
+    ),
+    ">MHz",
+)
+
+
+def _engine(board: Board, c: GatedConfig) -> tuple[str, ...]:
+    sizes = (c.lanes, c.multipliers, c.weight_rows * c.lanes, c.weight, c.word, c.vector_words, c.table_words)
+    clock = board.speed("gated").plan.logic_hz
+    return (board.name, c.profile, *(f"{size:,}" for size in sizes), f"{clock / 1e6:g}")
 
 
 def _core(c: Capacity) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     else:
         ui.say(f"\npipeline: {cycles['reason']}")
     ui.say(f"simulation engine: {model.engine_for()}")
+    if "gated" in cycles and not args.source and not args.blame:
+        args.inputs = None  # the samples were for the cycles
     values = show_values(args, model, ui) if calibrated else {}
     if args.blame:
         if not calibrated:

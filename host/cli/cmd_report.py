@@ -13,14 +13,18 @@ from neuroloom.compiler.ir.file import write_atomically
 from neuroloom.compiler.spiking.recognise import Network
 from neuroloom.host.accuracy import class_output, score, source_classes
 from neuroloom.host.arrays import read_array, read_inputs
-from neuroloom.host.flow import board_of, build_model, schedule_model
+from neuroloom.host.engines import engine_of
+from neuroloom.host.flow import board_if_known, board_of, build_model, schedule_model
+from neuroloom.host.gated.choose import choose_config
 from neuroloom.host.look.network import network_of
 from neuroloom.host.report import Facts, collect, render, render_spiking
+from neuroloom.host.verify.gated import predicted_cycles
 
 from neuroloom.model import Model
 
 from .cmd_build import add_seeds, build_facts, seeds_of
 from .common import add_inputs, add_model, load_inputs, open_model
+from .gated_facts import distribution, program_facts
 from .ui import Ui
 
 
@@ -48,6 +52,9 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         _samples(args, model, facts)
     elif args.labels:
         raise InputError("--labels must come with the samples, -i X")
+    if engine_of(model.graph).name == "gated":
+        _gated(args, model, facts, ui)
+        return _finish(args, model, facts, ui)
     try:
         board = board_of(model.graph, args.board) if args.board or model.graph.records.get("board") else None
         plan = schedule_model(model.graph, board=board, register_interval=args.register_interval)
@@ -70,6 +77,11 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             result, schedule_model(model.graph, board=target, register_interval=args.register_interval).latency
         )
         facts.board_title = target.title
+    return _finish(args, model, facts, ui)
+
+
+def _finish(args: argparse.Namespace, model: Model, facts: Facts, ui: Ui) -> int:
+    """Render and write."""
     if args.verified:
         facts.rungs = _verified(args.verified, model)
     target_path = Path(args.output or Path(args.model).with_suffix(".html").name)
@@ -77,6 +89,26 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.say(f"{target_path}")
     ui.result({"file": str(target_path), "accuracy": {k: s.to_json() for k, s in facts.scores.items()}})
     return 0
+
+
+def _gated(args: argparse.Namespace, model: Model, facts: Facts, ui: Ui) -> None:
+    """What the network's gated engine is filled with, its cycles on the samples, and its build where a board is named."""
+    if args.register_interval is not None:
+        raise InputError("--register-interval must be left out for a gated network: its engine is built as it is")
+    board = board_if_known(model.graph, args.board)
+    facts.gated = program_facts(model.graph, board, ui)
+    if "reason" in facts.gated:
+        return
+    if facts.inputs is not None:
+        cycles = predicted_cycles(model.graph, choose_config(model.graph, board), facts.inputs)
+        facts.gated["cycles_of_samples"] = cycles.tolist()
+        ui.say(f"  on the samples: {distribution(cycles)}")
+    if args.board:
+        target = board_of(model.graph, args.board)
+        with ui.status(f"building for {target.title}") as say:
+            result = build_model(model.graph, target.name, seeds=seeds_of(args), progress=say)
+        facts.build = build_facts(result, facts.gated["cycles"][1])
+        facts.board_title = target.title
 
 
 def _spiking(args: argparse.Namespace, model: Model, net: Network, ui: Ui) -> int:

@@ -33,6 +33,8 @@ class Facts:
     board_title: str = ""
     schedule: dict[str, Any] | None = None
     rungs: list[dict[str, Any]] | None = None
+    gated: dict[str, Any] | None = None
+    """What :func:`neuroloom.host.cli.gated_facts.program_facts` tells, and ``cycles_of_samples`` where there are samples."""
 
 
 Section = Callable[[Facts], str]
@@ -52,6 +54,9 @@ def _heading(f: Facts) -> str:
     tiles.append((f"{facts['luts']:,}", f"lookup tables, {facts['levels']} levels"))
     if f.schedule:
         tiles.append((f"{f.schedule['latency_cycles']}", "cycles latency, 1 inference per clock"))
+    if f.gated and "cycles" in f.gated:
+        least, most = f.gated["cycles"]
+        tiles.append((f"{most:,}", "cycles a run" if least == most else f"cycles a run at most, {least:,} at least"))
     if f.build:
         used, available = f.build["used"].get("luts", 0), f.build["available"].get("luts", 1)
         worst = min(s["fmax_hz"] for s in f.build["seeds"] if not s.get("unrouted")) / 1e6
@@ -223,5 +228,27 @@ def _records(f: Facts) -> str:
     return f'<h2>Record</h2><div class="card">{tables}</div>'
 
 
-SECTIONS: tuple[Section, ...] = (_heading, _network, _accuracy, _verification, _hardware, _layers, _records)
+def _gated(f: Facts) -> str:
+    """The gated engine: what of it is filled, and how many cycles the samples took."""
+    if not f.gated:
+        return ""
+    if "reason" in f.gated:
+        return f"<h2>Gated engine</h2><p>{escape(f.gated['reason'])}</p>"
+    g = f.gated
+    rows = [
+        ("engine", f"{escape(g['engine'])}: {g['lanes']} lanes, {g['multipliers']} multipliers"),
+        ("weight rows", f"{g['weight_rows']:,}"),
+        ("words of the vector memory", f"{g['vector_words']:,}"),
+        ("words of tables", f"{g['table_words']:,}"),
+        ("words of program", f"{g['program_words']:,}"),
+    ]
+    cycles = g.get("cycles_of_samples")
+    if cycles is not None:
+        flat = np.sort(np.asarray(cycles).ravel())
+        shares = " · ".join(f"{q} %: {int(np.percentile(flat, q)):,}" for q in (0, 10, 50, 90, 100))
+        rows.append(("cycles of the samples", f"mean {flat.mean():,.1f}; {shares}"))
+    return "<h2>Gated engine</h2>" + table(("", ""), rows)
+
+
+SECTIONS: tuple[Section, ...] = (_heading, _network, _accuracy, _verification, _hardware, _gated, _layers, _records)
 """The page from top to bottom."""
