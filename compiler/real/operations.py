@@ -34,7 +34,13 @@ def _moved(name: str, shape: Callable[[dict[str, Any], tuple[int, ...]], tuple[i
     OPERATIONS[name] = move
 
 
-_moved("reshape", lambda a, s: tuple(a["shape"]), lambda n, x: x.reshape(len(x), *n.attrs["shape"]))
+def _reshaped(a: dict[str, Any], shape: tuple[int, ...]) -> tuple[int, ...]:
+    if math.prod(a["shape"]) != math.prod(shape):
+        raise GraphError(f"a value of shape {list(shape)} cannot have the shape {list(a['shape'])}")
+    return tuple(a["shape"])
+
+
+_moved("reshape", _reshaped, lambda n, x: x.reshape(len(x), *n.attrs["shape"]))
 _moved(
     "transpose",
     lambda a, s: tuple(s[p] for p in a["perm"]),

@@ -250,7 +250,8 @@ class _Reader:
         if given is None:
             return {}
         if isinstance(given, Mapping):
-            return {k: np.asarray(v) for k, v in given.items()}
+            # y are class numbers by convention (host/arrays.py), unless an input is called so
+            return {k: np.asarray(v) for k, v in given.items() if k != "y" or "y" in self.inputs}
         names = [name for name in self.inputs if name not in self.memory]
         if len(names) != 1:
             raise InputError(f"calibration data must be given by input name, because there are {len(names)} inputs")

@@ -73,6 +73,16 @@ class RealImporter(Importer):
                 inputs = [scope.tensors[i] if i else None for i in node.input]
                 return self._expand(node, body, inputs, source, scope)
             return super()._evaluate(node, source, scope)
+        except (
+            ValueError,
+            IndexError,
+            TypeError,
+            ZeroDivisionError,
+        ) as e:  # a broken file: sizes that no handler foresaw
+            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+            raise InputError(
+                f"node {source!r} ({node.op_type}): its inputs or attributes do not fit it: {reason}"
+            ) from e
         finally:
             self.scope = outer
 
@@ -216,6 +226,8 @@ def function(call: Call, x: Sym, name: str, params: Sequence[float] = (), part: 
     """A function of one real applied to every element."""
     if not x.is_float:
         call.refuse(f"{call.op} of integers is not supported", "cast to float first")
+    if not all(np.isfinite(p) for p in params):
+        call.bad(f"its attributes must be finite, not {', '.join(map(str, params))}")
     out = emit(call, "function", [x.name], part, function=name, params=tuple(float(p) for p in params))
     return result(call, out, x.dtype, x.batch)
 

@@ -113,6 +113,8 @@ class Layer:
         self.backward = (direction == "reverse", True)
         weights = real_data(call, call.const(1, "the weights W"), "W")
         recurrence = real_data(call, call.const(2, "the weights R"), "R")
+        if weights.ndim != 3 or recurrence.ndim != 3:
+            call.bad(f"W and R must have three axes, not {weights.ndim} and {recurrence.ndim}")
         self.hidden = call.integer("hidden_size", recurrence.shape[-1])
         features, h, d = x.shape[-1], self.hidden, self.directions
         if weights.shape != (d, gates * h, features) or recurrence.shape != (d, gates * h, h):
@@ -167,6 +169,8 @@ class Layer:
                 given = next(values, value)
                 if given is None:
                     call.bad(f"activation {name!r} must be given its activation_{which}")
+                if not np.isfinite(given):
+                    call.bad(f"activation_{which} must be finite, not {given}")
                 params.append(float(given))
             out.append(Activation(function, tuple(params), clip))
         return out
@@ -215,6 +219,11 @@ class Layer:
             return [builder.const(np.zeros(shape), name=f"{call.source}.{name}") for _ in range(self.directions)]
         given = call.tensor(number)
         place = 1 if self.layout == 0 else 0  # of the samples: [D, N, H] or [N, D, H]
+        if given.rank != 3 or call.shape(given)[2] != self.hidden or call.shape(given)[1 - place] != self.directions:
+            call.bad(
+                f"the initial {name} must be [{self.directions}, samples, {self.hidden}] (layout 1: samples first), "
+                f"not {call.shape(given)}"
+            )
         if isinstance(given, Const):
             data = real_data(call, given.array, f"initial {name}")
             if self.x.batch is not None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.frontends.onnx import load_onnx
 from neuroloom.compiler.frontends.onnx.inputs import InputRule
 from neuroloom.compiler.real import evaluate
@@ -66,3 +66,11 @@ def test_the_only_sample_may_be_taken_out_of_its_axis(index):
     assert (evaluate(program, {"x": values})["y"] == -values).all()
     with pytest.raises(UnsupportedError, match="gathering along axis 0 would mix samples"):
         read_program(make_model(nodes, {"x": ["N", 3]}, ["y"], {"i": np.array(index)}), 0)
+
+
+def test_class_numbers_beside_the_samples_are_no_input():
+    labels = np.arange(len(IMAGES))
+    graph = load_onnx(MODEL, calibrate={"x": IMAGES, "y": labels}, quantise=True)
+    assert graph.equals(load_onnx(MODEL, calibrate=IMAGES, quantise=True))
+    with pytest.raises(InputError, match="calibration data must name one of the inputs x, not 'z'"):
+        load_onnx(MODEL, calibrate={"x": IMAGES, "z": labels}, quantise=True)

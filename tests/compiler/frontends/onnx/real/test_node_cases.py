@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from neuroloom.compiler.errors import InputError, UnsupportedError
-from neuroloom.compiler.frontends.onnx import InputRule
+from neuroloom.compiler.errors import InputError, NeuroloomError, UnsupportedError
+from neuroloom.compiler.frontends.onnx import InputRule, load_onnx
 from neuroloom.compiler.frontends.onnx.real.importer import REAL
 from neuroloom.compiler.frontends.onnx.real.quantised import EXACT
 from neuroloom.compiler.quantise import Config, quantise
@@ -167,3 +167,50 @@ def test_every_case_gives_its_recorded_verdict(
         assert lines == recorded
     else:  # another onnx package has other cases; none may give a wrong result (that raises), and most must still run
         assert sum(not v.startswith("refused") for v in verdicts.values()) > 300
+
+
+def _damaged(case: Any, rng: np.random.Generator) -> tuple[onnx.ModelProto, dict[str, np.ndarray]] | None:
+    """A case with some attributes, constants or inputs made wrong, and feeds for what is left of its inputs."""
+    arrays = case.data_sets[0][0]
+    if not all(isinstance(a, (np.ndarray, np.generic)) and np.asarray(a).dtype.kind in "buif" for a in arrays):
+        return None
+    model = onnx.ModelProto.FromString(case.model.SerializeToString())
+    feeds = dict(zip([i.name for i in model.graph.input], map(np.asarray, arrays), strict=False))
+    for info in list(model.graph.input)[1:]:
+        if info.name not in feeds or rng.random() > 0.7:
+            continue
+        a, what = feeds.pop(info.name), rng.random()
+        if what < 0.15 and a.size:
+            a = a.reshape(-1)[: max(1, a.size // 2)]
+        elif what < 0.25:
+            a = a[..., None]
+        elif what < 0.35 and a.dtype.kind == "i":
+            a = a * 0 - int(rng.integers(9))
+        elif what < 0.4 and a.dtype.kind == "f":
+            a = a * np.nan
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(a), info.name))
+    node = model.graph.node[0]
+    for a in node.attribute:
+        if rng.random() < 0.3:
+            a.i = int(rng.choice([-9, -1, 0, 1, 2, 7, 1 << 40]))
+            a.f = float(rng.choice([0, -1, 1e30, np.nan]))
+            a.s = b"what"
+            if len(a.ints):
+                a.ints[int(rng.integers(len(a.ints)))] = int(rng.choice([-3, -1, 0, 1, 2, 99]))
+    if rng.random() < 0.2 and len(node.input) > 1:
+        del node.input[int(rng.integers(len(node.input))) :]
+    return model, {i.name: feeds[i.name] for i in model.graph.input if i.name in feeds}
+
+
+@pytest.mark.campaign
+def test_damaged_models_give_typed_errors_or_graphs() -> None:
+    rng, known = np.random.default_rng(0), list(cases())
+    for _ in range(20000):
+        case = known[int(rng.integers(len(known)))]
+        damaged = _damaged(case, rng)
+        if damaged is None:
+            continue
+        try:
+            load_onnx(damaged[0], batch_axis="none", calibrate=damaged[1], quantise=True)
+        except NeuroloomError as e:
+            assert "\n" not in str(e), case.name

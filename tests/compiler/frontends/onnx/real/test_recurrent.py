@@ -202,3 +202,13 @@ def test_weights_that_are_not_numbers_are_refused() -> None:
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "W"))
     with pytest.raises(InputError, match=r"node 'GRU_0' \(GRU\): W must be finite, not nan at \[0, 1, 0\]"):
         read_program(model, 1)
+
+
+def test_states_of_another_size_are_refused() -> None:
+    """As torch writes an LSTM with proj_size: its cell state is larger than the hidden one."""
+    model, _, _ = recurrent("LSTM", initial=True)
+    for item in model.graph.input:
+        if item.name == "c":
+            item.type.tensor_type.shape.dim[2].dim_value = 8
+    with pytest.raises(InputError, match=r"the initial memory must be \[1, samples, 4\]"):
+        read_program(model, {"x": 1, "h": 1, "c": 1})
