@@ -160,7 +160,7 @@ class FlashLoader:
 
     def _install_block(self, address: int, block: bytes, progress: Callable[[int], None]) -> InstallFacts:
         """Bring a block, or the beginning of one, into the flash; begins anew when the line or a page fails."""
-        fresh, problem = False, "its pages stayed different"
+        fresh, silent, problem = False, False, "its pages stayed different"
         erased = 0
         for _ in range(ATTEMPTS):
             try:
@@ -172,9 +172,14 @@ class FlashLoader:
                     return InstallFacts(-(-len(block) // PAGE_BYTES) - done, done, erased)
                 fresh = True  # a page is wrong: it was there before, or the flash is worn
             except DeviceError as error:
-                problem, fresh = str(error), False
+                if silent:
+                    break  # twice in a row: the line, or the board, is gone
+                problem, fresh, silent = str(error), False, True
+            else:
+                silent = False
         raise DeviceError(
-            f"the flash on {self._device.name} must take the block at {address:#x}, but {ATTEMPTS} attempts failed: {problem}"
+            f"the flash on {self._device.name} must take the block at {address:#x}, but does not: {problem}; run the same command"
+            " again to go on where it stopped"
         )
 
     def _pages_kept(self, address: int, block: bytes) -> int:

@@ -23,8 +23,8 @@ from neuroloom.host.golden import golden_design
 from neuroloom.rtl.flash.layout import golden_image
 from neuroloom.rtl.link.protocol import BOOTS, GUARDED, Identity
 
-START_S, GUARD_S = 0.03, 0.05
-"""Of golden and of the guarded image: seconds of the board's time, a real one waits 1 and 10."""
+START_S, GUARD_S = 0.03, 0.12
+"""Of golden and of the guarded image, in the board's seconds; a real one waits 1 and 10. A host on a busy machine must make it."""
 
 GOLDEN = b"\x7e\xaa\x99\x7e golden"
 
