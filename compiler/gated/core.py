@@ -95,6 +95,16 @@ class GatedConfig:
         return self.word - 2
 
     @property
+    def vector_bits(self) -> int:
+        """Bits of an element's address; what addresses have above is cut."""
+        return (self.vector_words - 1).bit_length()
+
+    @property
+    def offset_bits(self) -> int:
+        """Bits of an offset register: of whatever it is added to."""
+        return max(self.vector_bits, (self.weight_rows - 1).bit_length())
+
+    @property
     def column(self) -> int:
         """Weights in one column of the weight memory, which is written column by column."""
         return max(d for d in range(1, self.lanes + 1) if self.lanes % d == 0 and d * self.weight <= self.column_bits)

@@ -1,6 +1,6 @@
 """The gated engine's core: sequencer, walkers, lanes, ports and memories around one pipeline.
 
-An address that a walker gives in cycle b is read in b, its word is there in b + 1, is an operand of the multipliers in b + 2,
+Units take an instruction's fields in its own cycle, out of the program memory. An address that a walker gives in cycle b is read in b, its word is there in b + 1, is an operand of the multipliers in b + 2,
 their product is there in b + 3, and the sum in b + 4. Nothing in the core waits for anything: the compiler starts every
 instruction at a cycle in which all it needs is free and all it reads is written.
 """
@@ -37,7 +37,7 @@ class GatedCore(wiring.Component):
     i, o : streams of bytes, samples and answers packed as :mod:`neuroloom.compiler.wire` says
     load : In(4), writes a word of the program, the weights, the tables, the vectors (one bit each); not while running
     load_addr : In(16), load_column : In(8), load_data : In(112)
-    peek : In(1), while not running: ``peeked`` has the element of ``load_addr`` three cycles later
+    peek : In(1), while not running: ``peeked`` has the element of ``load_addr`` one cycle later
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -139,9 +139,9 @@ class GatedCore(wiring.Component):
         lanes: Lanes,
         low: int,
     ) -> Signal:
-        """Memories to operands; returns the element that was read two cycles after its address."""
+        """Memories to operands; returns the element that was read, one cycle after its address."""
         c = self.config
-        asked = Signal(16)  # by BR and LDO
+        asked = Signal(c.vector_bits, reset_less=True)  # by BR and LDO
         with m.If(seq.started[Op.BR] | seq.started[Op.LDO]):
             m.d.sync += asked.eq(seq.address0)
         other = Mux(self.running, Mux(streams.busy, streams.read, Mux(pick.valid, pick.x, asked)), self.load_addr)
@@ -189,8 +189,8 @@ class GatedCore(wiring.Component):
                 xs.append(row_x.word_select(apart[:low], c.word))
             else:
                 xs.append(pick_word(row_x, at_x))
-        element = Signal(signed(c.word), reset_less=True)
-        m.d.sync += element.eq(one_a)
+        element = Signal(signed(c.word))
+        m.d.comb += element.eq(one_a)
         m.d.comb += [
             lanes.go.eq(mac_valid),
             lanes.first.eq(first),
@@ -239,8 +239,9 @@ class GatedCore(wiring.Component):
 
         def registers(name: str, op: Op) -> dict[str, Signal]:
             fields = Fields(seq.word, op)
-            return {key: Signal.like(getattr(fields, key), name=f"{name}_{key}", reset_less=True) for key in keep} | {
-                "d_addr": Signal(16, name=f"{name}_d_addr", reset_less=True)
+            shapes = {key: getattr(fields, key).shape() for key in keep} | {"d_rs": signed(min(12, c.vector_bits))}
+            return {key: Signal(shape, name=f"{name}_{key}", reset_less=True) for key, shape in shapes.items()} | {
+                "d_addr": Signal(c.vector_bits, name=f"{name}_d_addr", reset_less=True)
             }
 
         def take(into: dict[str, Signal], op: Op) -> None:

@@ -16,7 +16,7 @@ class Pick(wiring.Component):
 
     The largest or the smallest; of equals the one that comes first. With ``again`` only what stands behind the pick before in
     this order counts. ``start`` with the instruction and its address; from the next cycle on an address per cycle (``valid``,
-    ``x``); two cycles after an address its word is taken from ``element``. The pick can be used five cycles after the last
+    ``x``); one cycle after an address its word is taken from ``element``. The pick can be used four cycles after the last
     address. ``value`` and ``index`` are undefined when nothing counts.
     """
 
@@ -26,9 +26,9 @@ class Pick(wiring.Component):
             {
                 "start": In(1),
                 "word": In(WORD_BITS),
-                "x_addr": In(16),
+                "x_addr": In(config.vector_bits),
                 "valid": Out(1),
-                "x": Out(16),
+                "x": Out(config.vector_bits),
                 "element": In(signed(config.word)),
                 "value": Out(signed(config.wide)),
                 "index": Out(12),
@@ -40,8 +40,9 @@ class Pick(wiring.Component):
         digit = self._config.digit
         f = Fields(self.word, Op.PICK)
         left, part, parts = Signal(12, reset_less=True), Signal(3, reset_less=True), Signal(3, reset_less=True)
-        base, stride = Signal(16, reset_less=True), Signal(signed(12), reset_less=True)
-        part_stride = Signal(signed(16), reset_less=True)
+        bits = self._config.vector_bits
+        base, stride = Signal(bits, reset_less=True), Signal(signed(min(12, bits)), reset_less=True)
+        part_stride = Signal(bits, reset_less=True)
         largest, again = Signal(reset_less=True), Signal(reset_less=True)
         with m.If(self.valid):
             m.d.sync += [part.eq(part - 1), self.x.eq(self.x - part_stride)]
@@ -49,20 +50,15 @@ class Pick(wiring.Component):
                 m.d.sync += [part.eq(parts), base.eq(base + stride), self.x.eq(base + stride), left.eq(left - 1)]
                 with m.If(left == 0):
                     m.d.sync += self.valid.eq(0)
-        top, whole = Signal(2), Signal(2)
-        valid = Signal(2)
-        m.d.sync += [
-            valid.eq(valid << 1 | self.valid),
-            top.eq(top << 1 | (part == parts)),
-            whole.eq(whole << 1 | (part == 0)),
-        ]
+        valid, top, whole = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [valid.eq(self.valid), top.eq(part == parts), whole.eq(part == 0)]
 
         key = Signal.like(self.value, reset_less=True)
         compares = Signal()
-        m.d.sync += compares.eq(valid[1] & whole[1])
-        with m.If(valid[1]):
+        m.d.sync += compares.eq(valid & whole)
+        with m.If(valid):
             word = Mux(largest, self.element, ~self.element)
-            m.d.sync += key.eq(Mux(top[1], word.as_signed(), Cat(word[:digit], key)[: len(key)].as_signed()))
+            m.d.sync += key.eq(Mux(top, word.as_signed(), Cat(word[:digit], key)[: len(key)].as_signed()))
 
         place, known = Signal(12, reset_less=True), Signal()
         value, index = Signal.like(self.value, reset_less=True), Signal(12, reset_less=True)

@@ -27,7 +27,7 @@ class Emit(data.StructLayout):
                 "signed": 1,
                 "table": 1,
                 "tbase": signed(16),
-                "addr": 16,
+                "addr": config.vector_bits,
                 "mask": config.ports,
             }
         )
@@ -42,7 +42,7 @@ class Ports(wiring.Component):
     -------
     valid, how : In, a row is given, and how it leaves
     values : In(ports * wide)
-    w_en : Out(ports), w_addr : Out(16), w_data : Out(ports * word), the write into the vector memory, by element address
+    w_en : Out(ports), w_addr : Out, w_data : Out(ports * word), the write into the vector memory, by element address
     load, load_addr, load_data : In, writes a word of the tables
     """
 
@@ -55,7 +55,7 @@ class Ports(wiring.Component):
                 "how": In(Emit(config)),
                 "values": In(config.ports * config.wide),
                 "w_en": Out(config.ports),
-                "w_addr": Out(16),
+                "w_addr": Out(config.vector_bits),
                 "w_data": Out(config.ports * config.word),
                 "load": In(1),
                 "load_addr": In(self._table_bits),

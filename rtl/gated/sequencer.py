@@ -12,15 +12,16 @@ from neuroloom.rtl.spiking.memories import Ram
 from .fields import Fields
 
 ISSUED = (Op.MAC, Op.TERM, Op.VEC, Op.DRAIN, Op.PICK, Op.IN, Op.OUT, Op.LDO, Op.BR)
-"""Instructions that units outside the sequencer get, one cycle after the word was decoded."""
+"""Instructions that units outside the sequencer get."""
 
 
 class Sequencer(wiring.Component):
     """Runs from ``entry`` at ``begin`` to HALT.
 
     One instruction per cycle, plus the delay that the instruction asks for; a taken jump costs one cycle more, BR and LDO wait
-    for their element, IN and OUT for the stream unit. In the cycle after an instruction was fetched its bit of ``started`` is on
-    for one cycle, with the word in ``word`` and its addresses, offsets added, in ``address0`` and ``address1``.
+    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on, with the word in ``word``
+    and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN and OUT ``word`` stays as it is until
+    they are done.
 
     Members
     -------
@@ -29,7 +30,7 @@ class Sequencer(wiring.Component):
     started : Out(16), by operation code
     word, address0, address1 : Out
     busy : In(1), the stream unit works
-    element : In(word), the element that was read, three cycles after ``started``
+    element : In(word), the element that was read, two cycles after ``started``
     write, w_addr, w_data : In, writes the program while it does not run
     """
 
@@ -44,8 +45,8 @@ class Sequencer(wiring.Component):
                 "cycles": Out(32),
                 "started": Out(16),
                 "word": Out(WORD_BITS),
-                "address0": Out(16),
-                "address1": Out(16),
+                "address0": Out(config.vector_bits),
+                "address1": Out(config.offset_bits),
                 "busy": In(1),
                 "element": In(config.word),
                 "write": In(1),
@@ -69,12 +70,10 @@ class Sequencer(wiring.Component):
         with m.If(fetch):
             m.d.sync += counter.eq(counter + 1)
 
-        # decoded: the word of the cycle before, while its instruction starts
-        m.d.sync += self.started.eq(0)
-        with m.If(go):
-            m.d.sync += self.word.eq(word)
-            for each in ISSUED:
-                m.d.sync += self.started[each].eq(op == each)
+        # units take what they need right out of the program memory
+        m.d.comb += self.word.eq(word)
+        for each in ISSUED:
+            m.d.comb += self.started[each].eq(go & (op == each))
         self._offsets(m, go, word)
         self._timer(m)
 
@@ -91,7 +90,7 @@ class Sequencer(wiring.Component):
         for level, loop in enumerate(loops):
             with m.If(write_loop & (f_loop.level == level)):
                 m.d.sync += loop.eq(next_loop)
-        waited = Signal(2)
+        waited, equal = Signal(2), Signal(reset_less=True)
 
         with m.FSM() as fsm:
             m.d.comb += self.running.eq(~fsm.ongoing("IDLE"))
@@ -132,11 +131,11 @@ class Sequencer(wiring.Component):
                             m.d.comb += fetch.eq(0)
                             m.next = "IDLE"
             with m.State("READ"):
+                f = Fields(word, Op.BR)
                 m.d.sync += waited.eq(waited + 1)
+                with m.If(waited == 1):  # only now is the element there
+                    m.d.sync += equal.eq(self.element.as_signed() == f.imm)
                 with m.If(waited == 3):
-                    f = Fields(word, Op.BR)
-                    equal = Signal()
-                    m.d.comb += equal.eq(self.element.as_signed() == f.imm)
                     with m.If((op == Op.BR) & (equal ^ f.unequal)):
                         m.d.comb += [jump.eq(1), target.eq(f.target)]
                         m.next = "FETCH"
@@ -144,11 +143,11 @@ class Sequencer(wiring.Component):
                         m.d.comb += fetch.eq(1)
                         m.next = "GO"
             with m.State("STREAM"):
-                m.d.sync += waited.eq(1)
-                with m.If((waited == 1) & ~self.busy):
-                    m.d.sync += waited.eq(0)
-                    m.d.comb += fetch.eq(1)
-                    m.next = "GO"
+                with m.If(~self.busy):
+                    m.d.sync += waited.eq(1)
+                    with m.If(waited == 1):
+                        m.d.comb += fetch.eq(1)
+                        m.next = "GO"
         with m.If(go):
             m.d.sync += waited.eq(0)
         return m
@@ -156,13 +155,14 @@ class Sequencer(wiring.Component):
     def _offsets(self, m: Module, go: Signal, word: Signal) -> None:
         """The offset registers, and the two addresses of the instruction that starts."""
         count = self._config.offsets
-        offsets = [Signal(16, name=f"offset{number}", reset_less=True) for number in range(1, count)]
-        table = Array([Const(0, 16), *offsets])
-        f, load = Fields(word, Op.OFF), Fields(self.word, Op.LDO)
-        waits = Signal(3)
+        bits = self._config.offset_bits
+        offsets = [Signal(bits, name=f"offset{number}", reset_less=True) for number in range(1, count)]
+        table = Array([Const(0, bits), *offsets])
+        f, load = Fields(word, Op.OFF), Fields(word, Op.LDO)
+        waits = Signal(2)
         m.d.sync += waits.eq(waits << 1 | self.started[Op.LDO])
-        value, chosen = Signal(16), Signal(4)  # 0: none
-        with m.If(waits[2]):
+        value, chosen = Signal(bits), Signal(4)  # 0: none
+        with m.If(waits[1]):
             m.d.comb += [value.eq(self.element), chosen.eq(load.reg)]
         with m.Else():
             m.d.comb += [value.eq(table[f.src] + f.imm), chosen.eq(Mux(go & (word[:4] == Op.OFF), f.reg, 0))]
@@ -170,7 +170,7 @@ class Sequencer(wiring.Component):
             with m.If(chosen == number):
                 m.d.sync += offset.eq(value)
         for at, address in ((ADDRESS0, self.address0), (ADDRESS1, self.address1)):
-            m.d.comb += address.eq(self.word[at : at + 16] + table[self.word[at + 16 : at + 20]])
+            m.d.comb += address.eq(word[at : at + 16] + table[word[at + 16 : at + 20]])
 
     def _timer(self, m: Module) -> None:
         with m.If(self.begin):

@@ -25,15 +25,15 @@ class SerialStreamUnit(wiring.Component):
                 "start_in": In(1),
                 "start_out": In(1),
                 "word": In(WORD_BITS),
-                "addr": In(16),
+                "addr": In(config.vector_bits),
                 "busy": Out(1),
                 "waits": Out(1),
                 "i": In(stream.Signature(8)),
                 "o": Out(stream.Signature(8)),
-                "read": Out(16),
+                "read": Out(config.vector_bits),
                 "element": In(signed(config.word)),
                 "write": Out(1),
-                "w_addr": Out(16),
+                "w_addr": Out(config.vector_bits),
                 "w_data": Out(config.word),
             }
         )
@@ -44,15 +44,13 @@ class SerialStreamUnit(wiring.Component):
         f = Fields(self.word, Op.IN)
         byte, held = Signal(8, reset_less=True), Signal(4)  # of a byte's bits
         field, above = Signal(c.word, reset_less=True), Signal(c.word, reset_less=True)  # above: not filled yet
-        base, address = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        left, part, parts = Signal(12, reset_less=True), Signal(3, reset_less=True), Signal(3, reset_less=True)
-        stride, part_stride = Signal(signed(12), reset_less=True), Signal(signed(16), reset_less=True)
-        width, sign, flush = Signal(5, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        base, address = Signal(c.vector_bits, reset_less=True), Signal(c.vector_bits, reset_less=True)
+        left, part = Signal(12, reset_less=True), Signal(3, reset_less=True)
         moved, waited = Signal(5, reset_less=True), Signal(2, reset_less=True)
         last, bits, full = Signal(), Signal(5), Signal()
         m.d.comb += [
-            last.eq(part == parts),
-            bits.eq(Mux(last, width, c.digit)),
+            last.eq(part == f.parts - 1),
+            bits.eq(Mux(last, f.width, c.digit)),
             full.eq(moved == bits),
             self.read.eq(address),
             self.w_addr.eq(address),
@@ -61,9 +59,9 @@ class SerialStreamUnit(wiring.Component):
         ]
 
         def next_field() -> None:
-            m.d.sync += [part.eq(part + 1), address.eq(address + part_stride), moved.eq(0)]
+            m.d.sync += [part.eq(part + 1), address.eq(address + f.part_stride), moved.eq(0)]
             with m.If(last):
-                m.d.sync += [part.eq(0), left.eq(left - 1), base.eq(base + stride), address.eq(base + stride)]
+                m.d.sync += [part.eq(0), left.eq(left - 1), base.eq(base + f.stride), address.eq(base + f.stride)]
 
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
@@ -74,12 +72,6 @@ class SerialStreamUnit(wiring.Component):
                         address.eq(self.addr),
                         left.eq(f.n),
                         part.eq(0),
-                        parts.eq(f.parts - 1),
-                        stride.eq(f.stride),
-                        part_stride.eq(f.part_stride),
-                        width.eq(f.width),
-                        sign.eq(f.signed),
-                        flush.eq(f.last),
                         moved.eq(0),
                         waited.eq(0),
                         field.eq(0),
@@ -104,7 +96,7 @@ class SerialStreamUnit(wiring.Component):
                         m.d.sync += [byte.eq(self.i.payload), held.eq(8)]
                 with m.Else():
                     # the bit goes to its place, and as a sign to all above it
-                    fills = last & sign & (moved == bits - 1)
+                    fills = last & f.signed & (moved == bits - 1)
                     here = above & ~Cat(0, above[:-1])
                     m.d.sync += [
                         field.eq(field | Mux(byte[0], Mux(fills, above, here), 0)),
@@ -114,7 +106,7 @@ class SerialStreamUnit(wiring.Component):
                         moved.eq(moved + 1),
                     ]
             with m.State("OUT"):
-                with m.If((held == 8) | ((left == 0) & flush & (held != 0))):
+                with m.If((held == 8) | ((left == 0) & f.last & (held != 0))):
                     with m.If(held == 8):
                         m.d.comb += [self.o.valid.eq(1), self.waits.eq(~self.o.ready)]
                         with m.If(self.o.ready):

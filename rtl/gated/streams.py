@@ -22,11 +22,11 @@ class StreamUnit(wiring.Component):
 
     Members
     -------
-    start_in, start_out : In(1), with the instruction in ``word`` and its address in ``addr``
+    start_in, start_out : In(1), with the instruction in ``word``, which stays as it is while ``busy``, and its address in ``addr``
     busy : Out(1), until the cycle after the last one
     waits : Out(1), the other side of the stream is waited for
     i, o : the streams of bytes
-    read, element : Out(16), In, an element is there two cycles after its address
+    read, element : Out, In, an element is there one cycle after its address
     write, w_addr, w_data : Out, an element is stored
     """
 
@@ -37,15 +37,15 @@ class StreamUnit(wiring.Component):
                 "start_in": In(1),
                 "start_out": In(1),
                 "word": In(WORD_BITS),
-                "addr": In(16),
+                "addr": In(config.vector_bits),
                 "busy": Out(1),
                 "waits": Out(1),
                 "i": In(stream.Signature(8)),
                 "o": Out(stream.Signature(8)),
-                "read": Out(16),
+                "read": Out(config.vector_bits),
                 "element": In(signed(config.word)),
                 "write": Out(1),
-                "w_addr": Out(16),
+                "w_addr": Out(config.vector_bits),
                 "w_data": Out(config.word),
             }
         )
@@ -55,17 +55,15 @@ class StreamUnit(wiring.Component):
         c = self._config
         f = Fields(self.word, Op.IN)
         buffer, count = Signal(32, reset_less=True), Signal(6)
-        base, address = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        left, part, parts = Signal(12, reset_less=True), Signal(3, reset_less=True), Signal(3, reset_less=True)
-        stride, part_stride = Signal(signed(12), reset_less=True), Signal(signed(16), reset_less=True)
-        width, sign, flush = Signal(5, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        base, address = Signal(c.vector_bits, reset_less=True), Signal(c.vector_bits, reset_less=True)
+        left, part = Signal(12, reset_less=True), Signal(3, reset_less=True)
         last, bits = Signal(), Signal(5)
-        m.d.comb += [last.eq(part == parts), bits.eq(Mux(last, width, c.digit))]
+        m.d.comb += [last.eq(part == f.parts - 1), bits.eq(Mux(last, f.width, c.digit))]
 
         def next_field() -> None:
-            m.d.sync += [part.eq(part + 1), address.eq(address + part_stride)]
+            m.d.sync += [part.eq(part + 1), address.eq(address + f.part_stride)]
             with m.If(last):
-                m.d.sync += [part.eq(0), left.eq(left - 1), base.eq(base + stride), address.eq(base + stride)]
+                m.d.sync += [part.eq(0), left.eq(left - 1), base.eq(base + f.stride), address.eq(base + f.stride)]
 
         ones = Signal(c.word)
         m.d.comb += ones.eq(Cat(place >= bits for place in range(c.word)))
@@ -74,7 +72,7 @@ class StreamUnit(wiring.Component):
         m.d.comb += [
             self.read.eq(address),
             self.w_addr.eq(address),
-            self.w_data.eq(Mux(last & sign & top, buffer[: c.word] | ones, buffer[: c.word] & ~ones)),
+            self.w_data.eq(Mux(last & f.signed & top, buffer[: c.word] | ones, buffer[: c.word] & ~ones)),
             self.o.payload.eq(buffer[:8]),
         ]
         waited = Signal(2)
@@ -87,12 +85,6 @@ class StreamUnit(wiring.Component):
                         address.eq(self.addr),
                         left.eq(f.n),
                         part.eq(0),
-                        parts.eq(f.parts - 1),
-                        stride.eq(f.stride),
-                        part_stride.eq(f.part_stride),
-                        width.eq(f.width),
-                        sign.eq(f.signed),
-                        flush.eq(f.last),
                         waited.eq(0),
                     ]
                     with m.If(f.first):
@@ -113,7 +105,7 @@ class StreamUnit(wiring.Component):
                     with m.If(self.i.valid):
                         m.d.sync += [count.eq(count + 8), buffer.eq(buffer | (self.i.payload << count)[:32])]
             with m.State("OUT"):
-                with m.If((count >= 8) | ((left == 0) & flush & (count != 0))):
+                with m.If((count >= 8) | ((left == 0) & f.last & (count != 0))):
                     m.d.comb += [self.o.valid.eq(1), self.waits.eq(~self.o.ready)]
                     with m.If(self.o.ready):
                         m.d.sync += [buffer.eq(buffer >> 8), count.eq(Mux(count >= 8, count - 8, 0))]

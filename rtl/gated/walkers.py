@@ -19,15 +19,17 @@ class SumWalker(wiring.Component):
     """
 
     def __init__(self, config: GatedConfig) -> None:
+        self._bits = config.vector_bits
+        rows = (config.weight_rows - 1).bit_length()
         super().__init__(
             {
                 "start": In(1),
                 "word": In(WORD_BITS),
-                "x_addr": In(16),
-                "w_addr": In(16),
+                "x_addr": In(self._bits),
+                "w_addr": In(rows),
                 "valid": Out(1),
-                "x": Out(16),
-                "w": Out(16),
+                "x": Out(self._bits),
+                "w": Out(rows),
                 "first": Out(1),
                 "capture": Out(1),
                 "same": Out(1),
@@ -37,9 +39,9 @@ class SumWalker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         f = Fields(self.word, Op.MAC)
-        base = Signal(16, reset_less=True)
+        base = Signal(self._bits, reset_less=True)
         n0, inner, outer = Signal(12, reset_less=True), Signal(12, reset_less=True), Signal(10, reset_less=True)
-        s0, s1 = Signal(signed(12), reset_less=True), Signal(signed(16), reset_less=True)
+        s0, s1 = Signal(signed(min(12, self._bits)), reset_less=True), Signal(self._bits, reset_less=True)
         captures = Signal(reset_less=True)
         last = Signal()
         m.d.comb += [last.eq((inner == 0) & (outer == 0)), self.capture.eq(captures & last)]
@@ -69,22 +71,12 @@ class SumWalker(wiring.Component):
         return m
 
 
-TERM_LAYOUT = data.StructLayout(
-    {
-        "a": 16,
-        "b": 16,
-        "n": 10,
-        "a_bcast": 1,
-        "b_bcast": 1,
-        "negate": 1,
-        "lift": 1,
-        "a_rs": signed(12),
-        "a_ks": signed(12),
-        "b_rs": signed(12),
-        "b_ks": signed(12),
-    }
-)
-"""One product of an element-wise sum."""
+def term_layout(bits: int) -> data.StructLayout:
+    """One product of an element-wise sum, with addresses of ``bits`` bits."""
+    step = signed(min(12, bits))
+    flags = dict.fromkeys(("a_bcast", "b_bcast", "negate", "lift"), 1)
+    steps = dict.fromkeys(("a_rs", "a_ks", "b_rs", "b_ks"), step)
+    return data.StructLayout({"a": bits, "b": bits, "n": 10, **flags, **steps})
 
 
 class TermWalker(wiring.Component):
@@ -97,17 +89,17 @@ class TermWalker(wiring.Component):
     """
 
     def __init__(self, config: GatedConfig) -> None:
-        self._terms = config.terms
+        self._terms, self._bits = config.terms, config.vector_bits
         flags = ("first", "emit", "final", "fresh", "a_bcast", "b_bcast", "negate", "lift", "valid")
         super().__init__(
             {
                 "load": In(1),
                 "start": In(1),
                 "word": In(WORD_BITS),
-                "a_addr": In(16),
-                "b_addr": In(16),
-                "a": Out(16),
-                "b": Out(16),
+                "a_addr": In(self._bits),
+                "b_addr": In(self._bits),
+                "a": Out(self._bits),
+                "b": Out(self._bits),
                 **{flag: Out(1) for flag in flags},
             }
         )
@@ -115,14 +107,15 @@ class TermWalker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         f, v = Fields(self.word, Op.TERM), Fields(self.word, Op.VEC)
-        terms = [Signal(TERM_LAYOUT, name=f"term{number}", reset_less=True) for number in range(self._terms)]
+        bits, layout = self._bits, term_layout(self._bits)
+        terms = [Signal(layout, name=f"term{number}", reset_less=True) for number in range(self._terms)]
         active, fresh = Signal(), Signal(reset_less=True)
         rows, number, last_number = Signal(12, reset_less=True), Signal(3, reset_less=True), Signal(3, reset_less=True)
-        count, run_a, run_b = Signal(10, reset_less=True), Signal(16, reset_less=True), Signal(16, reset_less=True)
-        term = Signal(TERM_LAYOUT)
+        count, run_a, run_b = Signal(10, reset_less=True), Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        term = Signal(layout)
         m.d.comb += term.as_value().eq(Array(t.as_value() for t in terms)[number])
 
-        a, b, begins, ends, last = Signal(16), Signal(16), Signal(), Signal(), Signal()
+        a, b, begins, ends, last = Signal(bits), Signal(bits), Signal(), Signal(), Signal()
         m.d.comb += [
             begins.eq(count == 0),
             ends.eq(count == term.n - 1),
@@ -155,7 +148,7 @@ class TermWalker(wiring.Component):
             m.d.sync += [active.eq(1), fresh.eq(1), rows.eq(v.rows - 1), last_number.eq(v.terms - 1)]
             m.d.sync += [number.eq(0), count.eq(0)]
         # a slot is loaded only when the rows before need no further step
-        new_a, new_b = Signal(16), Signal(16)
+        new_a, new_b = Signal(bits), Signal(bits)
         m.d.comb += [new_a.eq(term.a + term.a_rs), new_b.eq(term.b + term.b_rs)]
         with m.If(self.load):
             m.d.comb += [new_a.eq(self.a_addr), new_b.eq(self.b_addr)]
@@ -164,5 +157,5 @@ class TermWalker(wiring.Component):
             with m.If(chosen | (~self.load & active & ends & (number == place))):
                 m.d.sync += [each.a.eq(new_a), each.b.eq(new_b)]
             with m.If(chosen):
-                m.d.sync += [each[name].eq(getattr(f, name)) for name in TERM_LAYOUT.members if name not in ("a", "b")]
+                m.d.sync += [each[name].eq(getattr(f, name)) for name in layout.members if name not in ("a", "b")]
         return m
