@@ -15,6 +15,9 @@ RTL_VERSION = "1"
 
 MAX_ADDRESS_BITS = 16
 
+PROGRAM_COLUMN = 16
+"""Bits of a program word that are stored at once, when its bytes come over the link."""
+
 
 @dataclass(frozen=True)
 class GatedConfig:
@@ -27,7 +30,8 @@ class GatedConfig:
     accumulator of an element-wise sum. ``terms`` products may be summed per element in one instruction. Memories in words:
     ``vector_words``, ``weight_rows`` (of one weight per lane), ``table_words``, ``program_words``. ``spram``: the weights are
     in memory without initial content and with one port (iCE40 SPRAM). ``serial``: samples come in and go out bit by bit, which is
-    smaller. ``offsets`` registers for moving addresses (number 0 reads zero), ``levels`` of nested loops.
+    smaller. ``offsets`` registers for moving addresses (number 0 reads zero), ``levels`` of nested loops. ``ranks``: picks go on
+    behind the pick before, which top-k needs.
     """
 
     profile: str
@@ -48,6 +52,7 @@ class GatedConfig:
     serial: bool = False
     offsets: int = 16
     levels: int = 8
+    ranks: bool = True
 
     def __post_init__(self) -> None:
         if self.lanes % self.groups or self.per_group % self.ports:
@@ -124,6 +129,11 @@ class GatedConfig:
         """Bytes of one loaded word of each memory: program, weights (one column), table, vector."""
         return WORD_BYTES, (self.column * self.weight + 7) // 8, (self.word + 7) // 8, (self.word + 7) // 8
 
+    @property
+    def load_bits(self) -> int:
+        """Bits that the loader stores at once: a word, a column of weights, or a column of the program."""
+        return 8 * max(PROGRAM_COLUMN // 8, *self.word_bytes[1:])
+
     def planes(self, width: int) -> int:
         """Words that a value of ``width`` bits (two's complement) takes."""
         count = 1
@@ -148,7 +158,7 @@ class GatedConfig:
                 raise InputError(
                     f"gated profile {profile!r}: key must be one of {', '.join(sorted(known))}, not {key!r}"
                 )
-        missing = known - set(value) - {"shared", "spram", "serial", "offsets", "levels"}
+        missing = known - set(value) - {"shared", "spram", "serial", "offsets", "levels", "ranks"}
         if missing:
             raise InputError(f"gated profile {profile!r} must have the key {min(missing)!r}, and it is missing; add it")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Node, Value
 
 from .code import Item
@@ -358,6 +359,11 @@ def topk(low: Lowering, node: Node) -> None:
 
 def _pick(low: Lowering, node: Node, row: Loc, again: bool, largest: bool, value: Loc | None, index: Loc) -> None:
     machine = low.machine
+    if again and not machine.config.ranks:
+        raise UnsupportedError(
+            f"{node.where()}: top-k must take only the first (k = 1) on profile {machine.config.profile!r}, whose engine picks one "
+            "element of a row; take a larger board"
+        )
     steps = np.diff(row.addr)
     reach = limits(Op.PICK, "stride")[1]
     if len(steps) and ((steps != steps[0]).any() or abs(int(steps[0])) > reach or (row.reg != row.reg[0]).any()):

@@ -1,8 +1,9 @@
 """The gated engine's core: sequencer, walkers, lanes, ports and memories around one pipeline.
 
-Units take an instruction's fields in its own cycle, out of the program memory. An address that a walker gives in cycle b is read in b, its word is there in b + 1, is an operand of the multipliers in b + 2,
-their product is there in b + 3, and the sum in b + 4. Nothing in the core waits for anything: the compiler starts every
-instruction at a cycle in which all it needs is free and all it reads is written.
+Units take an instruction's fields in its own cycle, out of the program memory. An address that a walker gives in cycle b is
+read in b, its word is there in b + 1, is an operand of the multipliers in b + 2, their product is there in b + 3, and the sum in
+b + 4. Nothing in the core waits for anything: the compiler starts every instruction at a cycle in which all it needs is free and
+all it reads is written.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import WORD_BITS, Op, Source
 
 from .fields import Fields
@@ -35,8 +36,9 @@ class GatedCore(wiring.Component):
     running : Out(1)
     cycles : Out(32), cycles of the run without those of the streams
     i, o : streams of bytes, samples and answers packed as :mod:`neuroloom.compiler.wire` says
-    load : In(4), writes a word of the program, the weights, the tables, the vectors (one bit each); not while running
-    load_addr : In(16), load_column : In(8), load_data : In(112)
+    load : In(4), writes a column of a program word or of a row of weights, a word of the tables, of the vectors (one bit each); not
+        while running
+    load_addr : In(16), load_column : In(8), load_data : In(config.load_bits)
     peek : In(1), while not running: ``peeked`` has the element of ``load_addr`` one cycle later
     """
 
@@ -53,7 +55,7 @@ class GatedCore(wiring.Component):
                 "load": In(4),
                 "load_addr": In(16),
                 "load_column": In(8),
-                "load_data": In(WORD_BITS),
+                "load_data": In(config.load_bits),
                 "peek": In(1),
                 "peeked": Out(config.word),
             }
@@ -77,10 +79,11 @@ class GatedCore(wiring.Component):
             self.running.eq(seq.running),
             self.cycles.eq(seq.cycles),
             seq.busy.eq(streams.busy),
-            seq.write.eq(self.load[0]),
             seq.w_addr.eq(self.load_addr),
             seq.w_data.eq(self.load_data),
         ]
+        with m.If(self.load[0]):
+            m.d.comb += seq.write.eq(Const(1, WORD_BITS // PROGRAM_COLUMN) << self.load_column[:3])
         for unit in (sums, terms, pick, streams):
             m.d.comb += unit.word.eq(seq.word)
         m.d.comb += [
@@ -276,8 +279,10 @@ class GatedCore(wiring.Component):
         m.d.comb += lanes.rotate.eq(draining & ((source == Source.HOLD) | (source == Source.LAST)))
 
         def masked(how: dict[str, Signal], last: Value) -> Value:
+            if not low:
+                return Const(1, 1)
             tail = Cat(Const(place, 5) < how["tail"] for place in range(c.ports))
-            hot = Const(1, c.ports) << how["d_addr"][:low] if low else Const(1, 1)
+            hot = Const(1, c.ports) << how["d_addr"][:low]
             return Mux(how["element"], hot, Mux(last, tail, ~Const(0, c.ports)))[: c.ports]
 
         def send(how: dict[str, Signal], mask: Value) -> None:

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.commands import Command, Memory
-from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import WORD_BITS
 
 from .core import GatedCore
@@ -66,25 +66,26 @@ class _Bytes(wiring.Component):
         header = Signal(40, reset_less=True)  # column, address, count, as they come
         column, address, count = header[0:8], header[8:24], header[24:40]
         wanted = Signal(4, reset_less=True)
-        data = Signal(WORD_BITS, reset_less=True)
-        shifted = Signal(WORD_BITS)
+        data = Signal(c.load_bits, reset_less=True)
+        shifted = Signal(c.load_bits)
         m.d.comb += shifted.eq(Cat(data[8:], self.i.payload))
-        sizes = c.word_bytes
-        size, last_column = Signal(4), Signal()
-        word = Signal(WORD_BITS)
+        sizes = (PROGRAM_COLUMN // 8, *c.word_bytes[1:])  # words of the program are stored column by column
+        size, last_column, last_program = Signal(4), Signal(), Signal()
+        word = Signal(c.load_bits)
         with m.Switch(memory):
             for each in Memory:
                 with m.Case(each):
-                    m.d.comb += [size.eq(sizes[each]), word.eq(data[WORD_BITS - 8 * sizes[each] :])]
+                    m.d.comb += [size.eq(sizes[each]), word.eq(data[c.load_bits - 8 * sizes[each] :])]
         m.d.comb += [
-            last_column.eq((memory != Memory.WEIGHTS) | (column == c.columns - 1)),
+            last_program.eq((memory != Memory.PROGRAM) | (column == WORD_BITS // PROGRAM_COLUMN - 1)),
+            last_column.eq(last_program & ((memory != Memory.WEIGHTS) | (column == c.columns - 1))),
             core.load_addr.eq(address),
             core.load_column.eq(column),
             core.load_data.eq(word),
         ]
 
         def next_word() -> None:
-            m.d.sync += [address.eq(address + last_column), count.eq(count - 1)]
+            m.d.sync += [address.eq(address + last_column), count.eq(count - last_program)]
             m.d.sync += column.eq(Mux(last_column, 0, column + 1))
 
         waited = Signal(3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
@@ -40,6 +40,28 @@ def memory_files(config: GatedConfig) -> dict[str, str]:
 
 def _bits(depth: int) -> int:
     return max((depth - 1).bit_length(), 1)
+
+
+class Delay(wiring.Component):
+    """``o`` is ``i`` of ``cycles`` cycles before, 2 to 8: in memory, where a register for each bit and cycle is dear."""
+
+    def __init__(self, width: int, cycles: int) -> None:
+        self._width, self._cycles = width, cycles
+        super().__init__({"i": In(width), "o": Out(width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Ram(self._width, 16)
+        now = Signal(4)
+        m.d.sync += now.eq(now + 1)
+        m.d.comb += [
+            memory.w_en.eq(1),
+            memory.w_addr.eq(now),
+            memory.w_data.eq(self.i),
+            memory.r_addr.eq(now - (self._cycles - 1)),
+            self.o.eq(memory.r_data),
+        ]
+        return m
 
 
 class Weights(wiring.Component):

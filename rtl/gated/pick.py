@@ -15,9 +15,9 @@ class Pick(wiring.Component):
     """Reads ``n`` elements, each of ``parts`` words (topmost digit first), and keeps the best and its number.
 
     The largest or the smallest; of equals the one that comes first. With ``again`` only what stands behind the pick before in
-    this order counts. ``start`` with the instruction and its address; from the next cycle on an address per cycle (``valid``,
-    ``x``); one cycle after an address its word is taken from ``element``. The pick can be used four cycles after the last
-    address. ``value`` and ``index`` are undefined when nothing counts.
+    this order counts (an engine without ``ranks`` has no ``again``). ``start`` with the instruction and its address; from the next
+    cycle on an address per cycle (``valid``, ``x``); one cycle after an address its word is taken from ``element``. The pick can be
+    used four cycles after the last address. ``value`` and ``index`` are undefined when nothing counts.
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -63,17 +63,19 @@ class Pick(wiring.Component):
         place, known = Signal(12, reset_less=True), Signal()
         value, index = Signal.like(self.value, reset_less=True), Signal(12, reset_less=True)
         before, before_index = Signal.like(value, reset_less=True), Signal(12, reset_less=True)
-        better, behind = Signal(), Signal()
+        better, behind = Signal(), Signal(init=1)
         # the smallest is the largest of the complements
         m.d.comb += [
             better.eq(~known | (key > value)),
-            behind.eq(Cat(~place, key).as_signed() < Cat(~before_index, before).as_signed()),
             self.value.eq(Mux(largest, value, ~value)),
             self.index.eq(index),
         ]
+        if self._config.ranks:
+            order, bound = Cat(~place, key).as_signed(), Cat(~before_index, before).as_signed()
+            m.d.comb += behind.eq(~again | (order < bound))
         with m.If(compares):
             m.d.sync += place.eq(place + 1)
-            with m.If(better & (~again | behind)):
+            with m.If(better & behind):
                 m.d.sync += [value.eq(key), index.eq(place), known.eq(1)]
         with m.If(self.start):
             m.d.sync += [

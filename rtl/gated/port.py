@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.isa import Rounding
 
-from .memories import Ram
+from .memories import Delay, Ram
 
 STAGES = 7
 """Cycles from the value to the write into the vector memory."""
@@ -66,6 +66,10 @@ class Ports(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._config
+        # places wait in memory: they would need most of the registers
+        m.submodules.tbases = tbases = Delay(16, 5)
+        m.submodules.places = places = Delay(c.vector_bits + 1, STAGES - 1)
+        m.d.comb += [tbases.i.eq(self.how.tbase), places.i.eq(Cat(self.how.table, self.how.addr))]
         how = [self.how]
         valid = [self.valid]
         for stage in range(1, STAGES):
@@ -81,15 +85,17 @@ class Ports(wiring.Component):
 
         words = []
         for number in range(c.ports):
-            words.append(self._port(m, number, how, outside, sign))
+            words.append(self._port(m, number, how, outside, sign, tbases.o.as_signed(), places.o[0]))
         m.d.sync += [
             self.w_en.eq(Mux(valid[6], how[6].mask, 0)),
-            self.w_addr.eq(how[6].addr),
+            self.w_addr.eq(places.o[1:]),
             self.w_data.eq(Cat(*words)),
         ]
         return m
 
-    def _port(self, m: Module, number: int, how: list[Signal], outside: Signal, sign: Signal) -> Signal:
+    def _port(
+        self, m: Module, number: int, how: list[Signal], outside: Signal, sign: Signal, tbase: Value, looked: Value
+    ) -> Signal:
         c = self._config
         wide = c.wide
 
@@ -149,7 +155,7 @@ class Ports(wiring.Component):
         kept = register("kept", c.word)
         address = Signal(17, name=f"address_{number}")
         m.d.comb += [
-            address.eq(fitted + how[5].tbase),
+            address.eq(fitted + tbase),
             table.r_addr.eq(address),
             table.w_addr.eq(self.load_addr),
             table.w_en.eq(self.load),
@@ -157,7 +163,7 @@ class Ports(wiring.Component):
         ]
         m.d.sync += kept.eq(fitted)
         result = Signal(c.word, name=f"word_{number}")
-        m.d.comb += result.eq(Mux(how[6].table, table.r_data, kept))
+        m.d.comb += result.eq(Mux(looked, table.r_data, kept))
         return result
 
     def _at(self, m: Module, value: Signal, upper: object, number: int) -> Signal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Array, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import ADDRESS0, ADDRESS1, WORD_BITS, Op
 from neuroloom.rtl.spiking.memories import Ram
 
@@ -19,9 +19,9 @@ class Sequencer(wiring.Component):
     """Runs from ``entry`` at ``begin`` to HALT.
 
     One instruction per cycle, plus the delay that the instruction asks for; a taken jump costs one cycle more, BR and LDO wait
-    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on, with the word in ``word``
-    and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN and OUT ``word`` stays as it is until
-    they are done.
+    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on, with the word in
+    ``word`` and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN and OUT ``word`` stays as it is
+    until they are done.
 
     Members
     -------
@@ -31,7 +31,7 @@ class Sequencer(wiring.Component):
     word, address0, address1 : Out
     busy : In(1), the stream unit works
     element : In(word), the element that was read, two cycles after ``started``
-    write, w_addr, w_data : In, writes the program while it does not run
+    write, w_addr, w_data : In, writes columns of a program word (one bit each) while the program does not run
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -49,24 +49,27 @@ class Sequencer(wiring.Component):
                 "address1": Out(config.offset_bits),
                 "busy": In(1),
                 "element": In(config.word),
-                "write": In(1),
+                "write": In(WORD_BITS // PROGRAM_COLUMN),
                 "w_addr": In(bits),
-                "w_data": In(WORD_BITS),
+                "w_data": In(PROGRAM_COLUMN),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.program = program = Ram(WORD_BITS, self._config.program_words)
-        m.d.comb += [
-            program.w_en.eq(self.write),
-            program.w_addr.eq(self.w_addr),
-            program.w_data.eq(self.w_data),
-        ]
-        word, op = program.r_data, program.r_data[:4]
-        counter = Signal.like(program.r_addr)  # of the word behind the one in r_data
+        word, op = Signal(WORD_BITS), self.word[:4]
+        counter = Signal.like(self.w_addr)  # of the word behind the one that is read
         left, go, fetch = Signal(12), Signal(), Signal()
-        m.d.comb += [program.r_addr.eq(counter), program.r_en.eq(fetch)]
+        for column, writes in enumerate(self.write):
+            m.submodules[f"program{column}"] = program = Ram(PROGRAM_COLUMN, self._config.program_words)
+            m.d.comb += [
+                program.w_en.eq(writes),
+                program.w_addr.eq(self.w_addr),
+                program.w_data.eq(self.w_data),
+                program.r_addr.eq(counter),
+                program.r_en.eq(fetch),
+                word.word_select(column, PROGRAM_COLUMN).eq(program.r_data),
+            ]
         with m.If(fetch):
             m.d.sync += counter.eq(counter + 1)
 
