@@ -31,7 +31,7 @@ class GatedConfig:
     ``vector_words``, ``weight_rows`` (of one weight per lane), ``table_words``, ``program_words``. ``spram``: the weights are
     in memory without initial content and with one port (iCE40 SPRAM). ``serial``: samples come in and go out bit by bit, which is
     smaller. ``offsets`` registers for moving addresses (number 0 reads zero), ``levels`` of nested loops. ``ranks``: picks go on
-    behind the pick before, which top-k needs.
+    behind the pick before, which top-k needs. ``delay_memory``: places on their way through the ports wait in block RAM.
     """
 
     profile: str
@@ -53,6 +53,7 @@ class GatedConfig:
     offsets: int = 16
     levels: int = 8
     ranks: bool = True
+    delay_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.lanes % self.groups or self.per_group % self.ports:
@@ -158,7 +159,7 @@ class GatedConfig:
                 raise InputError(
                     f"gated profile {profile!r}: key must be one of {', '.join(sorted(known))}, not {key!r}"
                 )
-        missing = known - set(value) - {"shared", "spram", "serial", "offsets", "levels", "ranks"}
+        missing = known - set(value) - {"shared", "spram", "serial", "offsets", "levels", "ranks", "delay_memory"}
         if missing:
             raise InputError(f"gated profile {profile!r} must have the key {min(missing)!r}, and it is missing; add it")
         try:

@@ -18,7 +18,7 @@ RECORD = "gated"
 
 
 def choose_config(graph: Graph, board: Board | None = None) -> GatedConfig:
-    """The smallest profile of the board (of any board when none is named) that holds the network and meets its target.
+    """The board's first profile that holds the network (of any board when none is named), or the smallest that meets its target.
 
     Raises DoesNotFitError saying what is missing, with another board that would do, or UnsupportedError.
     """
@@ -71,7 +71,9 @@ def _of_board(graph: Graph, board: Board) -> GatedConfig:
 
 
 def candidates(board: Board, target: Mapping[str, Any]) -> Iterable[GatedConfig]:
-    """The board's profiles, fewest multipliers first, folded as the target asks; raises InputError when none is left."""
+    """The board's profiles in its own order, or folded as the target asks, fewest multipliers first; raises InputError when none
+    is left.
+    """
     found: list[GatedConfig] = []
     for config in board.gated:
         counts = [config.lanes]
@@ -91,7 +93,7 @@ def candidates(board: Board, target: Mapping[str, Any]) -> Iterable[GatedConfig]
             f"{board.name} has no gated engine of {target.get('lanes', 'any number of')} lanes and at most {limit} multipliers; "
             f"its profiles have {', '.join(str(c.multipliers) for c in board.gated)}"
         )
-    return sorted(kept, key=lambda c: (c.multipliers, c.weight_rows))
+    return sorted(kept, key=lambda c: (c.multipliers, c.weight_rows)) if target else kept
 
 
 def folded(config: GatedConfig, lanes: int) -> GatedConfig:

@@ -144,10 +144,10 @@ class GatedCore(wiring.Component):
     ) -> Signal:
         """Memories to operands; returns the element that was read, one cycle after its address."""
         c = self.config
-        asked = Signal(c.vector_bits, reset_less=True)  # by BR and LDO
-        with m.If(seq.started[Op.BR] | seq.started[Op.LDO]):
-            m.d.sync += asked.eq(seq.address0)
-        other = Mux(self.running, Mux(streams.busy, streams.read, Mux(pick.valid, pick.x, asked)), self.load_addr)
+        # BR and LDO ask with their word, which stays until they are done
+        other = Mux(
+            self.running, Mux(streams.busy, streams.read, Mux(pick.valid, pick.x, seq.address0)), self.load_addr
+        )
         address_a = Mux(terms.valid, terms.a, Mux(sums.valid, sums.x, other) if c.shared else other)
         m.d.comb += [
             vectors.addr0.eq(address_a >> low),

@@ -66,16 +66,18 @@ class Ports(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self._config
-        # places wait in memory: they would need most of the registers
-        m.submodules.tbases = tbases = Delay(16, 5)
-        m.submodules.places = places = Delay(c.vector_bits + 1, STAGES - 1)
-        m.d.comb += [tbases.i.eq(self.how.tbase), places.i.eq(Cat(self.how.table, self.how.addr))]
         how = [self.how]
         valid = [self.valid]
         for stage in range(1, STAGES):
             how.append(Signal(Emit(c), name=f"how{stage}", reset_less=True))
             valid.append(Signal(name=f"valid{stage}"))
             m.d.sync += [how[stage].eq(how[stage - 1]), valid[stage].eq(valid[stage - 1])]
+        tbase, place = how[5].tbase, Cat(how[6].table, how[6].addr)
+        if c.delay_memory:  # they would need most of the registers
+            m.submodules.tbases = tbases = Delay(16, 5)
+            m.submodules.places = places = Delay(len(place), STAGES - 1)
+            m.d.comb += [tbases.i.eq(self.how.tbase), places.i.eq(Cat(self.how.table, self.how.addr))]
+            tbase, place = tbases.o.as_signed(), places.o
         # bits of a word that lie outside the type, and the lowest of them: a signed type's sign
         outside, sign = Signal(c.wide, reset_less=True), Signal(c.wide, reset_less=True)
         inside = how[3].width - how[3].signed
@@ -85,10 +87,10 @@ class Ports(wiring.Component):
 
         words = []
         for number in range(c.ports):
-            words.append(self._port(m, number, how, outside, sign, tbases.o.as_signed(), places.o[0]))
+            words.append(self._port(m, number, how, outside, sign, tbase, place[0]))
         m.d.sync += [
             self.w_en.eq(Mux(valid[6], how[6].mask, 0)),
-            self.w_addr.eq(places.o[1:]),
+            self.w_addr.eq(place[1:]),
             self.w_data.eq(Cat(*words)),
         ]
         return m

@@ -19,9 +19,9 @@ class Sequencer(wiring.Component):
     """Runs from ``entry`` at ``begin`` to HALT.
 
     One instruction per cycle, plus the delay that the instruction asks for; a taken jump costs one cycle more, BR and LDO wait
-    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on, with the word in
-    ``word`` and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN and OUT ``word`` stays as it is
-    until they are done.
+    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on (of IN and OUT: a
+    cycle later), with the word in ``word`` and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN and
+    OUT ``word`` stays as it is until they are done.
 
     Members
     -------
@@ -59,7 +59,8 @@ class Sequencer(wiring.Component):
         m = Module()
         word, op = Signal(WORD_BITS), self.word[:4]
         counter = Signal.like(self.w_addr)  # of the word behind the one that is read
-        left, go, fetch = Signal(12), Signal(), Signal()
+        left, go, fetch = Signal(12, reset_less=True), Signal(), Signal()
+        due = Signal()  # nothing is left
         for column, writes in enumerate(self.write):
             m.submodules[f"program{column}"] = program = Ram(PROGRAM_COLUMN, self._config.program_words)
             m.d.comb += [
@@ -76,7 +77,8 @@ class Sequencer(wiring.Component):
         # units take what they need right out of the program memory
         m.d.comb += self.word.eq(word)
         for each in ISSUED:
-            m.d.comb += self.started[each].eq(go & (op == each))
+            domain = m.d.sync if each in (Op.IN, Op.OUT) else m.d.comb  # for these the word stays
+            domain += self.started[each].eq(go & (op == each))
         self._offsets(m, go, word)
         self._timer(m)
 
@@ -99,20 +101,20 @@ class Sequencer(wiring.Component):
             m.d.comb += self.running.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
                 with m.If(self.begin):
-                    m.d.sync += [counter.eq(self.entry), left.eq(0)]
+                    m.d.sync += [counter.eq(self.entry), due.eq(1)]
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += fetch.eq(1)
                 m.next = "GO"
             with m.State("GO"):
-                with m.If(left != 0):
-                    m.d.sync += left.eq(left - 1)
+                with m.If(~due):
+                    m.d.sync += [left.eq(left - 1), due.eq(left == 1)]
                 with m.Else():
                     m.d.comb += [go.eq(1), fetch.eq(1)]
-                    m.d.sync += left.eq(0)
                     with m.Switch(op):
                         with m.Case(Op.MAC, Op.VEC, Op.DRAIN, Op.PICK, Op.OFF, Op.WAIT):
-                            m.d.sync += left.eq(Fields(word, Op.WAIT).delay)
+                            delay = Fields(word, Op.WAIT).delay
+                            m.d.sync += [left.eq(delay), due.eq(delay == 0)]
                         with m.Case(Op.LOOP):
                             m.d.comb += write_loop.eq(1)
                         with m.Case(Op.END):
@@ -146,11 +148,11 @@ class Sequencer(wiring.Component):
                         m.d.comb += fetch.eq(1)
                         m.next = "GO"
             with m.State("STREAM"):
-                with m.If(~self.busy):
-                    m.d.sync += waited.eq(1)
-                    with m.If(waited == 1):
-                        m.d.comb += fetch.eq(1)
-                        m.next = "GO"
+                m.d.sync += waited.eq(1)
+                with m.If((waited == 1) & ~self.busy):
+                    m.d.sync += waited.eq(0)
+                    m.d.comb += fetch.eq(1)
+                    m.next = "GO"
         with m.If(go):
             m.d.sync += waited.eq(0)
         return m

@@ -50,12 +50,15 @@ def test_other_engines_under_icarus(config: str, name: str) -> None:
 
 
 def test_small_logic_under_icarus() -> None:
-    """Weights in memory without initial content, samples bit by bit, few registers."""
+    """Weights in memory without initial content, samples bit by bit, few registers, places that wait in memory."""
     icarus()
     graph = GRAPHS["comparisons"]()
-    small = replace(CONFIGS["one"], spram=True, lanes=4, serial=True, offsets=8, levels=4)
+    small = replace(
+        CONFIGS["one"], spram=True, lanes=4, serial=True, offsets=8, levels=4, ranks=False, delay_memory=True
+    )
     drive(graph, small, arrays_of(graph, 2, 1), "icarus")
     graph = GRAPHS["dense"]()
+    small = replace(small, ranks=True)
     drive(graph, small, arrays_of(graph, 2, 1), "icarus")
 
 
