@@ -20,8 +20,8 @@ class Sequencer(wiring.Component):
 
     One instruction per cycle, plus the delay that the instruction asks for; a taken jump costs one cycle more, BR and LDO wait
     for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on (of IN and OUT: a
-    cycle later), with the word in ``word`` and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN and
-    OUT ``word`` stays as it is until they are done.
+    cycle later), with the word in ``word`` and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN
+    and OUT ``word`` stays as it is until they are done.
 
     Members
     -------
