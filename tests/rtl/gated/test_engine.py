@@ -58,7 +58,7 @@ def test_small_logic_under_icarus() -> None:
     )
     drive(graph, small, arrays_of(graph, 2, 1), "icarus")
     graph = GRAPHS["dense"]()
-    small = replace(small, ranks=True)
+    small = replace(small, ranks=True, lanes=6, delay_memory=False)
     drive(graph, small, arrays_of(graph, 2, 1), "icarus")
 
 
