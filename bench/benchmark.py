@@ -43,6 +43,7 @@ MODULES = (
     "gated",
     "place",
     "place_cores",
+    "place_gated",
 )
 """Modules of this folder that register benchmarks, the long ones last."""
 

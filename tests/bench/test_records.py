@@ -130,3 +130,25 @@ def test_record_is_of_the_gated_program_as_it_is(entry: dict) -> None:
     make, _ = bench.NETWORKS[entry["network"]]
     least, most = compile_program(make(), bench.profile_of(entry["board"], entry["profile"])).cycles
     assert least <= entry["cycles"] <= most, "run python bench/run.py --only gated"
+
+
+def engines() -> list:
+    from bench import record
+
+    body = record.read("place_gated_icebreaker")
+    return [] if body is None else [pytest.param(e, id=e["engine"]["profile"]) for e in body["results"]]
+
+
+@pytest.mark.parametrize("entry", engines())
+def test_record_is_of_the_gated_engine_as_it_is(entry: dict) -> None:
+    from bench import place_gated
+
+    config = place_gated.profile_of(entry["engine"]["profile"])
+    again = "run python bench/run.py --only place_gated_icebreaker"
+    assert entry["engine"] == asdict(config), f"the record of {config.profile} is of another configuration: {again}"
+    assert entry["engine_sha256"] == place_gated.engine_sha256(config), (
+        f"the record of {config.profile} is of another design: {again}"
+    )
+    assert any(s["met"] for s in entry["seeds"])
+    assert entry["timing_met"] == all(s["met"] for s in entry["seeds"])
+    assert all(entry["used"][k] <= entry["available"][k] for k in entry["used"])
