@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from neuroloom.boards.registry import load_board
+from neuroloom.boards.registry import all_boards, load_board
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.executor import Executor
 from neuroloom.compiler.gated.program import compile_program
@@ -144,8 +144,8 @@ def profile_of(board: str, name: str) -> GatedConfig:
 
 
 def measure(say: Say, seed: int) -> list[dict[str, Any]]:
-    """Cycles of every network on its engines, answers compared with the reference interpreter, and the engines' cells."""
-    out, cells = [], {}
+    """Cycles of every network on its engines, answers compared with the reference interpreter."""
+    out = []
     for name, (make, engines) in NETWORKS.items():
         graph = make()
         rng = np.random.default_rng(seed)
@@ -172,11 +172,6 @@ def measure(say: Say, seed: int) -> list[dict[str, Any]]:
                     expected = want[key].reshape(2, *value.shape[1:])[number]
                     assert np.array_equal(value[0], expected), (name, key)
                 runs.append(run)
-            if (board, profile) not in cells:
-                say(f"cells of {board} {profile}")
-                text = engine_verilog(config).replace("module neuroloom_gated(", "module top(", 1)
-                made = synthesise(text, load_board(board))
-                cells[board, profile] = {k: v for k, v in made.counts.items() if v}
             clock = load_board(board).speed("gated").plan.logic_hz
             cycles = runs[-1].cycles
             out.append(
@@ -194,7 +189,6 @@ def measure(say: Say, seed: int) -> list[dict[str, Any]]:
                     "macs_per_multiplier_and_clock": round(products(graph) / cycles / config.multipliers, 3),
                     "weight_rows": len(program.weights),
                     "vector_words": program.used,
-                    "cells": cells[board, profile],
                 }
             )
     return out
@@ -205,9 +199,8 @@ def render(found: list[dict[str, Any]]) -> str:
     rows = []
     for r in found:
         if "reason" in r:
-            rows.append([r["network"], r["board"], r["profile"], *[""] * 6, r["reason"]])
+            rows.append([r["network"], r["board"], r["profile"], *[""] * 5, r["reason"]])
             continue
-        cells = ", ".join(f"{v:,} {k}" for k, v in r["cells"].items())
         rows.append(
             [
                 r["network"],
@@ -219,7 +212,6 @@ def render(found: list[dict[str, Any]]) -> str:
                 f"{r['us']:,.1f}",
                 f"{r['clock_mhz']:g}",
                 f"{r['macs_per_multiplier_and_clock']:.3f}",
-                cells,
             ]
         )
     head = [
@@ -233,7 +225,44 @@ def render(found: list[dict[str, Any]]) -> str:
         "at MHz",
         "MACs per multiplier and clock",
     ]
-    return table([*head, "cells of the engine (Yosys)"], rows)
+    return table(head, rows)
+
+
+def cells(say: Say, seed: int) -> list[dict[str, Any]]:
+    """What Yosys makes of every board's engines."""
+    out = []
+    for board in all_boards():
+        for config in board.gated:
+            say(f"{config.profile} for {board.name}")
+            text = engine_verilog(config)
+            made = synthesise(text.replace("module neuroloom_gated(", "module top(", 1), board)
+            out.append(
+                {
+                    "board": board.name,
+                    "profile": config.profile,
+                    "multipliers": config.multipliers,
+                    "engine_sha256": hashlib.sha256(text.encode()).hexdigest(),
+                    "cells": {k: v for k, v in made.counts.items() if v},
+                    "seconds": round(made.seconds, 1),
+                }
+            )
+    return out
+
+
+def render_cells(found: list[dict[str, Any]]) -> str:
+    """One row per engine."""
+    rows = [
+        [
+            r["board"],
+            r["profile"],
+            r["multipliers"],
+            ", ".join(f"{v:,} {k}" for k, v in r["cells"].items()),
+            r["seconds"],
+        ]
+        for r in found
+    ]
+    return table(["board", "engine", "multipliers", "cells, without the link", "synthesis, s"], rows)
 
 
 register(Benchmark("gated", "Cycles and multipliers of GRU-64 and a network of LFADS' size.", measure, render))
+register(Benchmark("gated_cells", "What Yosys makes of the gated engines.", cells, render_cells))

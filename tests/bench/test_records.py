@@ -111,3 +111,22 @@ def test_records_name_no_machine() -> None:
 
     for path in record.FOLDER.glob("*.json"):
         assert socket.gethostname() not in path.read_text(encoding="utf-8")
+
+
+def gated() -> list:
+    from bench import record
+
+    body = record.read("gated")
+    found = [] if body is None else [e for e in body["results"] if "cycles" in e]
+    return [pytest.param(e, id=f"{e['network']}-{e['profile']}") for e in found]
+
+
+@pytest.mark.parametrize("entry", gated())
+def test_record_is_of_the_gated_program_as_it_is(entry: dict) -> None:
+    from neuroloom.compiler.gated.program import compile_program
+
+    from bench import gated as bench
+
+    make, _ = bench.NETWORKS[entry["network"]]
+    least, most = compile_program(make(), bench.profile_of(entry["board"], entry["profile"])).cycles
+    assert least <= entry["cycles"] <= most, "run python bench/run.py --only gated"
