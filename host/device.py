@@ -89,6 +89,12 @@ class Device:
         return self._link.timeout
 
     @property
+    def adapter_latency_ms(self) -> int | None:
+        """Milliseconds for which the serial adapter holds a few bytes back; None where nothing tells."""
+        latency: int | None = getattr(self._link.transport, "latency", None)
+        return latency
+
+    @property
     def repeats(self) -> int:
         """Frames that had to be sent again so far: 0 on a good line."""
         return self._link.repeats

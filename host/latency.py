@@ -9,6 +9,8 @@ from typing import Any
 SYSFS = Path("/sys/bus/usb-serial/devices")
 """Where Linux lists USB serial ports; FTDI's driver has a file ``latency_timer`` there, in milliseconds."""
 SHORTEST_MS = 1
+UDEV_RULE = 'ACTION=="add", SUBSYSTEM=="usb-serial", DRIVER=="ftdi_sio", ATTR{latency_timer}="1"'
+"""Sets the timer of every FTDI adapter when it is plugged in."""
 
 
 def set_low_latency(port: Any, sysfs: Path = SYSFS) -> int | None:
@@ -32,3 +34,13 @@ def set_low_latency(port: Any, sysfs: Path = SYSFS) -> int | None:
         return int(timer.read_text())
     except (OSError, ValueError):
         return None
+
+
+def advice(latency_ms: int | None) -> str:
+    """What to say to the user about an adapter's timer; nothing where all is well."""
+    if latency_ms is None or latency_ms <= SHORTEST_MS:
+        return ""
+    return (
+        f"the serial adapter holds bytes back for {latency_ms} ms, which costs speed and which you may not change; put {UDEV_RULE}"
+        " into /etc/udev/rules.d/70-neuroloom.rules and replug the board"
+    )

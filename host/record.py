@@ -21,6 +21,7 @@ class Recorder:
 
     def __init__(self, inner: Transport, path: Path | str, *, timeout: float) -> None:
         self.name = inner.name
+        self.latency: int | None = getattr(inner, "latency", None)
         self._inner = inner
         try:
             self._file = Path(path).open("w", encoding="utf-8", buffering=1)

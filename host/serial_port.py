@@ -15,6 +15,7 @@ from .latency import set_low_latency
 
 _PORT_ERRORS: tuple[type[Exception], ...] = (serial.SerialException, OSError, TypeError, ValueError)
 if os.name == "posix":
+    import fcntl
     import termios
 
     _PORT_ERRORS += (termios.error,)
@@ -59,6 +60,9 @@ class SerialPort:
         except _PORT_ERRORS as error:
             raise DeviceError(_why(port, error)) from error
         self._gone = False
+        if os.name == "posix":
+            with contextlib.suppress(OSError):  # the lock above holds among those who ask for it; this one keeps everybody out
+                fcntl.ioctl(self._serial.fileno(), termios.TIOCEXCL)
         self.latency = set_low_latency(self._serial)
 
     @property

@@ -14,8 +14,9 @@ from neuroloom.compiler.real.functions import FUNCTIONS, tabulate
 from neuroloom.compiler.real.program import RealNode
 
 from .config import Rules
-from .formats import integers, table_input, weight_point
+from .formats import choose, integers, table_input, weight_point
 from .lower import MAX_RAW, Lowering, lowering
+from .observe import merged
 from .rules_grid import aligned_steps, any_grid, operand, reader, weighted
 from .rules_grid import function as grid_function
 
@@ -222,19 +223,39 @@ def function(low: Lowering, node: RealNode) -> None:
         low.define(node.name, grid_function(low, node, step, ends), step, grid=True)
         return
     params = tuple(Fraction(float(p)) for p in node.attrs.get("params", ()))
-    rules, out = low.rules(node.name), low.format(node.name)
-    raw = low.raws[name]
+    rules, alike = low.rules(node.name), _alike(low, node)
+    if node.name not in low.formats:
+        low.formats[node.name] = rules.type or choose(merged([low.seen(n.name) for n in alike]), rules.bits, rules)
+    out, raw = low.formats[node.name], low.raws[name]
     here = low.builder[raw.name].type
     if raw.factor == 1 and here.width <= rules.table_bits:
         address = raw.name
     else:
-        seen, least = low.seen(name), FUNCTIONS[kind].least
+        seen, least = merged([low.seen(n.inputs[0]) for n in alike]), FUNCTIONS[kind].least
         if least is not None and seen.lo < least:
             raise UnsupportedError(f"{node.where()}: {kind} must be of numbers of at least {least}, not {seen.lo:.6g}")
         address = low.settle(name, table_input(seen, kind, out, rules), "address")
     type_ = low.builder[address].type
     entries = tabulate(kind, params, type_.range, type_.frac, out)
     low.define(node.name, low.emit("table", [address], node.name, entries=entries, lo=type_.lo, type=str(out)))
+
+
+def _alike(low: Lowering, node: RealNode) -> list[RealNode]:
+    """The nodes of the same source with the same function and rules, this one among them: gates of a cell share one table."""
+    key = (node.source, node.attrs["function"], node.attrs.get("params", ()))
+    rules = low.rules(node.name)
+    found = [
+        n
+        for n in low.program.walk()
+        if n.op == "function"
+        and (n.source, n.attrs["function"], n.attrs.get("params", ())) == key
+        and low.rules(n.name) == rules
+        and not low.is_const(n.inputs[0])
+        and n.name in low.observed
+        and n.inputs[0] in low.observed
+    ]
+    mine = any(n is node for n in found)
+    return found if node.source and rules.type is None and mine else [node]
 
 
 @lowering("number")

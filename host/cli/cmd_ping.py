@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from neuroloom.host.device import connect
+from neuroloom.host.latency import advice
 
 from .ports import add_port, port_options
 from .ui import Ui
@@ -21,9 +22,12 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     with connect(args.port, **port_options(args)) as device:
         seconds = device.ping()
         identity = device.identify()
+        latency = device.adapter_latency_ms
     rows = [(k, v.hex() if isinstance(v, bytes) else v) for k, v in asdict(identity).items()]
     ui.table("", ("field", "value"), rows)
     if seconds is not None:
         ui.say(f"round trip {1e3 * seconds:.2f} ms")
-    ui.result({**asdict(identity), "round_trip_s": seconds})
+    if hint := advice(latency):
+        ui.note(hint)
+    ui.result({**asdict(identity), "round_trip_s": seconds, "adapter_latency_ms": latency})
     return 0

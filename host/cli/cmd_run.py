@@ -11,6 +11,7 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.host.arrays import read_array, write_outputs
 from neuroloom.host.device import connect
 from neuroloom.host.flow import run_model
+from neuroloom.host.latency import advice
 from neuroloom.host.look.answers import reading_of, timing
 
 from .common import add_inputs, add_model, count_samples, load_inputs, open_model
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     with connect(args.port, **port_options(args)) as device:
         identity = device.identify()
         ui.note(f"{identity.board}: {identity.engine} engine, model {identity.model_hash.hex()[:16]}…")
+        if hint := advice(device.adapter_latency_ms):
+            ui.note(hint)
         start = time.perf_counter()
         with ui.progress(f"running on {identity.board}") as update:
             measured: dict[str, Any] = {}

@@ -138,3 +138,20 @@ class GatedDevice:
         if graph.clocked:
             outputs = {k: v.reshape(count, steps, *v.shape[1:]) for k, v in outputs.items()}
         return outputs
+
+    def step(self, inputs: Mapping[str, np.ndarray] | np.ndarray, *, fresh: bool = False) -> dict[str, np.ndarray]:
+        """One run on inputs without samples' and steps' axes, and its outputs by name, as soon as they are there.
+
+        A clocked network goes on from its states, which stay on the device; ``fresh`` resets them first. For loops that make the
+        next input of the last output. Raises DeviceError.
+        """
+        if self.graph is None:
+            raise DeviceError(f"a network must be loaded into the engine on {self.device.name} first")
+        lead = (None, None) if self.graph.clocked else (None,)
+        named = inputs if isinstance(inputs, Mapping) else {self.graph.inputs[0].name: inputs}
+        arrays = prepare(self.graph, {name: np.asarray(value)[lead] for name, value in named.items()})
+        packed = pack_samples(self.graph, {k: v.reshape(1, *v.shape[len(lead) :]) for k, v in arrays.items()})
+        command = Command.RUN_FRESH if fresh else Command.RUN
+        answer = self.call(bytes([command]) + packed[0].tobytes(), total_bytes(answer_fields(self.graph)))
+        outputs = unpack_answers(self.graph, np.frombuffer(answer, np.uint8)[None])
+        return {name: values[0] for name, values in outputs.items()}

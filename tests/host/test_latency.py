@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from neuroloom.host.latency import set_low_latency
+from neuroloom.host.device import Device
+from neuroloom.host.latency import advice, set_low_latency
+from neuroloom.host.record import Recorder
 
 
 def port(refusal=None, name="/dev/ttyUSB0"):
@@ -49,3 +51,16 @@ def test_a_timer_that_may_not_be_written_is_told(sysfs, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.write_text", refuse)
     assert set_low_latency(port(), sysfs) == 16
+
+
+def test_the_user_is_told_what_to_do(lines, tmp_path):
+    assert advice(None) == advice(1) == ""
+    assert "16 ms" in advice(16) and 'ATTR{latency_timer}="1"' in advice(16) and "\n" not in advice(16)
+    line = lines.FaultyLine(lines.TableModel())
+    line.latency = 16
+    with Device(line) as device:
+        assert device.adapter_latency_ms == 16
+    with Device(Recorder(line, tmp_path / "s.nls", timeout=5.0)) as device:
+        assert device.adapter_latency_ms == 16
+    with Device(lines.FaultyLine(lines.TableModel())) as device:
+        assert device.adapter_latency_ms is None

@@ -242,3 +242,25 @@ def test_a_branch_that_no_sample_takes_is_observed_as_if_all_did() -> None:
     real = evaluate(b.program, {"x": np.array([[0.5], [-0.5]])})["y"]
     y = Engine(graph).run(np.array([[0.5], [-0.5]]))["y"]
     assert np.abs(graph.outputs[0].affine.dequantize(y) - real).max() < 0.01
+
+
+def test_gates_of_one_cell_share_their_table() -> None:
+    """Two sigmoids of one source get one address and one output format, as wide as both need; another source's keeps its own."""
+    b = ProgramBuilder("gates")
+    x = b.input("x", (1,))
+    wide = b.node("mul", [x, b.const(np.array(3.0))], name="wide", source="cell")
+    for name, value, source in (("z", x, "cell"), ("r", wide, "cell"), ("other", x, "else")):
+        b.output(name, b.node("function", [value], name=name, source=source, function="sigmoid"))
+    graph = quantise(b.program, {"x": np.linspace(-1, 1, 101)[:, None]})
+    tables = {n.name: n for n in graph.nodes if n.op == "table"}
+    assert (tables["z"].attrs["entries"] == tables["r"].attrs["entries"]).all()
+    assert len(tables["other"].attrs["entries"]) == len(tables["z"].attrs["entries"])
+    assert (tables["other"].attrs["entries"] != tables["z"].attrs["entries"]).any()
+    kinds = types(graph)
+    assert kinds["z"] == kinds["r"]
+    b.program.nodes[-1].source = "cell"
+    graph = quantise(
+        b.program, {"x": np.linspace(-1, 1, 101)[:, None]}, Config.read({"nodes": {"z": {"table_bits": 8}}})
+    )
+    sizes = {n.name: len(n.attrs["entries"]) for n in graph.nodes if n.op == "table"}
+    assert sizes == {"z": 256, "r": 1024, "other": 1024}

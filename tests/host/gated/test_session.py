@@ -135,3 +135,21 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_engine_as_verilog() -> None:
     text = engine_verilog(load_board("icebreaker").gated[0])
     assert "module neuroloom_gated(" in text and "module neuroloom_weight_column" in text
+
+
+def test_single_steps_go_on_from_the_states() -> None:
+    graph = GRAPHS["states"]()
+    config, arrays = choose_config(graph, ULX3S), arrays_of(graph, 2, 4)
+    want = reference.run(graph, arrays)
+    with model_device(graph, config, board="ulx3s_85f") as device:
+        session = GatedDevice(device, config)
+        with pytest.raises(DeviceError, match="a network must be loaded into the engine on .* first"):
+            session.step({name: values[0, 0] for name, values in arrays.items()})
+        session.load(graph)
+        for sample in range(2):
+            for step in range(4):
+                one = {name: values[sample, step] for name, values in arrays.items()}
+                for name, values in session.step(one, fresh=step == 0).items():
+                    assert np.array_equal(values, want[name][sample, step]), (name, sample, step)
+        with pytest.raises(InputError, match="must have the shape"):
+            session.step({name: values[0] for name, values in arrays.items()})
