@@ -82,7 +82,7 @@ def _measure(virtual: VirtualBoard) -> dict[str, float]:
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
         with connect(virtual.port, timeout=60) as device:
-            payload = bytes(range(256)) * 2
+            payload = (bytes(range(256)) * 2)[: device.identity.max_payload]
             device.ping(payload)
             before, used, started = virtual.statistics().cycles, cpu(), time.monotonic()
             while time.monotonic() - started < SECONDS:

@@ -61,7 +61,9 @@ class SerialPort:
             raise DeviceError(_why(port, error)) from error
         self._gone = False
         if os.name == "posix":
-            with contextlib.suppress(OSError):  # the lock above holds among those who ask for it; this one keeps everybody out
+            with contextlib.suppress(
+                OSError
+            ):  # the lock above holds among those who ask for it; this one keeps everybody out
                 fcntl.ioctl(self._serial.fileno(), termios.TIOCEXCL)
         self.latency = set_low_latency(self._serial)
 

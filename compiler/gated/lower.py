@@ -12,6 +12,7 @@ from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Graph, Node, Region, Value, ranges, smallest_type
 from neuroloom.compiler.ir.graph import walk
 from neuroloom.compiler.ir.types import Range
+from neuroloom.compiler.passes.sink_branches import ALWAYS
 from neuroloom.compiler.wire import answer_fields
 
 from .code import Branch, Halt, Item, Main, Stream
@@ -72,7 +73,7 @@ class Lowering:
         self.deferred: dict[str, Loc] = {}
         self.hints: dict[str, tuple[Loc, str]] = {}
         self.done: set[int] = set()
-        self.remarks: list[str] = []
+        self.remarks: list[str] = list(graph.records.get(ALWAYS, []))
 
     def _last_reads(self) -> dict[str, int]:
         """Where each state is read last, in the order of the nodes."""

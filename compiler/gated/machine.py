@@ -16,6 +16,7 @@ from .digits import DigitSums
 from .forms import Const, Emitted, Form, Lin, Mat, Spec, Term
 from .isa import Op, Rounding
 from .locate import Loc, Space, signed_width
+from .pieces import Piece, affine_pieces
 from .sums import Weights, mac_job
 
 ROWS_PER_ROUND = 8
@@ -226,32 +227,50 @@ class Machine(DigitSums):
         else:
             target = dest
         parts = self.parts_of(spec, target, bounds, shift)
-        lead = mat.x.addr.shape[:-1]
-        x = mat.x.addr.reshape(-1, mat.x.addr.shape[-1]), mat.x.reg.reshape(-1, mat.x.addr.shape[-1])
-        outs = target.addr.reshape(-1, len(mat.weights)), target.reg.reshape(-1, len(mat.weights))
-        count = int(np.prod(lead, dtype=np.int64))
-        stride = (x[0][1:] - x[0][:1], outs[0][1:] - outs[0][:1]) if count > 1 else (np.zeros(0), np.zeros(0))
-        affine = count > UNROLLED and all(
-            (s == np.arange(1, count)[:, None] * s[0, 0]).all() and (r == r[:1, :1]).all()
-            for s, r in zip(stride, (x[1], outs[1]), strict=True)
-        )
-        if affine:
-            # several rows a round, so that one is drained while the next is summed
-            turns = ROWS_PER_ROUND if count >= 2 * ROWS_PER_ROUND else 1
-            moves = [(int(r[0, 0]), int(s[0, 0]) * turns) for s, r in zip(stride, (x[1], outs[1]), strict=True)]
-            with self.loop(count // turns, moves) as (rx, ro):
-                full = np.full_like
-                for row in range(turns):
-                    self._mat_jobs(mat, x[0][row], full(x[1][0], rx), outs[0][row], full(outs[1][0], ro), parts, target)
-            for row in range(count - count % turns, count):
-                self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
-        else:
-            for row in range(count):
-                self._mat_jobs(mat, x[0][row], x[1][row], outs[0][row], outs[1][row], parts, target)
+        self._mat_rows(mat, target, parts)
         result = replace(target, bounds=bounds)
         if dest is not None and target is not dest:
             return self.store(Form((Lin(result),), form.shape, bounds), dest)
         return result
+
+    def _mat_rows(self, mat: Mat, target: Loc, parts: list[tuple[int, Spec]]) -> None:
+        """The product for every row of the input (every window of a convolution), in loops where all rows look alike."""
+        size, outs = mat.x.addr.shape[-1], len(mat.weights)
+        x, x_reg = mat.x.addr.reshape(-1, size), mat.x.reg.reshape(-1, size)
+        out, out_reg = target.addr.reshape(-1, outs), target.reg.reshape(-1, outs)
+        alike = all((a - a[:, :1] == a[:1] - a[:1, :1]).all() for a in (x, out)) and all(
+            (r == r[:1, :1]).all() for r in (x_reg, out_reg)
+        )
+        if len(x) <= UNROLLED or not alike:
+            for row in range(len(x)):
+                self._mat_jobs(mat, x[row], x_reg[row], out[row], out_reg[row], parts, target)
+            return
+        apart_x, apart_out = x[0] - x[0, 0], out[0] - out[0, 0]
+
+        def one(start: tuple[int, ...], regs: tuple[int, ...]) -> None:
+            addrs = apart_x + start[0], apart_out + start[1]
+            full = [np.full_like(a, r) for a, r in zip(addrs, regs, strict=True)]
+            self._mat_jobs(mat, addrs[0], full[0], addrs[1], full[1], parts, target)
+
+        def nest(piece: Piece, depth: int, regs: tuple[int, ...]) -> None:
+            count, step = piece.dims[depth], piece.strides[depth]
+            if depth < len(piece.dims) - 1:
+                with self.loop(count, list(zip(regs, step, strict=True))) as inner:
+                    nest(piece, depth + 1, tuple(inner))
+                return
+            # several rows a round, so that one is drained while the next is summed
+            turns = count // ROWS_PER_ROUND if count >= 2 * ROWS_PER_ROUND else 0
+            if turns:
+                moves = [(r, s * ROWS_PER_ROUND) for r, s in zip(regs, step, strict=True)]
+                with self.loop(turns, moves) as inner:
+                    for row in range(ROWS_PER_ROUND):
+                        one(tuple(a + row * s for a, s in zip(piece.start, step, strict=True)), tuple(inner))
+            for row in range(turns * ROWS_PER_ROUND, count):
+                one(tuple(a + row * s for a, s in zip(piece.start, step, strict=True)), regs)
+
+        places = [mat.x.addr[..., 0], target.addr[..., 0]]
+        for piece in affine_pieces(places, [mat.x.reg[..., 0], target.reg[..., 0]]):
+            nest(piece, 0, piece.regs)
 
     def _padded(self, shape: tuple[int, ...], bounds: Range, name: str) -> Loc:
         size = self.config.ports

@@ -61,6 +61,8 @@ class _Narrowing(Names):
         factor, type_ = Fraction(node.attrs["factor"]), Type.parse(node.attrs["type"])
         if limit is None or limit.op not in ("max", "min") or node.attrs["overflow"] != "saturate" or factor <= 0:
             return None
+        if type_.width > limit.outputs[0].type.width:
+            return None  # it widens: in front of it the limit compares fewer bits
         for x, constant in (limit.inputs, limit.inputs[::-1]):
             maker = makers.get(constant)
             if maker is None or maker.op != "const" or self.values[x].shape != node.outputs[0].shape:

@@ -17,6 +17,9 @@ from neuroloom.compiler.ir.graph import Region, walk
 from .manager import Options, PassResult, register
 from .names import Names
 
+ALWAYS = "always_runs"
+"""Key of the graph's records with sentences about work that could be skipped but for the state that it updates."""
+
 WORTH = 64
 """Operations that a side must save at least: entering and leaving a branch takes a few cycles of its own."""
 
@@ -72,7 +75,7 @@ def run(graph: Graph, options: Options) -> PassResult:
     sinking = _Sinking(out, frozenset([*options.keep, *(o.value for o in out.outputs)]))
     out.nodes = sinking.block(out.nodes, ())
     if sinking.remarks:
-        out.records["notes"] = [*out.records.get("notes", []), *sinking.remarks]
+        out.records[ALWAYS] = sinking.remarks
     gains = {name: [0, saved] for name, saved in sinking.found.items()}
     return PassResult(out, bool(gains or sinking.remarks), gains)
 

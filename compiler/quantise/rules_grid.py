@@ -103,6 +103,10 @@ def weighted(low: Lowering, node: RealNode) -> None:
     op = "conv" if node.op == "conv" else "matvec"
     out = low.emit(op, [x], f"{node.name}.sum", weights=ints.astype(narrow), weight_frac=0, **attrs)
     shape = (len(ints), *[1] * (ints.ndim - 2)) if node.op == "conv" else (len(ints),)
+    decided = _decided(low, node, bias, step, scales) if bias and counts is None else None
+    if decided is not None:
+        out, step = _add_decided(low, node, out, decided, shape), step / (1 << decided[1])
+        bias = None
     if several:
         times = np.array([int(s / unit) for s in scales], object).reshape(shape)
         out = low.emit("mul", [out, place(low, times, f"{node.name}.scales")], f"{node.name}.scaled")
@@ -129,6 +133,74 @@ def _counts(bias: Sequence[Fraction], step: Fraction, scales: Sequence[Fraction]
     if any(abs(r - n) > abs(n) * Fraction(1, 1 << 22) or abs(n) >= 1 << 40 for r, n in zip(rows, near, strict=True)):
         return None
     return np.array(near, np.int64)
+
+
+FINER = (4, 8, 12, 16)
+"""Fraction bits of a product's step that a real bias is tried with."""
+
+
+def _decided(
+    low: Lowering, node: RealNode, bias: Sequence[Fraction], step: Fraction, scales: Sequence[Fraction]
+) -> tuple[np.ndarray, int] | None:
+    """A bias in 2**-k of a product's step that gives the same integers as the exact one at the quantisation behind; and k.
+
+    The sums are integers, so the exact bias and a nearby one differ only where a boundary of the quantisation lies between them.
+    For every output and every boundary this is compared in rationals; None where no k is fine enough, or what follows is more
+    than monotone (Relu, pooling by the maximum, moves).
+    """
+    after = _quantised_behind(low, node.name)
+    if after is None:
+        return None
+    a = after.attrs
+    unit = Fraction(a["scale"])
+    halves = [Fraction(2 * m + 1, 2) for m in range(a["lo"] - a["zero"] - 1, a["hi"] - a["zero"] + 1)]
+    rows = [
+        (b / (step * s), unit / (step * s))
+        for b, s in zip(bias, list(scales) * (len(bias) // len(scales)), strict=True)
+    ]
+    for bits in FINER:
+        near = [round(b * (1 << bits)) for b, _ in rows]
+        if all(_same_side(b, Fraction(n, 1 << bits), ratio, halves) for (b, ratio), n in zip(rows, near, strict=True)):
+            return np.array(near, object), bits
+    return None
+
+
+def _same_side(exact: Fraction, near: Fraction, ratio: Fraction, halves: Sequence[Fraction]) -> bool:
+    """Whether every integer sum plus either bias lies on the same side of every boundary, and none on it."""
+    if exact == near:
+        return True
+    for half in halves:
+        a, b = half * ratio - exact, half * ratio - near
+        if a.denominator == 1 or b.denominator == 1 or math.floor(a) != math.floor(b):
+            return False
+    return True
+
+
+def _quantised_behind(low: Lowering, name: str) -> RealNode | None:
+    """The quantisation to nearest that alone reads a value, with nothing but monotone steps between; else None."""
+    while True:
+        readers = [n for n in low.program.walk() if name in n.inputs]
+        shown = any(o.value == name for o in low.program.outputs)
+        kept = any(name in r.results for n in low.program.walk() for r in n.regions)
+        if len(readers) != 1 or shown or kept:
+            return None
+        (node,) = readers
+        if node.op == "quantize":
+            return node if node.attrs["rounding"] == "half_even" else None
+        relu = node.op == "max" and all(i == name or (low.is_const(i) and not low.consts[i].any()) for i in node.inputs)
+        if not relu and node.op not in ("reshape", "transpose", "gather", "slice", "reduce_max"):
+            return None
+        name = node.name
+
+
+def _add_decided(
+    low: Lowering, node: RealNode, out: str, decided: tuple[np.ndarray, int], shape: tuple[int, ...]
+) -> str:
+    """The sums with a bias of finer step."""
+    counts, bits = decided
+    finer = low.emit("shift", [out], f"{node.name}.finer", amount=bits)
+    offset = place(low, counts.reshape(shape), f"{node.name}.bias")
+    return low.emit("add", [finer, offset], f"{node.name}.biased")
 
 
 def function(low: Lowering, node: RealNode, out_step: Fraction, bounds: tuple[int, int]) -> str:

@@ -23,7 +23,7 @@ def move(low: Lowering, node: RealNode) -> None:
     if low.values[name].kind != "real":
         low.define(node.name, low.emit(node.op, [low.integer(name)], node.name, **attrs))
         return
-    raw = low.raw(name)
+    raw = low.stored(name)
     low.define(node.name, low.emit(node.op, [raw.name], f"{node.name}.exact", **attrs), raw.factor, grid=raw.grid)
 
 

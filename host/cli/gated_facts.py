@@ -77,6 +77,7 @@ def program_facts(graph: Graph, board: Board | None, ui: Ui) -> dict[str, Any]:
         "vector_words": program.used,
         "table_words": len(program.tables),
         "program_words": len(program.words),
+        "remarks": list(program.remarks),
     }
 
 

@@ -247,7 +247,8 @@ def _gated(f: Facts) -> str:
         flat = np.sort(np.asarray(cycles).ravel())
         shares = " · ".join(f"{q} %: {int(np.percentile(flat, q)):,}" for q in (0, 10, 50, 90, 100))
         rows.append(("cycles of the samples", f"mean {flat.mean():,.1f}; {shares}"))
-    return "<h2>Gated engine</h2>" + table(("", ""), rows)
+    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in g.get("remarks", ()))
+    return "<h2>Gated engine</h2>" + table(("", ""), rows) + remarks
 
 
 SECTIONS: tuple[Section, ...] = (_heading, _network, _accuracy, _verification, _hardware, _gated, _layers, _records)

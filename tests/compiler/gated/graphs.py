@@ -30,7 +30,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def gru_cell(
-    b: Builder, x: str, h: str, inputs: int, hidden: int, rng: np.random.Generator, *, bits: int = 10, weight: int = 100
+    b: Builder, x: str, h: str, inputs: int, hidden: int, rng: np.random.Generator, *, bits: int = 8, weight: int = 100
 ) -> str:
     """One step of a GRU (linear before reset): x s8.4, h s16.8 in and out."""
     w = rng.integers(-weight, weight, (3, hidden, inputs))

@@ -92,8 +92,8 @@ def test_what_does_not_fit_says_which_layer_and_how_much() -> None:
         compile_program(graph, replace(config, vector_words=32))
     with pytest.raises(DoesNotFitError, match=r"program of 'dense' takes \d+ words .* has 16"):
         compile_program(graph, replace(config, program_words=16))
-    with pytest.raises(DoesNotFitError, match=r"tables .* must hold 1,024 words .* have 600"):
-        compile_program(GRAPHS["gru_step"](), replace(config, table_words=600))
+    with pytest.raises(DoesNotFitError, match=r"tables .* must hold 512 words .* have 300"):
+        compile_program(GRAPHS["gru_step"](), replace(config, table_words=300))
 
 
 def test_what_cannot_be_carried_is_refused_by_name() -> None:

@@ -76,3 +76,14 @@ def test_two_limits_and_loops() -> None:
     x = np.random.default_rng(0).integers(-512, 512, (80, 3, 2))
     for name, values in reference.run(graph, x).items():
         assert (reference.run(result, x)[name] == values).all()
+
+
+def test_a_limit_in_front_of_a_widening_stays() -> None:
+    """A sum's aligned operand has more bits than the limited value: the limit is cheaper where it is."""
+    b = Builder("aligned")
+    x = b.input("x", Type(8, True), (2,))
+    limited = b.node("max", [x, b.const(np.array(0))])
+    attrs = {"type": "u20", "factor": "4096", "rounding": "floor", "overflow": "saturate"}
+    b.output("y", b.node("requantize", [limited], **attrs))
+    graph = b.finish()
+    assert not run(graph, Options()).changed

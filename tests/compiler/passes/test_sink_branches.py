@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from neuroloom.compiler.ir import Builder, Graph, Type, verify
 from neuroloom.compiler.passes.manager import Options
-from neuroloom.compiler.passes.sink_branches import WORTH, run
+from neuroloom.compiler.passes.sink_branches import ALWAYS, WORTH, run
 from neuroloom.sim import reference
 
 RNG = np.random.default_rng(5)
@@ -106,7 +106,7 @@ def test_state_is_skipped_only_when_its_update_is_selected(selected: bool) -> No
     b.output("y", chosen)
     graph = same(b.finish(), steps=12)
     assert any(n.op == "when" for n in graph.nodes) == selected
-    notes = graph.records.get("notes", [])
+    notes = graph.records.get(ALWAYS, [])
     assert bool(notes) != selected
     if notes:
         assert "the side %new runs in every step" in notes[0] and "updates the state %h" in notes[0]

@@ -90,7 +90,7 @@ class Budget:
         rounded = [self.settled(i, p) for i, p in zip(node.inputs, pairs, strict=True)]
         op = node.op
         if op in MOVES:
-            return [np.asarray(OPERATIONS[op](node, np.ascontiguousarray(pairs[0][1])))]
+            return [np.asarray(OPERATIONS[op](node, np.ascontiguousarray(rounded[0][1])))]
         if op in ("linear", "conv"):
             return [self.weighted(node, *rounded[0])]
         if op in ("add", "sub"):

@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.compiler.errors import NeuroloomError, UnsupportedError
+from neuroloom.compiler.gated.executor import Executor
+from neuroloom.compiler.gated.program import compile_program
 from neuroloom.compiler.ir.file import from_bytes, to_bytes
 from neuroloom.compiler.pipeline import compile_graph
 from neuroloom.compiler.quantise import Config, quantise
 from neuroloom.compiler.real import Program, ProgramBuilder
 from neuroloom.compiler.real.fold import fold
+from neuroloom.compiler.wire import pack_samples, unpack_answers
+from neuroloom.host.gated.choose import choose_config
 from neuroloom.sim.dense import Engine
+from neuroloom.sim.inputs import prepare
 from neuroloom.sim.reference import run
 
 from .budget import Budget
@@ -135,6 +140,41 @@ def check(seed: int) -> str:
         assert (array == integers[name]).all(), f"seed {seed}: passes changed {name}"
     assert from_bytes(to_bytes(compiled)).equals(compiled), f"seed {seed}"
     return "checked"
+
+
+def check_program(seed: int) -> str:
+    """The gated engine's program, word by word, against the graph; its cycles against their prediction."""
+    program = Random(seed).program()
+    rng = np.random.default_rng(seed)
+    used = {v.name for v in program.inputs}
+    data = {n: rng.normal(size=(60, *s)) for n, s in (("x", (WIDTH,)), ("z", (WIDTH,)), ("s", (3, WIDTH))) if n in used}
+    try:
+        widths = {"bits": int(rng.integers(10, 17)), "table_bits": 8}
+        graph = compile_graph(quantise(program, data, Config.read(widths)))
+        words = compile_program(graph, choose_config(graph))
+    except NeuroloomError:
+        return "refused"
+    part = {k: v[:2] for k, v in data.items()}
+    integers, want, executor = prepare(graph, part), Engine(graph).run(part), Executor(words)
+    for sample, packed in enumerate(pack_samples(graph, integers)):
+        done = executor.run(packed.tobytes(), fresh=True)
+        for name, array in unpack_answers(graph, np.frombuffer(done.answer, np.uint8)[None]).items():
+            assert (array[0] == want[name][sample]).all(), f"seed {seed}: the engine's program differs in {name}"
+        assert words.cycles[0] <= done.cycles <= words.cycles[1], (
+            f"seed {seed}: {done.cycles} cycles, not {words.cycles}"
+        )
+    return "checked"
+
+
+def test_some_programs_of_the_gated_engine() -> None:
+    assert [check_program(seed) for seed in range(8)].count("checked") >= 6
+
+
+@pytest.mark.campaign
+def test_many_programs_of_the_gated_engine(shown: Callable[[str], None]) -> None:
+    start = int(os.environ.get("NEUROLOOM_SEED", np.random.default_rng().integers(1 << 30)))
+    results = [check_program(seed) for seed in range(start, start + 200)]
+    shown(f"random programs of the gated engine from seed {start}: {results.count('checked')} of 200 checked")
 
 
 def test_some_random_programs() -> None:

@@ -211,3 +211,42 @@ def test_trunc_and_multi_threshold() -> None:
     np.testing.assert_array_equal(outputs["t"], (q >> 3) * 0.5)
     counts = (q[..., None] * 0.5 >= limits[:, None, None, :]).sum(axis=-1)
     np.testing.assert_array_equal(outputs["y"], counts * 2.0 - 1.0)
+
+
+def test_a_real_bias_is_carried_where_it_decides_nothing_between() -> None:
+    """Scales of 24 bits by channel beside float biases need 69 bits; the quantisation behind sees the same without."""
+    rng = np.random.default_rng(6)
+    w = rng.integers(-127, 128, (3, 2, 3)).astype(np.int8)
+    scales = np.array([0.01, 0.0037, 0.02], np.float32)
+    bias = rng.normal(size=3).astype(np.float32)
+    constants = {
+        "s": np.float32(0.05), "z": np.int8(0), "w": w, "sw": scales, "zw": np.zeros(3, np.int8), "bias": bias,
+        "so": np.float32(0.03), "zo": np.int8(-5),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["dw"], axis=0),
+        helper.make_node("Conv", ["d", "dw", "bias"], ["c"], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("QuantizeLinear", ["r", "so", "zo"], ["y"]),
+    ]
+    model = make_model(nodes, {"x": ["N", 2, 6]}, ["y"], constants)
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT8
+    graph = load_onnx(model)
+    assert any(n.op == "shift" for n in graph.nodes)
+    x = rng.uniform(-3, 3, (40, 2, 6)).astype(np.float32)
+    y = run(graph, x)["y"]
+    s, so = Fraction(float(constants["s"])), Fraction(float(constants["so"]))
+    for sample in range(40):
+        q = [[min(max(round_half_even(Fraction(float(v)) / s), -128), 127) for v in row] for row in x[sample]]
+        for channel in range(3):
+            for at in range(4):
+                total = sum(int(w[channel, i, k]) * q[i][at + k] for i in range(2) for k in range(3))
+                real = total * s * Fraction(float(scales[channel])) + Fraction(float(bias[channel]))
+                want = min(max(round_half_even(max(real, Fraction(0)) / so) - 5, -128), 127)
+                assert y[sample, channel, at] == want
+    model.graph.node[-1].input[0] = "c2"  # behind a product it would be no longer sure
+    model.graph.node.insert(5, helper.make_node("Mul", ["c", "c"], ["c2"]))
+    with pytest.raises(UnsupportedError, match="63 bits"):
+        load_onnx(model)
