@@ -116,14 +116,6 @@ def test_too_large_for_one_board_names_another() -> None:
         choose_config(graph, load_board("icebreaker"))
 
 
-def test_profiles_are_tried_in_the_boards_order() -> None:
-    board = load_board("icebreaker")
-    assert [c.profile for c in candidates(board, {})] == ["lanes8", "tables6"]
-    assert choose_config(GRAPHS["gru_step"](), board).profile == "lanes8"
-    small = replace(board.gated[0], table_words=2, profile="small")
-    assert choose_config(GRAPHS["gru_step"](), replace(board, gated=(small, board.gated[1]))).profile == "tables6"
-
-
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph = GRAPHS["gated"]()
     graph.records["board"] = "icebreaker"
