@@ -95,7 +95,7 @@ def test_folding_follows_the_target() -> None:
         assert config.lanes == lanes
         most[lanes] = predicted_cycles(graph, config, arrays_of(graph, 1, 1)).max()
     assert most[32] < most[8] / 2
-    graph.records["gated"] = {"latency_s": 1.2 * most[32] / 75e6}
+    graph.records["gated"] = {"latency_s": 1.2 * most[32] / ULX3S.speed("gated").plan.logic_hz}
     assert choose_config(graph, ULX3S).lanes in (16, 32)
     graph.records["gated"] = {"latency_s": 1e-7}
     with pytest.raises(
