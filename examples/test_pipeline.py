@@ -1,4 +1,4 @@
-"""Every committed network through the product: its accuracy in the fast simulator, and a proof that optimising changed nothing."""
+"""Every committed logic network through the product: its accuracy in the fast simulator, and a proof that optimising changed nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from examples.digits_logic.test_digits_logic import CORRECT as DIGITS_CORRECT
 from examples.mnist_logic.test_mnist_logic import CORRECT as MNIST_CORRECT
 
 HERE = Path(__file__).parent
-MODELS = sorted(HERE.glob("*/*.onnx"))
+MODELS = sorted(HERE.glob("*_logic/*.onnx"))
 CORRECT = {"digits_logic": DIGITS_CORRECT} | {f"mnist_{name}": correct for name, correct in MNIST_CORRECT.items()}
 
 

@@ -166,11 +166,11 @@ def test_recorded_on_the_virtual_board_and_replayed_to_it(sum_board, tmp_path, c
         device.reset()
         assert np.array_equal(device.run_bytes(x), y) and device.repeats == repeats
     sum_board.set_faults(LineFaults.parse("none"))
-    assert main(["replay", str(path), "--port", sum_board.port]) == 0
+    assert main(["replay", str(path), "--port", sum_board.port, "--timeout", "60"]) == 0
     assert "all answers are the recorded ones" in capsys.readouterr().out
     # One bit of the last answer in the file turned over: its CRC is made right again, so only the comparison can tell.
     flip_last_answer(path)
-    assert main(["replay", str(path), "--port", sum_board.port]) == 1
+    assert main(["replay", str(path), "--port", sum_board.port, "--timeout", "60"]) == 1
     assert "the answer to RUN in session 1 differs on" in capsys.readouterr().err
 
 
