@@ -1,4 +1,4 @@
-"""Every committed logic network through the product: its accuracy in the fast simulator, and a proof that optimising changed nothing."""
+"""Every committed logic network through the product: accuracy in the fast simulator, a proof that optimising changed nothing."""
 
 from __future__ import annotations
 
