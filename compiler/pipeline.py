@@ -19,8 +19,12 @@ FIXED_POINT_PASSES = ("narrow-limits", "remove-unread", "sink-branches", "remove
 
 
 def is_fixed_point(graph: Graph) -> bool:
-    """Whether a graph came from a float network by calibration, or has operations that only the gated engine has."""
-    return "fixed_point" in graph.records or any(node.op in ("scan", "contract") for node in graph.walk())
+    """Whether a graph came from a float network by calibration, was asked for on the gated engine, or has operations that only that
+    one has.
+    """
+    return bool({"fixed_point", "gated"} & graph.records.keys()) or any(
+        node.op in ("scan", "contract") for node in graph.walk()
+    )
 
 
 def compile_graph(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 import numpy as np
@@ -15,20 +16,20 @@ from .locate import Loc, Space, signed_width
 from .products import Product
 
 
-class DigitSums:
+class DigitSums(ABC):
     """The part of a machine that computes sums without matrix products."""
 
     config: GatedConfig
     space: Space
     source: str
 
+    @abstractmethod
     def store(self, value: Form | Emitted, dest: Loc | None = None, name: str = "") -> Loc:
         """Compute a sum; the machine's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parts_of(self, spec: Spec | None, dest: Loc, bounds: Range, shift: int = 0) -> list[tuple[int, Spec]]:
         """How each digit of the result leaves; the machine's."""
-        raise NotImplementedError
 
     def element_sum(self, form: Form, dest: Loc, parts: list[tuple[int, Spec]]) -> None:
         """Append the jobs of a sum without matrix products, one for each part of the result."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from neuroloom.host.accuracy import classes_of
 from onnx import numpy_helper
 
 import neuroloom as nl
@@ -23,9 +24,9 @@ def compiled(threshold: float | None = None, **config: object) -> nl.Model:
         (place,) = (i for i in model.graph.initializer if i.name == "threshold")
         place.CopyFrom(numpy_helper.from_array(np.float32(threshold), "threshold"))
     images = data.stratified_fifth().train_images
-    return nl.compile(model, batch_axis=0, calibrate=images, **({"config": config} if config else {}))
+    return nl.compile(model, batch_axis=0, calibrate=images, config=config or None)
 
 
 def classes(model: nl.Model, images: np.ndarray) -> np.ndarray:
     """Class of every image, int64 [N]: the largest score, of equals the first."""
-    return np.asarray(model.simulate(images)).argmax(-1)
+    return classes_of(np.asarray(model.simulate(images)))

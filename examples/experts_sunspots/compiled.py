@@ -15,7 +15,7 @@ FILE = Path(__file__).resolve().parent / "experts_sunspots.onnx"
 def compiled(**config: object) -> nl.Model:
     """The network calibrated on the years for training; ``config`` as in ``--config``."""
     windows = data.part(*data.TRAINING).windows
-    return nl.compile(FILE, batch_axis=0, calibrate=windows, **({"config": config} if config else {}))
+    return nl.compile(FILE, batch_axis=0, calibrate=windows, config=config or None)
 
 
 def predict(model: nl.Model, windows: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ CALIBRATION_TRIALS = 130
 def compiled(training: data.Trials, **config: object) -> nl.Model:
     """The network calibrated on every eighth training trial; ``config`` as in ``--config``."""
     counts = training.counts[:: len(training.counts) // CALIBRATION_TRIALS]
-    return nl.compile(FILE, calibrate=counts, **({"config": config} if config else {}))
+    return nl.compile(FILE, calibrate=counts, config=config or None)
 
 
 def rates(model: nl.Model, counts: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from neuroloom.host.accuracy import classes_of
 
 import neuroloom as nl
 from examples.digits_logic import data
@@ -15,7 +16,7 @@ FILE = Path(__file__).resolve().parent / "skipnet_digits.onnx"
 def compiled(*, keep: tuple[str, ...] = (), **config: object) -> nl.Model:
     """The network calibrated on the training images; ``config`` as in ``--config``."""
     images = data.stratified_fifth().train_images
-    return nl.compile(FILE, calibrate=images, keep=keep, **({"config": config} if config else {}))
+    return nl.compile(FILE, calibrate=images, keep=keep, config=config or None)
 
 
 def gates(model: nl.Model) -> list[str]:
@@ -25,4 +26,4 @@ def gates(model: nl.Model) -> list[str]:
 
 def classes(model: nl.Model, images: np.ndarray) -> np.ndarray:
     """Class of every image, int64 [N]: the largest score, of equals the first."""
-    return np.asarray(model.simulate(images)).argmax(-1)
+    return classes_of(np.asarray(model.simulate(images)))

@@ -15,7 +15,7 @@ FILE = Path(__file__).resolve().parent / "streaming_gru.onnx"
 def compiled(training: data.Trials, **config: object) -> nl.Model:
     """The network calibrated on whole training trials, state and all; ``config`` as in ``--config``."""
     counts = training.counts[::16]
-    return nl.compile(FILE, state={"state": "new_state"}, calibrate=counts, **({"config": config} if config else {}))
+    return nl.compile(FILE, state={"state": "new_state"}, calibrate=counts, config=config or None)
 
 
 def decode(model: nl.Model, counts: np.ndarray) -> np.ndarray:

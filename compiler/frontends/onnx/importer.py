@@ -56,6 +56,8 @@ class Importer:
 
     handlers = HANDLERS
     whole = WHOLE
+    producer = ""
+    """The program that wrote the file, as the file says."""
 
     def __init__(
         self,

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import DeviceError, DoesNotFitError, InputError, UnsupportedError
+from neuroloom.compiler.ir import Builder, Type
 from neuroloom.compiler.ir.file import save
+from neuroloom.compiler.pipeline import compile_graph
 from neuroloom.host.cli.app import main
 from neuroloom.host.engines import engine_of
 from neuroloom.host.flow import run_model
@@ -153,3 +155,17 @@ def test_single_steps_go_on_from_the_states() -> None:
                     assert np.array_equal(values, want[name][sample, step]), (name, sample, step)
         with pytest.raises(InputError, match="must have the shape"):
             session.step({name: values[0] for name, values in arrays.items()})
+
+
+def test_a_small_network_may_be_compiled_for_the_gated_engine() -> None:
+    """Its bits stay what they are: the passes of the logic engine would make lookup tables of them, which this one has not."""
+    b = Builder("small")
+    x, y = (b.input(name, Type.parse("s8"), (4,)) for name in "xy")
+    bits = [b.node("relation", [v, b.const(np.zeros((), np.int64))], kind="gt") for v in (x, y)]
+    b.output("z", b.node("select", [b.node("bitwise", bits, kind="and"), x, y]))
+    graph = b.finish()
+    graph.records["gated"] = {}
+    compiled = compile_graph(graph)
+    assert choose_config(compiled, ULX3S).profile
+    arrays = arrays_of(graph, 5, 1)
+    assert np.array_equal(reference.run(compiled, arrays)["z"], reference.run(graph, arrays)["z"])

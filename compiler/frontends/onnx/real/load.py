@@ -37,7 +37,7 @@ def load_program(reader: Any, state: Mapping[str, str] | None = None) -> Program
         expand=reader.expand,
         folder=reader.folder,
     )
-    importer.producer = model.producer_name  # type: ignore[attr-defined]
+    importer.producer = model.producer_name
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
     scope = Scope(dict(reader.constants), opsets)
     for key, (dtype, dims) in reader.inputs.items():

@@ -321,7 +321,7 @@ Step = Callable[[Cell, str, list[str]], list[str]]
 def gru(call: Call) -> list[Tensor]:
     """Gated recurrent unit; gates update z, reset r, hidden h."""
     before = call.integer("linear_before_reset", 0)
-    producer = call.importer.producer  # type: ignore[attr-defined]
+    producer = call.importer.producer
     if not before and producer.startswith("pytorch"):
         call.importer.note(
             f"{call.where}: warning: linear_before_reset is 0, but pytorch's GRU computes with 1; older exporters wrote 0 by "
