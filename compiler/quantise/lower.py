@@ -192,22 +192,15 @@ class Lowering:
         return self.config.at([self.sources.get(name, ""), name])
 
     def seen(self, name: str) -> Observed:
-        """What calibration saw of a value; UnsupportedError when no sample computed it."""
-        found = self.observed.get(name)
-        if found is None and not self.values[name].size:
+        """What calibration saw of a value (nothing of an empty one); UnsupportedError where there was no calibration."""
+        if not self.values[name].size:
             return Observed(0.0, 0.0)
-        if found is None:
-            source = self.sources.get(name) or name
-            if not self.observed:
-                raise UnsupportedError(
-                    f"node {source!r}: value {name!r} is a real number that the model does not quantise; "
-                    "give samples to calibrate with (--calibrate DATA.npz)"
-                )
+        if name not in self.observed:
             raise UnsupportedError(
-                f"node {source!r}: value {name!r} was computed for no calibration sample, because none took its branch; "
-                "give samples that do, or its type in the configuration"
+                f"node {(self.sources.get(name) or name)!r}: value {name!r} is a real number that the model does not quantise; "
+                "give samples to calibrate with (--calibrate DATA.npz)"
             )
-        return found
+        return self.observed[name]
 
     def format(self, name: str) -> Type:
         """The calibrated or configured type of a real value."""
