@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 
 from neuroloom.boards import cache, toolchain
 from neuroloom.boards.board import Board
-from neuroloom.boards.cell_models import cell_models
+from neuroloom.boards.cell_models import cell_models, defines
 from neuroloom.boards.flows import FLOWS
 from neuroloom.compiler.errors import UnsupportedError
 
@@ -57,9 +56,3 @@ def netlist_of(
             f"({board.family}); emulate {board.name} with --fidelity rtl"
         )
     return {"netlist.v": netlist, "models.v": models}
-
-
-def defines(text: str, module: str) -> bool:
-    """Whether there is a module that does anything: Yosys has empty ones of some cells, which only tell their ports."""
-    found = re.search(rf"\bmodule\s+\\?{re.escape(module)}\b.*?\bendmodule\b", text, re.DOTALL)
-    return found is not None and re.search(r"\b(assign|always|initial)\b", found[0]) is not None

@@ -10,9 +10,8 @@ from dataclasses import asdict
 import numpy as np
 from neuroloom.boards import cache, toolchain
 from neuroloom.boards.board import Board
-from neuroloom.boards.cell_models import cell_models
+from neuroloom.boards.cell_models import cell_models, defines
 from neuroloom.boards.flows import FLOWS
-from neuroloom.boards.top_netlist import defines
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking.core import CoreConfig
