@@ -20,7 +20,7 @@ def netlist_of(
     """Synthesise module ``top`` of ``rtlil`` (and the Verilog files ``sources``) for the board's family.
 
     Returns Verilog by file name, the netlist and the models of its cells. The result is kept in the cache. Raises
-    UnsupportedError naming cells that Yosys has no model of, MissingToolError and ToolFailedError.
+    UnsupportedError naming cells without a model, MissingToolError and ToolFailedError.
     """
     say = progress or (lambda text: None)
     tool = toolchain.find("yosys")
@@ -52,7 +52,7 @@ def netlist_of(
     missing = [name for name in sorted(cells) if not name.startswith("$") and not defines(models + netlist, name)]
     if missing:
         raise UnsupportedError(
-            f"virtual board must have a model of every cell of the netlist, but Yosys has none of {', '.join(missing)} "
+            f"virtual board must have a model of every cell of the netlist, but there is none of {', '.join(missing)} "
             f"({board.family}); emulate {board.name} with --fidelity rtl"
         )
     return {"netlist.v": netlist, "models.v": models}
