@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from neuroloom.compiler.ir import Node
 
-from .forms import Const, Emitted, Form, Lin, Prod
+from .forms import Const, Emitted, Form, Lin, Prod, Term
 from .lower import Lowering, handles
 from .ops_arith import BIT
 
@@ -20,7 +20,7 @@ def delta(low: Lowering, node: Node) -> None:
         return
     x, sent = (low.loc(name) for name in node.inputs)
     gaps = x.bounds[0] - sent.bounds[1], x.bounds[1] - sent.bounds[0]
-    terms = [Lin(sent)]
+    terms: list[Term] = [Lin(sent)]
     for sign, (least, most) in ((1, gaps), (-1, (-gaps[1], -gaps[0]))):
         apart = (Lin(x, sign), Lin(sent, -sign), Const(np.array(1 - threshold)))
         reached = Form(apart, out.shape, (least + 1 - threshold, most + 1 - threshold), node.where())

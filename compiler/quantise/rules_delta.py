@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import UnsupportedError
@@ -50,7 +51,11 @@ def handed_on(low: Lowering, node: RealNode, x: str, step: Fraction) -> str:
         if inside is None:
             sent = low.builder.state(np.zeros(value.shape, np.int64), value.type, "sample", name=f"{x}.sent")
         else:
-            attrs = {"index": inside.first + len(inside.values), "type": str(value.type), "shape": value.shape}
+            attrs: dict[str, Any] = {
+                "index": inside.first + len(inside.values),
+                "type": str(value.type),
+                "shape": value.shape,
+            }
             sent = low.builder.node("carried", name=f"{x}.sent", source=low.source, **attrs)
         new = low.emit("delta", [x, sent], f"{x}.delta", threshold=threshold)
         if inside is None:

@@ -187,7 +187,11 @@ def _select(node: Node, facts: Facts) -> Kernel:
 @kernel("delta")
 def _delta(node: Node, facts: Facts) -> Kernel:
     threshold = node.attrs["threshold"]
-    return lambda x, sent: np.where(np.abs(x - sent) >= threshold, x, sent)
+
+    def run(x: Array, sent: Array) -> Array:
+        return np.where(np.abs(x - sent) >= threshold, x, sent)
+
+    return run
 
 
 @kernel("relation")
