@@ -144,7 +144,6 @@ def _flash_board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
     speed = 1.0 if args.flash_speed is None else args.flash_speed
     if not speed > 0:
         raise InputError(f"--flash-speed must be above 0, not {speed:g}")
-    options.pop("on_port")
     return flash_board(
         Path(args.flash),
         args.board,
