@@ -304,7 +304,8 @@ def _flash(flash: _Section) -> Flash:
     pins = {port: _pins(named, port, resource) for port in FLASH_PORTS}
     named.done()
     try:
-        layout = Layout(slots.count("golden_bytes", 1), slots.count("slot_bytes", 1), slots.count("slots", 1), size)
+        golden, slot, number = (slots.count(key, 1) for key in ("golden_bytes", "slot_bytes", "slots"))
+        layout = Layout(golden, slot, number, size, slots.count("network_bytes"))
     except InputError as error:
         raise InputError(f"{slots.where}: {error}") from None
     slots.done()

@@ -7,11 +7,17 @@ from dataclasses import replace
 
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import InputError
-from neuroloom.rtl.link.protocol import BOOTS, GUARDED, Identity
+from neuroloom.rtl.link.protocol import BOOTS, GUARDED, STANDALONE, Identity
 
-BOOT_POLICIES: Mapping[str, int] = {"none": 0, "unattended": BOOTS, "attended": BOOTS | GUARDED}
+BOOT_POLICIES: Mapping[str, int] = {
+    "none": 0,
+    "unattended": BOOTS,
+    "attended": BOOTS | GUARDED,
+    "standalone": BOOTS | STANDALONE,
+}
 """The identity's ``boot`` by policy. ``none``: for the cable, the image is alone in the flash; ``attended``: goes back to golden
-unless a host confirms it in time; ``unattended``: goes back when it is asked to, and may run without a host."""
+unless a host confirms it in time; ``unattended``: goes back when it is asked to, and may run without a host; ``standalone``: as
+``unattended``, and loads the network in the flash into its engine at its start."""
 
 
 def with_boot(identity: Identity, board: Board, policy: str) -> Identity:

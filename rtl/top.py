@@ -30,6 +30,7 @@ class Top(wiring.Component):
         LED 2 while a command is executed; the others are off
     warmboot, warmboot_image : Out(1), Out(2), in simulation of a design that boots; on the chip they go to SB_WARMBOOT
 
+    A design whose shell has ``network`` has an engine with ``network``: what became of the network in the flash.
     A design boots when its shell has ``warmboot`` (to image 0, golden) or its engine has ``warmboot`` and ``warmboot_image``.
     Latency is the shell's and the engine's; nothing is added in between.
     """
@@ -66,6 +67,8 @@ class Top(wiring.Component):
         wiring.connect(m, shell.engine_i, engine.i)
         wiring.connect(m, engine.o, shell.engine_o)
         m.d.comb += engine.reset.eq(shell.engine_reset)
+        if hasattr(shell, "network"):
+            m.d.comb += shell.network.eq(engine.network)
 
         if self.boots is not None:
             image = getattr(self.boots, "warmboot_image", None)
