@@ -32,6 +32,19 @@ TAIL_BYTES = 8
 _FIELDS = struct.Struct(f"<4sB3xII32s32s{NAME_BYTES}s")
 """Magic, version, bytes of data, CRC-32 of the data, the engine's hash, the network's hash, its name; then the CRC-32 of these."""
 
+HEADER_ABOUT = (
+    ("magic", 4, MAGIC.decode()),
+    ("version", 1, str(FORMAT_VERSION)),
+    ("reserved", 3, "0"),
+    ("length", 4, "bytes of commands"),
+    ("data_crc", 4, "CRC-32, the usual one, of commands and their CRC"),
+    ("engine", 32, "hash of the engine that the network is for, as the identity says it"),
+    ("network", 32, "SHA-256 of the graph"),
+    ("name", NAME_BYTES, "the graph's name, UTF-8, padded with zeros"),
+    ("check", 4, "CRC-32, the usual one, of the fields above"),
+)
+"""Fields of the header that hosts read: name, bytes, what; numbers are little-endian."""
+
 POLYNOMIAL = 0x04C11DB7
 RESIDUE = 0xC704DD7B
 """The register behind a message and its own CRC."""
