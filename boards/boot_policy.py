@@ -26,6 +26,17 @@ def with_boot(identity: Identity, board: Board, policy: str) -> Identity:
     return replace(identity, boot=BOOT_POLICIES[policy])
 
 
+def next_image(identity: Identity, board: Board) -> int | None:
+    """The address of the image that a design's bitstream must name as the next one: golden's slot, golden for those in it.
+
+    None where the gateware chooses (iCE40), and for designs that boot none.
+    """
+    policy = policy_of(identity)
+    if policy == "none" or not board.flash.boot_pins:
+        return None
+    return board.layout.slot_at(1) if policy == "golden" else 0
+
+
 def check_policy(board: Board, policy: str) -> None:
     """Raise InputError for a policy that is none, or that ``board`` cannot have."""
     if policy not in BOOT_POLICIES:

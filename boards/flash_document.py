@@ -11,7 +11,7 @@ from pathlib import Path
 
 from neuroloom.boards.board import Board
 from neuroloom.boards.boot_policy import BOOT_POLICIES
-from neuroloom.boards.registry import all_boards
+from neuroloom.boards.registry import all_boards, load_board
 from neuroloom.rtl.flash import layout as f
 from neuroloom.rtl.flash import network as n
 from neuroloom.rtl.flash.loader import BUSY_SECONDS, START_SECONDS, WAKE_SECONDS
@@ -76,7 +76,14 @@ the other place: golden names the slot, images name golden, nothing is ever rewr
 which golden checks before it leaves. A **jump sector** (a rewritable sector with a jump command at address 0) would allow several
 slots, but whoever rewrites it erases, for 45 ms, the sector that power-up begins with; a cut in that time leaves a board that only
 the cable mends, or rests on the device's fall-back to a second golden address, which no open tool here could show to work. So one
-user slot is what fits the rule that no cut leaves a dead board. It is not built yet: the ULX3S is cable only, and says so.
+user slot is what fits the rule that no cut leaves a dead board.
+
+The ULX3S has it: `build --golden` packs golden with the slot's address, `build --boot ...` packs images with golden's, 0, each with
+the multi-boot bit of control register 0; both pull PROGRAMN by the board's `program` pin. The flash's clock goes through USRMCLK, its
+HOLD and WP are kept high. The host's commands are those of the iCE40 boards; golden's file for the cable is `golden.bit`, which
+openFPGALoader writes without its comment. An image carries its length and CRC-32 in its record, because its frames are compressed.
+The virtual board runs the RTL of the build with models of PLL and USRMCLK, and loads the address that the build packed; its
+bitstreams are not read back. On a real board this has not run yet.
 """
 
 VIRTUAL = """
@@ -140,14 +147,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 def _map(board: Board) -> list[str]:
     layout = board.layout
-    rows: list[tuple[str, str, str]] = [
-        (
-            "0x000000",
-            f"{f.PAGE_BYTES}",
-            f"boot headers of {f.HEADER_BYTES} bytes: power-up and image 0 golden, 1 to 3 the slots",
-        ),
-        (f"{f.PAGE_BYTES:#08x}", f"{layout.golden_bytes - f.PAGE_BYTES:,}", "golden: link and loader"),
-    ]
+    head = f.PAGE_BYTES if board.family == "ice40" else 0
+    rows: list[tuple[str, str, str]] = []
+    if head:
+        about = f"boot headers of {f.HEADER_BYTES} bytes: power-up and image 0 golden, 1 to 3 the slots"
+        rows.append(("0x000000", f"{head}", about))
+    rows.append((f"{head:#08x}", f"{layout.golden_bytes - head:,}", "golden: link and loader"))
     for slot in range(1, layout.slots + 1):
         rows.append(
             (f"{layout.slot_at(slot):#08x}", f"{layout.image_bytes:,}", f"slot {slot}: an image from its first byte on")
@@ -178,7 +183,7 @@ def _map(board: Board) -> list[str]:
 def _alone(board: Board) -> str:
     """The section on networks that start without a host."""
     at = 0
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, size, what in n.HEADER_ABOUT:
         rows.append((at, size, f"`{name}`", what))
         at += size
@@ -269,9 +274,10 @@ def render() -> str:
         "## Images",
         "",
         "An image that is one of several says what it is in the comment in front of its preamble, where the device skips it:",
-        "`neuroloom board=B engine=E model=HASH boot=POLICY`. `flash` refuses another board's image, a"
-        " truncated or damaged one (by the",
-        "bitstream's own CRC) and golden before a byte is written.",
+        "`neuroloom board=B engine=E model=HASH boot=POLICY`, for ECP5 also `bytes=N crc32=HEX` of all behind the line. `flash`"
+        " refuses",
+        "another board's image, a truncated or damaged one (by the bitstream's own CRC, or those) and golden before a byte is"
+        " written.",
         "",
         *_table(("`--boot`", "meaning"), ((f"`{name}`", policies[name]) for name in BOOT_POLICIES)),
         "",
@@ -309,7 +315,7 @@ def render() -> str:
         "",
         *RESUMING.strip().split("\n"),
         "",
-        *_alone(mapped[0]).strip().split("\n"),
+        *_alone(load_board("icebreaker")).strip().split("\n"),
         "",
         *ECP5.strip().split("\n"),
         "",

@@ -9,7 +9,7 @@ from typing import Any
 from neuroloom.boards.board import Board
 from neuroloom.boards.flash_board import FlashBoard
 from neuroloom.boards.flash_file import erased_flash, install, write_image, write_network
-from neuroloom.boards.ice40.boot import image_address
+from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.image_record import check_image, read_record
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError
@@ -68,7 +68,7 @@ def flash_board(
 
 
 def _prepare(flash: Path, board: Board, image: bytes, progress: Callable[[str], None] | None) -> None:
-    address = image_address(image) if image else 0
+    address = format_of(board).inside(image) if image else 0
     if image:
         check_image(image[address:], board.device, board.name)
     record = read_record(image[address:])

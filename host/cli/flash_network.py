@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from neuroloom.boards.flash_file import install, write_image
-from neuroloom.boards.ice40.boot import image_address
+from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.image_record import check_image
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError
@@ -109,7 +109,7 @@ def into_file(args: argparse.Namespace, path: Path, ui: Ui) -> int:
     if args.verify_only:
         raise InputError("--verify-only with --into must go with a network; compare an image over the port")
     image = path.read_bytes()
-    address = image_address(image)
+    address = format_of(board).inside(image)
     record = check_image(image[address:], board.device, board.name)
     if record is not None and record.boot == "golden":
         write_image(flash, 0, image)
