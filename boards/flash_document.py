@@ -79,7 +79,7 @@ the cable mends, or rests on the device's fall-back to a second golden address, 
 user slot is what fits the rule that no cut leaves a dead board.
 
 The ULX3S has it: `build --golden` packs golden with the slot's address, `build --boot ...` packs images with golden's, 0, each with
-the multi-boot bit of control register 0; both pull PROGRAMN by the board's `program` pin. The flash's clock goes through USRMCLK, its
+the multi-boot bit of control register 0; both pull PROGRAMN by the board's `program` pin. The flash's clock goes through USRMCLK,
 HOLD and WP are kept high. The host's commands are those of the iCE40 boards; golden's file for the cable is `golden.bit`, which
 openFPGALoader writes without its comment. An image carries its length and CRC-32 in its record, because its frames are compressed.
 The virtual board runs the RTL of the build with models of PLL and USRMCLK, and loads the address that the build packed; its
