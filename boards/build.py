@@ -94,8 +94,14 @@ def make_top(
     own = replace(identity, board=board.name, clock_hz=speed.plan.logic_hz)
     shell = _shell(engine, own, speed.baud, guard_cycles)
     plan = None if simulation else speed.plan
-    leds = {"leds": len(board.leds.pins), "leds_active_low": board.leds.active_low}
-    top = Top(shell, engine, plan=plan, family=board.family, **leds)
+    top = Top(
+        shell,
+        engine,
+        plan=plan,
+        leds=len(board.leds.pins),
+        leds_active_low=board.leds.active_low,
+        family=board.family,
+    )
     return top, shell.identity
 
 
