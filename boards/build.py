@@ -20,7 +20,7 @@ from neuroloom.boards.flows import FLOWS, Flow
 from neuroloom.boards.image_record import ImageRecord, stamp
 from neuroloom.boards.steps import SeedResult
 from neuroloom.compiler.errors import InputError
-from neuroloom.rtl.link.protocol import Identity
+from neuroloom.rtl.link.protocol import Buffers, Identity
 from neuroloom.rtl.link.shell import LinkShell
 from neuroloom.rtl.top import Top
 
@@ -28,7 +28,6 @@ FLOW_VERSION = 4
 """Part of the cache key; raise it when the scripts here change what they produce."""
 
 PLACE_TIMEOUT_S = 4 * 3600
-FRAME_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -65,18 +64,15 @@ class BuildResult:
     """Address of the image that the bitstream names as the one to boot."""
 
 
-def _frame_bytes(engine: Any) -> int:
-    """Size of the link's frame buffers: what the engine asks for, because it needs the block RAM itself, or the usual one."""
-    return getattr(engine, "frame_bytes", FRAME_BYTES)
-
-
 def _shell(engine: Any, identity: Identity, baud: int, guard_cycles: int | None = None) -> LinkShell:
-    """The link around an engine, which may say how long it is silent at most (``silence_seconds``)."""
+    """The link around an engine, which may say how long it is silent at most (``silence_seconds``), and that it needs block RAM
+    itself (``buffers``)."""
     silence = getattr(engine, "silence_seconds", None)
+    buffers = getattr(engine, "buffers", Buffers())
     return LinkShell(
         identity,
         baud=baud,
-        frame_bytes=_frame_bytes(engine),
+        **asdict(buffers),
         watchdog_cycles=None if silence is None else round(silence * identity.clock_hz),
         guard_cycles=guard_cycles,
     )

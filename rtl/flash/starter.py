@@ -170,7 +170,7 @@ class StandaloneEngine(wiring.Component):
     def __init__(self, engine: Any, layout: Layout, engine_hash: bytes, clock_hz: int) -> None:
         self._engine, self._starter = engine, NetworkStarter(layout, engine_hash, clock_hz)
         self.bytes_in, self.bytes_out = engine.bytes_in, engine.bytes_out
-        self.frame_bytes, self.extra_files = engine.frame_bytes, engine.extra_files
+        self.buffers, self.extra_files = engine.buffers, engine.extra_files
         inner = getattr(engine, "pins", {})
         self._inner_pins = tuple(inner)
         self.pins = {**inner, **PINS}

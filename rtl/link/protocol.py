@@ -42,6 +42,20 @@ NAK_RESERVE = 32
 
 FRAME_BYTES_MIN, FRAME_BYTES_MAX = 256, 4096
 WINDOW_MAX = 8
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Frame buffers of one direction: bytes of each, and their number, which is how many requests may be on their way at once.
+
+    The line stays full in both directions at once if ``window`` frames take longer on it than two do (there and back) plus the
+    executor's and the adapter's time: four of 448 bytes leave 2.7 ms at 3 Mbaud for these, two never leave any.
+    """
+
+    frame_bytes: int = 512
+    window: int = 4
+
+
 BAUD_MAX = 3_000_000
 BAUD_TOLERANCE = 0.015
 """Largest relative baud error of the device's integer divisor; the other 0.5–2 % belong to the host's side."""

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .core import LinkCore, complete
 from .guard import ANSWER_BYTES, BootGuard
-from .protocol import BOOTS, GUARD_SECONDS, GUARDED, STANDALONE, Identity
+from .protocol import BOOTS, GUARD_SECONDS, GUARDED, STANDALONE, Buffers, Identity
 from .uart import UartReceiver, UartTransmitter, uart_divisor
 
 
@@ -66,8 +66,8 @@ class LinkShell(wiring.Component):
         identity: Identity,
         *,
         baud: int = 3_000_000,
-        frame_bytes: int = 1024,
-        window: int = 2,
+        frame_bytes: int = Buffers.frame_bytes,
+        window: int = Buffers.window,
         watchdog_cycles: int | None = None,
         guard_cycles: int | None = None,
     ):

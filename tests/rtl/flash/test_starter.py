@@ -14,6 +14,7 @@ from amaranth.sim import Simulator
 from neuroloom.rtl.flash.layout import Layout
 from neuroloom.rtl.flash.network import NetworkImage, NetworkState, Start, crc32_highest_first, mark, network_image
 from neuroloom.rtl.flash.starter import StandaloneEngine
+from neuroloom.rtl.link.protocol import Buffers
 
 from .nor_model import NorModel
 
@@ -27,7 +28,7 @@ class Keeper(wiring.Component):
     """Takes a byte every third cycle, shows what it took, and answers every byte: what a loading engine must not be heard of."""
 
     bytes_in = bytes_out = 0
-    frame_bytes = 256
+    buffers = Buffers(256, 2)
     extra_files: dict[str, str] = {}
 
     def __init__(self) -> None:
