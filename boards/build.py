@@ -15,7 +15,7 @@ from typing import Any
 
 from neuroloom.boards import cache, emit, steps, toolchain
 from neuroloom.boards.board import Board
-from neuroloom.boards.boot_policy import policy_of
+from neuroloom.boards.boot_policy import next_image, policy_of
 from neuroloom.boards.flows import FLOWS, Flow
 from neuroloom.boards.image_record import ImageRecord, stamp
 from neuroloom.boards.steps import SeedResult
@@ -60,6 +60,8 @@ class BuildResult:
     netlist_json: Path
     folder: Path
     cached: bool
+    next_image: int | None = None
+    """Address of the image that the bitstream names as the one to boot."""
 
 
 def _shell(engine: Any, identity: Identity, baud: int, guard_cycles: int | None = None) -> LinkShell:
@@ -88,7 +90,14 @@ def make_top(
     own = replace(identity, board=board.name, clock_hz=speed.plan.logic_hz)
     shell = _shell(engine, own, speed.baud, guard_cycles)
     plan = None if simulation else speed.plan
-    top = Top(shell, engine, plan=plan, leds=len(board.leds.pins), leds_active_low=board.leds.active_low)
+    top = Top(
+        shell,
+        engine,
+        plan=plan,
+        leds=len(board.leds.pins),
+        leds_active_low=board.leds.active_low,
+        family=board.family,
+    )
     return top, shell.identity
 
 
@@ -128,6 +137,9 @@ def build(
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
     check_file_names(files)
     top, own = make_top(engine, identity, board)
+    if policy_of(own) != "none":
+        board = board.with_boot_pins()
+    next_at = next_image(own, board)
     shell = _shell(engine, own, own.baud)
     sources = {"top.il": emit.to_rtlil(top), "shell.il": emit.to_rtlil(shell, "shell"), **files}
     design = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
@@ -142,6 +154,7 @@ def build(
             "place": [*flow.device(board), *flow.routing(board, identity.engine)],
             "seeds": list(seeds),
             "tools": {name: tool.version for name, tool in tools.items()},
+            **({} if next_at is None else {"next_image": next_at}),
         }
     )
     entry = cache.lookup("build", key) if use_cache else None
@@ -155,7 +168,7 @@ def build(
         logs.mkdir(parents=True, exist_ok=True)
         for name, text in {**sources, flow.constraint_file: constraints}.items():
             (work / name).write_text(text, encoding="utf-8")
-        job = steps.Job(work, logs, board, identity.engine, say, place_timeout_s)
+        job = steps.Job(work, logs, board, identity.engine, say, place_timeout_s, next_image=next_at)
         say("synthesis")
         cells = steps.synthesise(job, list(files))
         steps.leave_room(job, cells)
@@ -180,6 +193,7 @@ def build(
             "tools": {name: tool.version for name, tool in tools.items()},
             "seconds": round(time.monotonic() - started, 3),
             "bitstream": f"{board.name}{flow.suffix}",
+            "next_image": next_at,
         }
         (work / "build.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         for log in logs.iterdir():
