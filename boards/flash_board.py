@@ -104,7 +104,7 @@ class FlashBoard:
         """Make the port and switch the power on; returns the port's path when the first image runs."""
         if self._thread is not None:
             raise InputError("Virtual board must be stopped before it is started again")
-        self._make_port()
+        port = self._make_port()
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self._thread.start()
         try:
@@ -112,14 +112,15 @@ class FlashBoard:
         except BaseException:
             self.stop()
             raise
-        return self.port
+        return port
 
-    def _make_port(self) -> None:
+    def _make_port(self) -> str:
         self._terminal, slave = os.openpty()
         os.set_blocking(self._terminal, False)
         tty.setraw(slave)
-        self.port = os.ttyname(slave)
+        self.port = port = os.ttyname(slave)
         os.close(slave)
+        return port
 
     def stop(self) -> Statistics | None:
         """Cut the power and give the port back; returns the counters of all images together."""
@@ -214,11 +215,10 @@ class FlashBoard:
             self._while_it_runs(current, lambda board: board.detach())
             os.close(self._terminal)  # whoever has the port open is hung up
             time.sleep(milliseconds / 1000)
-            self._make_port()
+            port = self._make_port()
             self._while_it_runs(current, lambda board: board.attach(self._terminal))
-            assert self.port is not None
-        self._on_port(self.port)
-        return self.port
+        self._on_port(port)
+        return port
 
     @staticmethod
     def _while_it_runs(current: VirtualBoard | None, act: Callable[[VirtualBoard], None]) -> None:

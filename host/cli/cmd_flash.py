@@ -129,7 +129,7 @@ def _over_port(args: argparse.Namespace, ui: Ui) -> int:
     if args.forget_network:
         if args.bitstream or args.boot or args.start or args.verify_only:
             raise InputError("--forget-network must be given without a file and without other steps")
-        with connect(args.port, **port_options(args)) as device:
+        with connect(args.port, **port_options(args, ui)) as device:
             return flash_network.forget(device, ui)
     path = _file(args)
     if is_network(path):
