@@ -134,8 +134,8 @@ class GatedCore(wiring.Component):
             vectors.w_data.eq(ports.w_data),
         ]
         if c.deep:
-            m.d.comb += [
-                *written,
+            m.d.comb += written
+            m.d.sync += [
                 ports.other_en.eq(enable),
                 ports.other_addr.eq(address),
                 ports.other_data.eq(data),
