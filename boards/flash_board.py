@@ -12,6 +12,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -259,6 +260,8 @@ class FlashBoard:
         current, self._current = self._current, None
         if current is not None:
             facts = current.stop()
+            now, stored = current.flash_status
+            self._file = replace(self._file, status=now, stored=stored)
             if facts is not None:
                 self._past.append(facts)
         self._show("", "", event)
@@ -267,6 +270,8 @@ class FlashBoard:
         """Load the image that power-up (None) or a warm boot loads, as the device does."""
         try:
             data = self._file.path.read_bytes()
+            if number is None:
+                self._file = replace(self._file, status=self._file.stored)
             address = self._format.loaded(data, number, self._next_image)
             design = self._designs(data[address:])
             self._next_image = design.next_image

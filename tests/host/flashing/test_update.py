@@ -28,7 +28,7 @@ def test_flash_boot_confirm_and_the_way_back(board: FlashBoard, images: dict[str
     assert board.image == "golden"
     with connect(board.port) as device:
         loader = open_loader(device)
-        assert loader.chip.jedec.hex() == "ef7018" and loader.chip.size_bytes == 1 << 24
+        assert loader.chip.jedec.hex() == "ef7018" and loader.chip.size_bytes == 1 << 24 and loader.shielded
         facts = loader.install(2, images["attended"])
         assert (facts.written, facts.erased) == (12, 1) and loader.holds(2, images["attended"])
         assert boot_slot(device, loader, 2, None).model_hash == MODEL["attended"]
@@ -39,7 +39,7 @@ def test_flash_boot_confirm_and_the_way_back(board: FlashBoard, images: dict[str
         assert device.ping() and board.image == "slot 2"
         assert slot_state(flash, ICEBREAKER, 2).flags == {"attempted"}
         to_golden(device)
-        assert board.image == "golden" and device.identity.engine == "loader"
+        assert board.image == "golden" and device.identity.engine == "loader" and open_loader(device).shielded
     assert board.statistics().framing_errors == 0
 
 
