@@ -82,7 +82,7 @@ class Wire:
 
     def wake(self) -> None:
         self(b"\xab")
-        while not self(b"\x9f", 3).startswith(b"\xef"):
+        while self(b"\x9f", 3)[0] in (0x00, 0xFF):
             pass
 
     def ready(self) -> None:
@@ -233,9 +233,10 @@ def test_other_makers_have_no_volatile_status(image: Path) -> None:
     with board_of(image, flash=FlashFile(image, b"\x20\xba\x12", 100)) as board:
         wire = Wire(board)
         wire.wake()
+        ignored = board.statistics().ignored
         wire(b"\x50")
         wire(b"\x01\x24")
-        assert wire(b"\x05", 1) == b"\0" and board.statistics().ignored == 2
+        assert wire(b"\x05", 1) == b"\0" and board.statistics().ignored == ignored + 2
         wire.port.close()
 
 
