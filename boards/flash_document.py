@@ -26,6 +26,20 @@ them, are kept; the last right one is programmed once more, because the power ma
 erased and written: a block without a right page may have been erased half, and what reads blank then is not to be trusted.
 """
 
+CUTS = """
+## Cut at every page
+
+`make campaign` cuts the virtual board's power in every piece of the flash's work in an update, in the order that golden and host have
+now (the label or header erased, the blocks erased, every page, the label or header written), at eight or five shares of its time,
+some of them drawn; the seed, which also draws what a cut leaves, is printed. Golden answers each time, and boots a whole image or
+refuses; an engine starts with a whole network or waits. The last runs, November 2026:
+
+| update of | pieces | cuts | seed | found afterwards |
+|---|---|---|---|---|
+| an image of 12 pages | 15 | 120 | 1795803972 | 1 old, 1 new, 118 none and golden |
+| a network of 2 pages | 5 | 25 | 1795803920 | 1 old, 2 new, 22 none |
+"""
+
 PROTECTION = """
 ## The flash's own protection of golden
 
@@ -351,6 +365,8 @@ def render() -> str:
     lines += [
         "",
         *RESUMING.strip().split("\n"),
+        "",
+        *CUTS.strip().split("\n"),
         "",
         *_protection(mapped).strip().split("\n"),
         "",
