@@ -48,6 +48,7 @@ class FlashBoard:
 
     Attributes
     ----------
+    board, flash : as given
     port : path of the serial port, the same for the board's whole life
     image : what runs now, ``golden``, ``slot 1`` ..., or "" when the power is off or nothing could be loaded
     """
@@ -67,6 +68,7 @@ class FlashBoard:
         on_event: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
+        self.board, self.flash = board, flash
         self._layout, self._format = board.layout, format_of(board)
         self._next_image: int | None = None
         self._designs = designs or designs_of(board, fidelity, seed=seed)

@@ -29,10 +29,10 @@ erased and written: a block without a right page may have been erased half, and 
 CUTS = """
 ## Cut at every page
 
-`make campaign` cuts the virtual board's power in every piece of the flash's work in an update, in the order that golden and host have
-now (the label or header erased, the blocks erased, every page, the label or header written), at eight or five shares of its time,
-some of them drawn; the seed, which also draws what a cut leaves, is printed. Golden answers each time, and boots a whole image or
-refuses; an engine starts with a whole network or waits. The last runs, November 2026:
+`make campaign` cuts the virtual board's power in every piece of the flash's work in an update, in the order that golden and host
+have now (the label or header erased, the blocks erased, every page, the label or header written), at eight or five shares of its
+time, some of them drawn; the seed, which also draws what a cut leaves, is printed. Golden answers each time, and boots a whole
+image or refuses; an engine starts with a whole network or waits. The last runs, November 2026:
 
 | update of | pieces | cuts | seed | found afterwards |
 |---|---|---|---|---|
