@@ -46,7 +46,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--then",
         metavar="COMMAND",
-        help="run COMMAND, with {port} replaced, and stop with its exit code; with --flash when golden has started what it is to start",
+        help="run COMMAND, with {port} replaced, and stop with its exit code; with --flash when golden has started what it is to "
+        "start",
     )
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
     parser.add_argument("--seed", type=int, default=1, help="random content of memories and registers (default 1)")
