@@ -69,6 +69,19 @@ neuroloom emulate m.nloom --board icebreaker --flash flash.img --standalone    #
 neuroloom flash m.nloom --into flash.img --board icebreaker                    # only the partition in its flash's file
 ```
 
+On the virtual board, with golden and the core's image as they were placed, routed and packed, run as RTL, and a small network:
+
+```
+$ neuroloom emulate --board icebreaker --flash flash.img
+golden runs
+slot 1 runs
+$ neuroloom ping --port P
+network in the flash: it was checked and loaded
+$ neuroloom run m.nloom --port P -i x.npy --check
+2 samples in 0.27 s (7/s), 0 frames repeated
+144 integers compared with the simulator, no differences
+```
+
 What stands there are the very bytes that `neuroloom load` sends, and behind them a fresh start. The engine's image reads them twice
 at its start: first only for the CRC-32, and if that is right to the engine, through the CRC again. A host that speaks meanwhile
 waits; `run` then finds its network by the mark that every loaded network has, and sends none. Anything else leaves the engine
