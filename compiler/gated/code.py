@@ -10,18 +10,6 @@ from .isa import Op
 
 Fields = dict[str, int]
 
-READ_AFTER = 2
-"""Cycles from the fetch of a MAC, PICK, BR, LDO to the first address it reads."""
-
-VEC_AFTER = 3
-"""The same for a VEC."""
-
-SUM_AFTER = 4
-"""Cycles from an address to the sum it belongs to."""
-
-WRITE_AFTER = 7
-"""Cycles from the ports to the write."""
-
 
 @dataclass(frozen=True, eq=False)
 class Access:

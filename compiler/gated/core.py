@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from neuroloom.compiler.errors import InputError
 
 from .isa import LEVELS, OFFSETS, WORD_BYTES
+from .timing import DEEP, SHALLOW, Timing
 
 RTL_VERSION = "1"
 """Raise it when programs written for the engine before would not do the same on it."""
@@ -32,6 +33,8 @@ class GatedConfig:
     in memory without initial content and with one port (iCE40 SPRAM). ``serial``: samples come in and go out bit by bit, which is
     smaller. ``offsets`` registers for moving addresses (number 0 reads zero), ``levels`` of nested loops. ``ranks``: picks go on
     behind the pick before, which top-k needs. ``delay_memory``: places on their way through the ports wait in block RAM.
+    ``deep``: for large chips at high clocks, registers between what stands far apart, copies of what many places need, and
+    tables that two ports share.
     """
 
     profile: str
@@ -54,6 +57,7 @@ class GatedConfig:
     levels: int = 8
     ranks: bool = True
     delay_memory: bool = False
+    deep: bool = False
 
     def __post_init__(self) -> None:
         if self.lanes % self.groups or self.per_group % self.ports:
@@ -99,6 +103,11 @@ class GatedConfig:
     def digit(self) -> int:
         """Bits of a digit: values wider than a word are stored as digits, the topmost signed and a word wide."""
         return self.word - 2
+
+    @property
+    def timing(self) -> Timing:
+        """Cycles of everything on this engine."""
+        return DEEP if self.deep else SHALLOW
 
     @property
     def vector_bits(self) -> int:
@@ -159,7 +168,9 @@ class GatedConfig:
                 raise InputError(
                     f"gated profile {profile!r}: key must be one of {', '.join(sorted(known))}, not {key!r}"
                 )
-        missing = known - set(value) - {"shared", "spram", "serial", "offsets", "levels", "ranks", "delay_memory"}
+        missing = (
+            known - set(value) - {"shared", "spram", "serial", "offsets", "levels", "ranks", "delay_memory", "deep"}
+        )
         if missing:
             raise InputError(f"gated profile {profile!r} must have the key {min(missing)!r}, and it is missing; add it")
         try:

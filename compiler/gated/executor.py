@@ -7,14 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .assemble import READ_CYCLES, START_CYCLES, STREAM_CYCLES, TAKEN_CYCLES
-from .code import READ_AFTER, SUM_AFTER
 from .core import GatedConfig
 from .isa import LEVELS, OFFSETS, Op, Rounding, Source, decode
 from .program import Program
-
-OUT_CYCLES = 3
-"""Cycles to read one field of an answer."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +29,7 @@ class Executor:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.config: GatedConfig = program.config
+        self.timing = program.config.timing
         self.words = [decode(word) for word in program.words]
         self.memory = np.zeros(1 << 16, np.int64)
         for address, word in program.image.items():
@@ -56,7 +52,7 @@ class Executor:
         self.answer = bytearray()
         self.streaming, self.work = 0, 0
         # fetch is one cycle, the first instruction the next
-        pc, now = int(fresh), START_CYCLES
+        pc, now = int(fresh), self.timing.start
         while True:
             op, f = self.words[pc]
             pc += 1
@@ -70,27 +66,27 @@ class Executor:
                 if self.loops[f["level"]]:
                     self.loops[f["level"]] -= 1
                     pc = f["target"]
-                    now += TAKEN_CYCLES
+                    now += self.timing.taken
                 else:
                     now += 1
             elif op == Op.JUMP:
-                pc, now = f["target"], now + TAKEN_CYCLES
+                pc, now = f["target"], now + self.timing.taken
             elif op == Op.BR:
                 element = int(self.memory[self._address(f["addr"], f["areg"])])
                 if (element == f["imm"]) != bool(f["unequal"]):
-                    pc, now = f["target"], now + READ_CYCLES + 1
+                    pc, now = f["target"], now + self.timing.branch + 1
                 else:
-                    now += READ_CYCLES
+                    now += self.timing.branch
             elif op == Op.LDO:
                 self._set(f["reg"], int(self.memory[self._address(f["addr"], f["areg"])]))
-                now += READ_CYCLES
+                now += self.timing.branch
             elif op == Op.OFF:
                 self._set(f["reg"], self.offsets[f["src"]] + f["imm"])
                 now += 1 + f["delay"]
             elif op in (Op.IN, Op.OUT):
                 cycles = self._stream(op, f)
                 self.streaming += cycles
-                now += cycles + STREAM_CYCLES
+                now += cycles + self.timing.stream
             else:
                 if op == Op.MAC:
                     self._mac(f, now)
@@ -127,7 +123,7 @@ class Executor:
         self.acc = _wrap(total if f["first"] else self.acc + total, c.acc)
         self.work += int(self.multiplies[rows].sum())
         if f["capture"]:
-            self.captures.append((now + READ_AFTER + count - 1 + SUM_AFTER + 1, self.acc))
+            self.captures.append((now + self.timing.read + count - 1 + self.timing.sum + 1, self.acc))
 
     def _vec(self, f: dict[str, int]) -> None:
         c = self.config
@@ -157,7 +153,7 @@ class Executor:
             value = self.pick_value if f["source"] == Source.VALUE else self.pick_index
             self._emit(f, np.full((1, c.ports), value))
             return
-        hold = [values for cycle, values in self.captures if cycle <= now + READ_AFTER][-1]
+        hold = [values for cycle, values in self.captures if cycle <= now + self.timing.read][-1]
         sums = hold.reshape(c.groups, c.per_group).sum(axis=0).reshape(-1, c.ports)
         self._emit(f, sums[: f["rows"]])
 
@@ -218,7 +214,7 @@ class Executor:
                     cycles += self._give()
                     self.bits |= (int(self.memory[at]) & (1 << width) - 1) << self.count
                     self.count += width
-                    cycles += OUT_CYCLES + (width + 1 if serial else 0)
+                    cycles += self.timing.field + (width + 1 if serial else 0)
         if op == Op.OUT:
             cycles += self._give()
             if f["last"] and self.count:

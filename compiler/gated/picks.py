@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .code import READ_AFTER, SUM_AFTER, WRITE_AFTER, Access, Job, Part
+from .code import Access, Job, Part
 from .forms import Spec
 from .isa import Op, Rounding, Source
 from .locate import Loc
@@ -19,7 +19,7 @@ def pick_job(machine: Machine, row: Loc, again: bool, largest: bool, value: Loc 
 
     ``again``: the best of what stands behind the pick before. Addresses of ``row`` go in equal steps.
     """
-    config, space = machine.config, machine.space
+    config, space, time = machine.config, machine.space, machine.config.timing
     count, parts = len(row.addr), row.parts
     stride = int(row.addr[1] - row.addr[0]) if count > 1 else 0
     register = int(row.reg[0])
@@ -33,15 +33,16 @@ def pick_job(machine: Machine, row: Loc, again: bool, largest: bool, value: Loc 
         "largest": int(largest),
         "again": int(again),
     }
-    last = READ_AFTER + count * parts - 1
+    last = time.read + count * parts - 1
     addr = np.concatenate([row.addr + p * row.part_stride for p in range(parts)])
     span = space.registers[register]
     lo, hi = (int(addr.min()) + span.lo) // config.ports, (int(addr.max()) + span.hi) // config.ports
     state = np.array([UNIT_ROW])
-    reads = Access.join([Access.span(lo, hi, READ_AFTER, last), Access.of(state, np.array([0]))])
-    writes = Access.of(state, np.array([last + SUM_AFTER]))
+    reads = Access.join([Access.span(lo, hi, time.read, last), Access.of(state, np.array([0]))])
+    # from its start on the unit's value is another one: what drains the pick before is through by then
+    writes = Access(state, np.array([time.read - 1]), np.array([last + time.sum]))
     unit = "beat" if config.shared else "vec"
-    first = Part([(0, Op.PICK, fields)], [(unit, READ_AFTER, last)], reads, writes)
+    first = Part([(0, Op.PICK, fields)], [(unit, time.read, last)], reads, writes)
     out, lags = [first], [0]
     whole = Spec(0, Rounding.FLOOR, True, config.word, True)
     digits = [Spec(p * config.digit, Rounding.FLOOR, True, config.digit, False) for p in range(parts - 1)] + [
@@ -67,16 +68,16 @@ def pick_job(machine: Machine, row: Loc, again: bool, largest: bool, value: Loc 
         place = Access.span(
             (address + reach.lo) // config.ports,
             (address + reach.hi) // config.ports,
-            READ_AFTER + WRITE_AFTER,
-            READ_AFTER + WRITE_AFTER,
+            time.read + time.write,
+            time.read + time.write,
         )
         out.append(
             Part(
                 [(0, Op.DRAIN, drain)],
-                [("port", READ_AFTER, READ_AFTER)],
-                Access.of(state, np.array([READ_AFTER])),
+                [("port", time.read, time.read)],
+                Access.of(state, np.array([time.read])),
                 place,
             )
         )
-        lags.append(last + SUM_AFTER - READ_AFTER)
+        lags.append(last + time.sum - time.read)
     machine.items.append(Job(out, lags, uses=frozenset(registers) - {0}, source=machine.source))

@@ -120,7 +120,7 @@ def _compile(graph: Graph, config: GatedConfig, space: Space) -> Program:
     machine = Machine(config, space)
     lowering = Lowering(graph, machine)
     items = lowering.run()
-    assembler = Assembler()
+    assembler = Assembler(machine.config.timing)
     assembler.program(items)
     words = assembler.encoded()
     _check_rows(machine, config)

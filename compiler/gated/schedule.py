@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .code import SUM_AFTER, Access, Job
+from .code import Access, Job
 from .isa import Op
+from .timing import Timing
 
 Placed = tuple[int, Op, dict[str, int]]
 """An instruction and its cycle from the beginning of its piece."""
-
-SETTLE = 2
-"""Cycles before the last write at which the piece behind may begin: so long it takes to its first read."""
 
 
 REPEATED = 200
@@ -69,7 +67,8 @@ class Node:
 class Block:
     """A straight piece: jobs are placed one after the other, the most urgent of those that can go first."""
 
-    def __init__(self, jobs: list[Job]) -> None:
+    def __init__(self, jobs: list[Job], timing: Timing) -> None:
+        self.timing = timing
         self.nodes = [Node(job) for job in jobs]
         self.units: dict[str, Busy] = {}
         self.slots: set[int] = set()
@@ -155,7 +154,7 @@ class Block:
                 cycle = self._fit_part(job, number, after, taken)
                 cycles.append(cycle)
                 taken |= {cycle + offset for offset, _, _ in job.parts[number].words}
-            hold = _hold(job, cycles)
+            hold = self._hold(job, cycles)
             late = self._unit("hold").free_from(*hold) if hold else 0
             if not late:
                 return cycles
@@ -175,6 +174,7 @@ class Block:
             at += late
 
     def _place(self, job: Job, cycles: list[int]) -> None:
+        settle = self.timing.settle
         for part, cycle in zip(job.parts, cycles, strict=True):
             for unit, lo, hi in part.busy:
                 self._unit(unit).occupy(cycle + lo, cycle + hi)
@@ -182,23 +182,24 @@ class Block:
                 self.slots.add(cycle + offset)
                 self.placed.append((cycle + offset, op, fields))
             if len(part.writes.rows):
-                self.end = max(self.end, cycle + int(part.writes.last.max()) + 1 - SETTLE)
-            self.end = max([self.end, cycle + 1, *(cycle + hi - SETTLE for _, _, hi in part.busy)])
-        hold = _hold(job, cycles)
+                self.end = max(self.end, cycle + int(part.writes.last.max()) + 1 - settle)
+            self.end = max([self.end, cycle + 1, *(cycle + hi - settle for _, _, hi in part.busy)])
+        hold = self._hold(job, cycles)
         if hold:
             self._unit("hold").occupy(*hold)
 
     def _unit(self, name: str) -> Busy:
         return self.units.setdefault(name, Busy())
 
-
-def _hold(job: Job, cycles: list[int]) -> tuple[int, int] | None:
-    """When the row of sums is needed: from its capture to the last drain."""
-    if not job.holds:
-        return None
-    last = max(hi for unit, _, hi in job.parts[0].busy if unit in ("beat", "mac"))
-    drained = max(cycle + hi for part, cycle in zip(job.parts[1:], cycles[1:], strict=True) for _, _, hi in part.busy)
-    return cycles[0] + last + SUM_AFTER, drained - 1
+    def _hold(self, job: Job, cycles: list[int]) -> tuple[int, int] | None:
+        """When the row of sums is needed: from its capture to the last drain."""
+        if not job.holds:
+            return None
+        last = max(hi for unit, _, hi in job.parts[0].busy if unit in ("beat", "mac"))
+        drained = max(
+            cycle + hi for part, cycle in zip(job.parts[1:], cycles[1:], strict=True) for _, _, hi in part.busy
+        )
+        return cycles[0] + last + self.timing.sum, drained - 1
 
 
 def _drain_length(job: Job, number: int) -> int:

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.isa import Rounding
 
-from .memories import Delay, Ram
+from .memories import Delay, Ram, RamPair
 
 STAGES = 7
 """Cycles from the value to the write into the vector memory."""
@@ -44,11 +44,20 @@ class Ports(wiring.Component):
     values : In(ports * wide)
     w_en : Out(ports), w_addr : Out, w_data : Out(ports * word), the write into the vector memory, by element address
     load, load_addr, load_data : In, writes a word of the tables
+    other_en : In(ports), other_addr, other_data : In, in a deep engine a write that goes out when none of the ports' does, a cycle
+        later
     """
 
     def __init__(self, config: GatedConfig) -> None:
         self._config = config
         self._table_bits = (config.table_words - 1).bit_length()
+        others = {
+            "other_en": In(config.ports),
+            "other_addr": In(config.vector_bits),
+            "other_data": In(config.word),
+        }
+        if not config.deep:
+            others = {}
         super().__init__(
             {
                 "valid": In(1),
@@ -60,6 +69,7 @@ class Ports(wiring.Component):
                 "load": In(1),
                 "load_addr": In(self._table_bits),
                 "load_data": In(config.word),
+                **others,
             }
         )
 
@@ -85,18 +95,54 @@ class Ports(wiring.Component):
         m.d.comb += ones.eq(Cat(Const(place, 6) >= inside for place in range(c.wide)))
         m.d.sync += [outside.eq(ones), sign.eq(ones & ~(ones << 1))]
 
+        looked_up = self._tables(m)
         words = []
         for number in range(c.ports):
-            words.append(self._port(m, number, how, outside, sign, tbase, place[0]))
-        m.d.sync += [
-            self.w_en.eq(Mux(valid[6], how[6].mask, 0)),
-            self.w_addr.eq(place[1:]),
-            self.w_data.eq(Cat(*words)),
-        ]
+            words.append(self._port(m, number, how, outside, sign, tbase, place[0], *looked_up[number]))
+        enable, address, row = Mux(valid[6], how[6].mask, 0), place[1:], Cat(*words)
+        if c.deep:
+            enable = Mux(valid[6], how[6].mask, self.other_en)
+            address = Mux(valid[6], address, self.other_addr)
+            row = Mux(valid[6], row, self.other_data.replicate(c.ports))
+        m.d.sync += [self.w_en.eq(enable), self.w_addr.eq(address), self.w_data.eq(row)]
         return m
 
+    def _tables(self, m: Module) -> list[tuple[Value, Value]]:
+        """For every port the address of its table, and what stands there a cycle later."""
+        c = self._config
+        out: list[tuple[Value, Value]] = []
+        paired = c.ports - c.ports % 2 if c.deep else 0
+        for number in range(0, paired, 2):
+            m.submodules[f"tables{number}"] = pair = RamPair(c.word, c.table_words)
+            first = Signal(self._table_bits, name=f"table_address{number}")
+            m.d.comb += [
+                pair.r_addr0.eq(Mux(self.load, self.load_addr, first)),
+                pair.w_en.eq(self.load),
+                pair.w_data.eq(self.load_data),
+            ]
+            out += [(first, pair.r_data0), (pair.r_addr1, pair.r_data1)]
+        for number in range(paired, c.ports):
+            table = Ram(c.word, c.table_words)
+            m.submodules[f"table{number}"] = table
+            m.d.comb += [
+                table.w_addr.eq(self.load_addr),
+                table.w_en.eq(self.load),
+                table.w_data.eq(self.load_data),
+            ]
+            out.append((table.r_addr, table.r_data))
+        return out
+
     def _port(
-        self, m: Module, number: int, how: list[Signal], outside: Signal, sign: Signal, tbase: Value, looked: Value
+        self,
+        m: Module,
+        number: int,
+        how: list[Signal],
+        outside: Signal,
+        sign: Signal,
+        tbase: Value,
+        looked: Value,
+        table_address: Value,
+        found: Value,
     ) -> Signal:
         c = self._config
         wide = c.wide
@@ -152,20 +198,15 @@ class Ports(wiring.Component):
         with m.Else():
             m.d.sync += fitted.eq(rounded[: c.word])
 
-        table = Ram(c.word, c.table_words)
-        m.submodules[f"table{number}"] = table
         kept = register("kept", c.word)
         address = Signal(17, name=f"address_{number}")
         m.d.comb += [
             address.eq(fitted + tbase),
-            table.r_addr.eq(address),
-            table.w_addr.eq(self.load_addr),
-            table.w_en.eq(self.load),
-            table.w_data.eq(self.load_data),
+            table_address.eq(address),
         ]
         m.d.sync += kept.eq(fitted)
         result = Signal(c.word, name=f"word_{number}")
-        m.d.comb += result.eq(Mux(looked, table.r_data, kept))
+        m.d.comb += result.eq(Mux(looked, found, kept))
         return result
 
     def _at(self, m: Module, value: Signal, upper: object, number: int) -> Signal:

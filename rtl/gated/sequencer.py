@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal
+from typing import Any
+
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import ADDRESS0, ADDRESS1, WORD_BITS, Op
-from neuroloom.rtl.spiking.memories import Ram
 
+from .fetch import Fetch
 from .fields import Fields
 
 ISSUED = (Op.MAC, Op.TERM, Op.VEC, Op.DRAIN, Op.PICK, Op.IN, Op.OUT, Op.LDO, Op.BR)
@@ -19,9 +21,9 @@ class Sequencer(wiring.Component):
     """Runs from ``entry`` at ``begin`` to HALT.
 
     One instruction per cycle, plus the delay that the instruction asks for; a taken jump costs one cycle more, BR and LDO wait
-    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on (of IN and OUT: a
-    cycle later), with the word in ``word`` and its addresses, offsets added, in ``address0`` and ``address1``. Behind BR, LDO, IN
-    and OUT ``word`` stays as it is until they are done.
+    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on (of IN and OUT, and
+    of all in a deep engine: a cycle later), with the word in ``word`` and its addresses, offsets added, in ``address0`` and
+    ``address1``. Behind BR, LDO, IN and OUT ``word`` stays as it is until they are done.
 
     Members
     -------
@@ -30,7 +32,7 @@ class Sequencer(wiring.Component):
     started : Out(16), by operation code
     word, address0, address1 : Out
     busy : In(1), the stream unit works
-    element : In(word), the element that was read, two cycles after ``started``
+    element : In(word), the element that was read: of BR and LDO ``timing.element`` cycles after their word
     write, w_addr, w_data : In, writes columns of a program word (one bit each) while the program does not run
     """
 
@@ -57,37 +59,33 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        word, op = Signal(WORD_BITS), self.word[:4]
-        counter = Signal.like(self.w_addr)  # of the word behind the one that is read
+        deep = self._config.deep
+        m.submodules.fetch = program = Fetch(self._config)
+        word, op = program.word, program.word[:4]
         left, go, fetch = Signal(12, reset_less=True), Signal(), Signal()
         due = Signal()  # nothing is left
-        for column, writes in enumerate(self.write):
-            m.submodules[f"program{column}"] = program = Ram(PROGRAM_COLUMN, self._config.program_words)
-            m.d.comb += [
-                program.w_en.eq(writes),
-                program.w_addr.eq(self.w_addr),
-                program.w_data.eq(self.w_data),
-                program.r_addr.eq(counter),
-                program.r_en.eq(fetch),
-                word.word_select(column, PROGRAM_COLUMN).eq(program.r_data),
-            ]
-        with m.If(fetch):
-            m.d.sync += counter.eq(counter + 1)
-
-        # units take what they need right out of the program memory
-        m.d.comb += self.word.eq(word)
+        target, jump = Signal.like(program.target), Signal()
+        m.d.comb += [
+            program.next.eq(fetch),
+            program.jump.eq(jump),
+            program.target.eq(target),
+            program.write.eq(self.write),
+            program.w_addr.eq(self.w_addr),
+            program.w_data.eq(self.w_data),
+        ]
+        # units take what they need right out of the program memory; in a deep engine a cycle later, addresses added
+        issue = m.d.sync if deep else m.d.comb
+        issue += self.word.eq(word)
         for each in ISSUED:
-            domain = m.d.sync if each in (Op.IN, Op.OUT) else m.d.comb  # for these the word stays
+            domain = m.d.sync if each in (Op.IN, Op.OUT) else issue  # for these the word stays
             domain += self.started[each].eq(go & (op == each))
-        self._offsets(m, go, word)
+        self._offsets(m, go, word, issue)
         self._timer(m)
 
-        target, jump = Signal.like(counter), Signal()
-        with m.If(jump):
-            m.d.sync += counter.eq(target)
         loops = [Signal(16, name=f"loop{level}", reset_less=True) for level in range(self._config.levels)]
         f_loop = Fields(word, Op.LOOP)
         current, next_loop, write_loop = Signal(16), Signal(16), Signal()
+        again, more = Signal(), Signal(self._config.levels)  # whether the loop goes on: known before the word is there
         m.d.comb += [
             current.eq(Array(loops)[f_loop.level]),
             next_loop.eq(Mux(op == Op.LOOP, f_loop.count, current) - 1),
@@ -95,13 +93,18 @@ class Sequencer(wiring.Component):
         for level, loop in enumerate(loops):
             with m.If(write_loop & (f_loop.level == level)):
                 m.d.sync += loop.eq(next_loop)
-        waited, equal = Signal(2), Signal(reset_less=True)
+                if deep:
+                    m.d.sync += more[level].eq(next_loop != 0)
+        m.d.comb += again.eq(Array(more)[f_loop.level] if deep else current != 0)
+        time = self._config.timing
+        waited, equal = Signal(range(time.branch - 1)), Signal(reset_less=True)
 
         with m.FSM() as fsm:
             m.d.comb += self.running.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
                 with m.If(self.begin):
-                    m.d.sync += [counter.eq(self.entry), due.eq(1)]
+                    m.d.comb += [jump.eq(1), target.eq(self.entry)]
+                    m.d.sync += due.eq(1)
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += fetch.eq(1)
@@ -118,7 +121,7 @@ class Sequencer(wiring.Component):
                         with m.Case(Op.LOOP):
                             m.d.comb += write_loop.eq(1)
                         with m.Case(Op.END):
-                            with m.If(current != 0):
+                            with m.If(again):
                                 m.d.comb += [write_loop.eq(1), fetch.eq(0), jump.eq(1)]
                                 m.d.comb += target.eq(Fields(word, Op.END).target)
                                 m.next = "FETCH"
@@ -138,9 +141,9 @@ class Sequencer(wiring.Component):
             with m.State("READ"):
                 f = Fields(word, Op.BR)
                 m.d.sync += waited.eq(waited + 1)
-                with m.If(waited == 1):  # only now is the element there
+                with m.If(waited == time.element - 1):  # only now is the element there
                     m.d.sync += equal.eq(self.element.as_signed() == f.imm)
-                with m.If(waited == 3):
+                with m.If(waited == time.branch - 2):
                     with m.If((op == Op.BR) & (equal ^ f.unequal)):
                         m.d.comb += [jump.eq(1), target.eq(f.target)]
                         m.next = "FETCH"
@@ -157,17 +160,17 @@ class Sequencer(wiring.Component):
             m.d.sync += waited.eq(0)
         return m
 
-    def _offsets(self, m: Module, go: Signal, word: Signal) -> None:
+    def _offsets(self, m: Module, go: Signal, word: Value, issue: Any) -> None:
         """The offset registers, and the two addresses of the instruction that starts."""
         count = self._config.offsets
         bits = self._config.offset_bits
         offsets = [Signal(bits, name=f"offset{number}", reset_less=True) for number in range(1, count)]
         table = Array([Const(0, bits), *offsets])
         f, load = Fields(word, Op.OFF), Fields(word, Op.LDO)
-        waits = Signal(2)
-        m.d.sync += waits.eq(waits << 1 | self.started[Op.LDO])
+        waits = Signal(self._config.timing.element)
+        m.d.sync += waits.eq(waits << 1 | (go & (word[:4] == Op.LDO)))
         value, chosen = Signal(bits), Signal(4)  # 0: none
-        with m.If(waits[1]):
+        with m.If(waits[-1]):
             m.d.comb += [value.eq(self.element), chosen.eq(load.reg)]
         with m.Else():
             m.d.comb += [value.eq(table[f.src] + f.imm), chosen.eq(Mux(go & (word[:4] == Op.OFF), f.reg, 0))]
@@ -175,7 +178,7 @@ class Sequencer(wiring.Component):
             with m.If(chosen == number):
                 m.d.sync += offset.eq(value)
         for at, address in ((ADDRESS0, self.address0), (ADDRESS1, self.address1)):
-            m.d.comb += address.eq(word[at : at + 16] + table[word[at + 16 : at + 20]])
+            issue += address.eq(word[at : at + 16] + table[word[at + 16 : at + 20]])
 
     def _timer(self, m: Module) -> None:
         with m.If(self.begin):

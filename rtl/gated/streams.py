@@ -18,7 +18,7 @@ class StreamUnit(wiring.Component):
     over all INs of a sample and all OUTs of an answer, which begin with ``first``; ``last`` of an OUT fills the last byte with
     zeros.
 
-    A cycle takes one byte, or stores one field; one byte is given, or one field is read, which takes three cycles.
+    A cycle takes one byte, or stores one field; one byte is given, or one field is read, which takes ``timing.field`` cycles.
 
     Members
     -------
@@ -26,7 +26,7 @@ class StreamUnit(wiring.Component):
     busy : Out(1), until the cycle after the last one
     waits : Out(1), the other side of the stream is waited for
     i, o : the streams of bytes
-    read, element : Out, In, an element is there one cycle after its address
+    read, element : Out, In, an element is there ``timing.field`` - 1 cycles after its address
     write, w_addr, w_data : Out, an element is stored
     """
 
@@ -113,7 +113,7 @@ class StreamUnit(wiring.Component):
                     m.next = "IDLE"
                 with m.Else():
                     m.d.sync += waited.eq(waited + 1)
-                    with m.If(waited == 2):
+                    with m.If(waited == c.timing.field - 1):
                         kept = (self.element & ~ones)[: c.word]
                         m.d.sync += [waited.eq(0), count.eq(count + bits)]
                         m.d.sync += buffer.eq(buffer | (kept << count)[:32])

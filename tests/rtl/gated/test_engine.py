@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from neuroloom.compiler.errors import MismatchError
-from neuroloom.compiler.gated import executor
+from neuroloom.compiler.gated import executor, timing
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.host.verify.gated import drive, engine_verilog
 from neuroloom.host.verify.rtl import present
@@ -78,7 +78,10 @@ def test_a_broken_engine_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         broken = engine_verilog(TINY)
     with pytest.raises(MismatchError, match="the engine under icarus disagrees with the graph"):
         drive(graph, TINY, arrays_of(graph, 2, 3), "icarus", verilog=broken)
-    monkeypatch.setattr(executor, "READ_CYCLES", executor.READ_CYCLES + 1)
+    late = replace(timing.SHALLOW, branch=timing.SHALLOW.branch + 1)
+    monkeypatch.setattr(
+        executor.Executor, "timing", property(lambda self: late, lambda self, value: None), raising=False
+    )
     with pytest.raises(MismatchError, match=r"takes \d+ cycles in run \[0, 0\], the prediction says \d+"):
         drive(graph, TINY, arrays_of(graph, 1, 1), "icarus")
 
