@@ -10,6 +10,7 @@ import numpy as np
 from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from neuroloom.compiler.ir.types import Range
 
+from .changes import Changes, changed_sum, split
 from .code import Item, Job, Loop, Part
 from .core import GatedConfig
 from .digits import DigitSums
@@ -38,6 +39,7 @@ class Machine(DigitSums):
         self.level = 0
         self.source = ""
         self.picked: Loc | None = None
+        self.changes = Changes()
 
     # ------------------------------------------------------------------ control
 
@@ -159,6 +161,10 @@ class Machine(DigitSums):
         if not ready:
             return terms
         others: list[Term] = [t for t, s in simple if s is None]
+        listed, ready = split(self, ready)
+        if listed and ready:  # the one's sums stay, the other's begin anew
+            return (*self._merged(tuple(ready), shape), *self._merged((*listed, *(t for t in terms if not isinstance(t, Mat))), shape), *others)
+        ready = listed or ready
         first = ready[0]
         x, reg = (np.concatenate([getattr(r.x, name) for r in ready], axis=-1) for name in ("addr", "reg"))
         matrix = np.concatenate([r.weights for r in ready], axis=1)
@@ -235,6 +241,8 @@ class Machine(DigitSums):
 
     def _mat_rows(self, mat: Mat, target: Loc, parts: list[tuple[int, Spec]]) -> None:
         """The product for every row of the input (every window of a convolution), in loops where all rows look alike."""
+        if changed_sum(self, mat, target, parts):
+            return
         size, outs = mat.x.addr.shape[-1], len(mat.weights)
         x, x_reg = mat.x.addr.reshape(-1, size), mat.x.reg.reshape(-1, size)
         out, out_reg = target.addr.reshape(-1, outs), target.reg.reshape(-1, outs)

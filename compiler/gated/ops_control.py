@@ -102,7 +102,12 @@ def scan(low: Lowering, node: Node) -> None:
     late = _late_work(low, node)
     stacks, kept, moving = _places(low, node, stacked, late.roots)
     machine.source = node.where()
-    for name, loc in zip(node.inputs[:carried], kept, strict=True):
+    outer = machine.changes.prologue
+    low.fill_banks()
+    for number, (name, loc) in enumerate(zip(node.inputs[:carried], kept, strict=True)):
+        parameter, held = parameters.get(("carried", number)), low.env[name]
+        if parameter is not None and isinstance(held, Form) and len(held.terms) == 1 and isinstance(held.terms[0], Const):
+            low.starts[parameter.name] = np.broadcast_to(held.terms[0].values(), held.shape)
         low.store_at(name, loc.first if isinstance(loc, _Slot) else loc)
     sequences = [_sequence(low, name) for name in node.inputs[carried:]]
     walks = [
@@ -153,6 +158,7 @@ def scan(low: Lowering, node: Node) -> None:
             form = Form((Lin(counter), Const(np.array(1))), (), (0, count), node.where())
             spec = Spec(0, Rounding.FLOOR, True, machine.config.word, True)
             machine.store(Emitted(form, spec, (0, count)), counter)
+    machine.changes.prologue = outer
     for number, place in enumerate(kept):
         low.set(node, place.last if isinstance(place, _Slot) else place, number)
     for (value, _, _), loc in zip(stacked, stacks, strict=True):
