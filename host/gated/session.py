@@ -48,6 +48,7 @@ class GatedDevice:
         self.graph: Graph | None = None
         self.program: Program | None = None
         self.facts: dict[str, Any] = {}
+        self._begun = False
 
     def call(self, data: bytes, answer: int = 0) -> bytes:
         """Send a command and return its answer; raises DeviceError."""
@@ -81,7 +82,7 @@ class GatedDevice:
         program = compile_program(graph, self.config)
         if self._read(*self._stamp_at()) != self._stamp_words(program):
             return False
-        self.graph, self.program = graph, program
+        self.graph, self.program, self._begun = graph, program, True
         return True
 
     def load(self, graph: Graph, *, check: bool = True) -> Program:
@@ -89,7 +90,7 @@ class GatedDevice:
 
         ``check`` reads back what can be read, the vector memory.
         """
-        program = compile_program(graph, self.config)
+        program, self._begun = compile_program(graph, self.config), False
         at, words = self._stamp_at()
         size = self.config.word_bytes[Memory.VECTOR]
         self.call(header(Command.LOAD, Memory.VECTOR, at, words) + bytes(words * size))
@@ -116,6 +117,7 @@ class GatedDevice:
         arrays = prepare(graph, inputs)
         count = len(next(iter(arrays.values())))
         steps = next(iter(arrays.values())).shape[1] if graph.clocked else 1
+        self._begun = True
         flat = {k: v.reshape(count * steps, *v.shape[2:]) if graph.clocked else v for k, v in arrays.items()}
         packed = pack_samples(graph, flat)
         size = total_bytes(answer_fields(graph))
@@ -142,7 +144,8 @@ class GatedDevice:
     def step(self, inputs: Mapping[str, np.ndarray] | np.ndarray, *, fresh: bool = False) -> dict[str, np.ndarray]:
         """One run on inputs without samples' and steps' axes, and its outputs by name, as soon as they are there.
 
-        A clocked network goes on from its states, which stay on the device; ``fresh`` resets them first. For loops that make the
+        A clocked network goes on from its states, which stay on the device; ``fresh`` resets them first, and so does the first
+        run after :meth:`load`, which also fills the banks of delta layers. For loops that make the
         next input of the last output. Raises DeviceError.
         """
         if self.graph is None:
@@ -151,7 +154,8 @@ class GatedDevice:
         named = inputs if isinstance(inputs, Mapping) else {self.graph.inputs[0].name: inputs}
         arrays = prepare(self.graph, {name: np.asarray(value)[lead] for name, value in named.items()})
         packed = pack_samples(self.graph, {k: v.reshape(1, *v.shape[len(lead) :]) for k, v in arrays.items()})
-        command = Command.RUN_FRESH if fresh else Command.RUN
+        command = Command.RUN_FRESH if fresh or not self._begun else Command.RUN
+        self._begun = True
         answer = self.call(bytes([command]) + packed[0].tobytes(), total_bytes(answer_fields(self.graph)))
         outputs = unpack_answers(self.graph, np.frombuffer(answer, np.uint8)[None])
         return {name: values[0] for name, values in outputs.items()}
