@@ -124,7 +124,11 @@ class Assembler:
             jobs = [each for each in item.body if isinstance(each, Job)]
             if jobs and len(jobs) == len(item.body):
                 return self._rounds(item, jobs, top)
+            first = len(self.words)
             body = self.items(item.body)
+            if len(self.words) == first:  # END looks at the counter when it is fetched
+                self._wait(1)
+                body = body.plus(1)
             self.put(Op.END, {"level": item.level}, top)
             assert body.on is not None and not body.ended  # runs end at the top level only
             turns = 2 + self.timing.taken * (item.count - 1)

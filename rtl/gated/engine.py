@@ -11,6 +11,7 @@ from neuroloom.compiler.gated.isa import WORD_BITS
 
 from .core import GatedCore
 from .memories import memory_files
+from .slice import Slice
 
 
 class GatedEngine(wiring.Component):
@@ -44,10 +45,16 @@ class GatedEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        inner = ResetInserter(self.reset)(_Bytes(self.config))
-        m.submodules.bytes = inner
-        wiring.connect(m, wiring.flipped(self.i), inner.i)
-        wiring.connect(m, inner.o, wiring.flipped(self.o))
+        again = ResetInserter(self.reset)
+        m.submodules.bytes = inner = again(_Bytes(self.config))
+        given, answered = inner.i, inner.o
+        if self.config.deep:  # the link's memory and logic are far away
+            m.submodules.given, m.submodules.answered = before, behind = again(Slice()), again(Slice())
+            wiring.connect(m, before.o, inner.i)
+            wiring.connect(m, inner.o, behind.i)
+            given, answered = before.i, behind.o
+        wiring.connect(m, wiring.flipped(self.i), given)
+        wiring.connect(m, answered, wiring.flipped(self.o))
         return m
 
 

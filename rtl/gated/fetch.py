@@ -17,6 +17,8 @@ class Fetch(wiring.Component):
     ``next`` brings the one behind it. A deep engine has a register behind the memory, and the word behind ``word`` waits in the
     memory's output: what ``next`` depends on is then out of registers, not out of the memory.
 
+    In a deep engine ``coming`` is the word that the next ``next`` brings.
+
     Members: ``next``, ``jump``, ``target``, ``word``; ``write`` (one bit per column), ``w_addr``, ``w_data`` store while nothing
     runs.
     """
@@ -30,6 +32,7 @@ class Fetch(wiring.Component):
                 "jump": In(1),
                 "target": In(bits),
                 "word": Out(WORD_BITS),
+                "coming": Out(WORD_BITS),
                 "write": In(WORD_BITS // PROGRAM_COLUMN),
                 "w_addr": In(bits),
                 "w_data": In(PROGRAM_COLUMN),
@@ -51,6 +54,7 @@ class Fetch(wiring.Component):
                 stored.word_select(column, PROGRAM_COLUMN).eq(program.r_data),
             ]
         if self._config.deep:
+            m.d.comb += self.coming.eq(stored)
             m.d.comb += [address.eq(Mux(self.jump, self.target, counter)), read.eq(self.jump | self.next)]
             with m.If(read):
                 m.d.sync += counter.eq(address + 1)

@@ -171,15 +171,15 @@ class Delay(wiring.Component):
         return m
 
 
-NEAR = 8
-"""Columns of weights whose address comes out of one register, in a deep engine."""
+NEAR_BITS = 16 * 18 * 1024
+"""Bits of weights whose address comes out of one register, in a deep engine: so many blocks of memory lie together."""
 
 
 class Weights(wiring.Component):
     """Rows of one weight per lane, lane 0 lowest; ``row`` has the row of ``addr`` one cycle later, in a deep engine three.
 
     ``write`` (one bit per column) stores ``data`` in that column of the row ``addr``; nothing may be read meanwhile. In a deep
-    engine the address goes to a register, and from there to one for every :data:`NEAR` columns.
+    engine the address goes to a register, and from there to one for every :data:`NEAR_BITS`.
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -198,7 +198,8 @@ class Weights(wiring.Component):
         m = Module()
         rows = []
         c = self._config
-        nears = -(-c.columns // NEAR)
+        near = max(1, NEAR_BITS // (self._width * c.weight_rows))  # columns
+        nears = -(-c.columns // near)
         addrs, datas, write = [self.addr] * nears, [self.data] * nears, self.write
         if c.deep:
             bits = len(self.addr)
@@ -208,7 +209,7 @@ class Weights(wiring.Component):
             m.d.comb += copies.i.eq(first)
             addrs, datas = ([copies.copy(n)[part] for n in range(nears)] for part in (slice(bits), slice(bits, None)))
         for column in range(c.columns):
-            addr, data = addrs[column // NEAR], datas[column // NEAR]
+            addr, data = addrs[column // near], datas[column // near]
             if self._config.spram:
                 row = wiring.Signature({"data": In(self._width)}).create().data
                 m.submodules[f"column{column}"] = Instance(

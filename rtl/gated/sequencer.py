@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
@@ -87,7 +87,10 @@ class Sequencer(wiring.Component):
         loops = [Signal(16, name=f"loop{level}", reset_less=True) for level in range(self._config.levels)]
         f_loop = Fields(word, Op.LOOP)
         current, next_loop, write_loop = Signal(16), Signal(16), Signal()
-        again, more = Signal(), Signal(self._config.levels)  # whether the loop goes on: known before the word is there
+        again, stays = (
+            Signal(),
+            Signal(),
+        )  # whether the loop goes on, and whether something comes before the word behind
         m.d.comb += [
             current.eq(Array(loops)[f_loop.level]),
             next_loop.eq(Mux(op == Op.LOOP, f_loop.count, current) - 1),
@@ -95,9 +98,19 @@ class Sequencer(wiring.Component):
         for level, loop in enumerate(loops):
             with m.If(write_loop & (f_loop.level == level)):
                 m.d.sync += loop.eq(next_loop)
-                if deep:
-                    m.d.sync += more[level].eq(next_loop != 0)
-        m.d.comb += again.eq(Array(more)[f_loop.level] if deep else current != 0)
+        if deep:  # known with the word, not after it; a LOOP and its END are at least one word apart
+            coming, first = program.coming, program.coming[:4]
+            more = Array(loop != 0 for loop in loops)[Fields(coming, Op.END).level]
+            holds = [first == each for each in (Op.JUMP, Op.BR, Op.LDO, Op.IN, Op.OUT, Op.HALT)]
+            with m.If(fetch):
+                m.d.sync += [again.eq(more), stays.eq(Cat(*holds).any() | ((first == Op.END) & more))]
+        else:
+            m.d.comb += again.eq(current != 0)
+            for each in (Op.JUMP, Op.BR, Op.LDO, Op.IN, Op.OUT, Op.HALT):
+                with m.If(op == each):
+                    m.d.comb += stays.eq(1)
+            with m.If(op == Op.END):
+                m.d.comb += stays.eq(again)
         time = self._config.timing
         waited, equal = Signal(range(time.branch - 1)), Signal(reset_less=True)
 
@@ -118,7 +131,7 @@ class Sequencer(wiring.Component):
                     with m.Elif((op == Op.CMAC) & (self.left > (2 if deep else 1))):
                         pass
                 with m.Else():
-                    m.d.comb += [go.eq(1), fetch.eq(1)]
+                    m.d.comb += [go.eq(1), fetch.eq(~stays)]
                     with m.Switch(op):
                         with m.Case(Op.MAC, Op.VEC, Op.DRAIN, Op.PICK, Op.OFF, Op.CMAC, Op.DELTA):
                             delay = Fields(word, Op.OFF).delay
@@ -127,21 +140,18 @@ class Sequencer(wiring.Component):
                             m.d.comb += write_loop.eq(1)
                         with m.Case(Op.END):
                             with m.If(again):
-                                m.d.comb += [write_loop.eq(1), fetch.eq(0), jump.eq(1)]
+                                m.d.comb += [write_loop.eq(1), jump.eq(1)]
                                 m.d.comb += target.eq(Fields(word, Op.END).target)
                                 m.next = "FETCH"
                         with m.Case(Op.JUMP):
-                            m.d.comb += [fetch.eq(0), jump.eq(1), target.eq(Fields(word, Op.JUMP).target)]
+                            m.d.comb += [jump.eq(1), target.eq(Fields(word, Op.JUMP).target)]
                             m.next = "FETCH"
                         with m.Case(Op.BR, Op.LDO):
-                            m.d.comb += fetch.eq(0)
                             m.d.sync += waited.eq(0)
                             m.next = "READ"
                         with m.Case(Op.IN, Op.OUT):
-                            m.d.comb += fetch.eq(0)
                             m.next = "STREAM"
                         with m.Case(Op.HALT):
-                            m.d.comb += fetch.eq(0)
                             m.next = "IDLE"
             with m.State("READ"):
                 f = Fields(word, Op.BR)
