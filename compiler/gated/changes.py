@@ -52,8 +52,8 @@ class Changes:
         """Where the banks are filled: before the first step, or before the loop around."""
 
     def of(self, mat: Mat, items: list[Item]) -> list[tuple[Listed, np.ndarray]] | None:
-        """The listed vectors that make up the product's input, each with its weights [outputs, size]; None when something else does,
-        or the vector's changes are not listed right here.
+        """The listed vectors that make up the product's input, each with its weights [outputs, size]; None when something else
+        does, or the vector's changes are not listed right here.
         """
         x = mat.x.addr.reshape(-1, mat.x.addr.shape[-1]) if mat.x.addr.ndim else mat.x.addr.reshape(1, 1)
         if len(x) != 1 or not self.at or mat.x.reg.any():
@@ -70,7 +70,7 @@ class Changes:
 
 
 def list_changes(machine: Machine, x: Loc, old: Loc, start: np.ndarray, threshold: int) -> str | None:
-    """Append the DELTA that brings the new value ``x`` to ``old`` and lists what changes; or say why its changes cannot be listed."""
+    """Append the DELTA that brings the new value ``x`` to ``old`` and lists what changes; or say why that cannot be done."""
     config, changes = machine.config, machine.changes
     size = old.addr.size
     count = -(-size // config.groups)
@@ -88,7 +88,11 @@ def list_changes(machine: Machine, x: Loc, old: Loc, start: np.ndarray, threshol
     if old.reg.any() or not _straight(row, config.groups):
         return "its state does not stand in one piece"
     register = int(x.reg.flat[0])
-    if not _straight(place, config.groups) or (x.reg != register).any() or not machine.space.aligned(register, config.groups):
+    if (
+        not _straight(place, config.groups)
+        or (x.reg != register).any()
+        or not machine.space.aligned(register, config.groups)
+    ):
         copy = machine.space.new((size,), x.bounds, "a delta layer's input")
         machine.store(Form((Lin(x.map(lambda a: a.reshape(-1))),), (size,), x.bounds, machine.source), copy)
         place, register = copy.addr, 0
@@ -97,7 +101,9 @@ def list_changes(machine: Machine, x: Loc, old: Loc, start: np.ndarray, threshol
     changes.listed.append(listed)
     changes.entries += count
     changes.at.update((address, (listed, element)) for element, address in enumerate(row.tolist()))
-    machine.items.append(_delta_job(machine, listed, int(place[0]), register, min(threshold, limits(Op.DELTA, "threshold")[1])))
+    machine.items.append(
+        _delta_job(machine, listed, int(place[0]), register, min(threshold, limits(Op.DELTA, "threshold")[1]))
+    )
     return None
 
 
@@ -155,7 +161,10 @@ def changed_sum(machine: Machine, mat: Mat, target: Loc, parts: list[tuple[int, 
     except UnsupportedError:
         return False
     out, register = target.addr.reshape(-1), int(target.reg.flat[0])
-    walk, turns = Walk([], {each.list: -(-each.size // config.groups) for each, _ in found}, source=machine.source), size // config.ports
+    walk, turns = (
+        Walk([], {each.list: -(-each.size // config.groups) for each, _ in found}, source=machine.source),
+        size // config.ports,
+    )
     for number, at in enumerate(range(0, outs, size)):
         count, bank = min(size, outs - at), changes.banks + number
         rows = -(-count // config.ports)
@@ -219,7 +228,13 @@ def _filled(machine: Machine, beats: list[tuple[int, np.ndarray]], count: int, b
     if beats:
         first = machine.weights.add(rows, machine.source)
         for number, (elements, _) in enumerate(beats):
-            mac = {"x_addr": machine.space.constant(elements), "n0": 1, "n1": 1, "w_addr": first + number, "first": int(number == 0)}
+            mac = {
+                "x_addr": machine.space.constant(elements),
+                "n0": 1,
+                "n1": 1,
+                "w_addr": first + number,
+                "first": int(number == 0),
+            }
             macs.append((number, mac))
     return Sum(macs, [{"bank": bank, "first": int(not beats), "capture": 1}], [])
 

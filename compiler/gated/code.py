@@ -81,7 +81,8 @@ class Job:
     """Something the engine does once started; the scheduler chooses when.
 
     ``parts``: the first decides; part n starts at least ``lags[n]`` cycles after the first, as soon as its units are free.
-    ``uses``, ``sets``: offset registers. ``lists``: it finds changes anew. ``holds``: the first part fills the row of sums, the others drain it.
+    ``uses``, ``sets``: offset registers. ``lists``: it lists
+    changes. ``holds``: the first part fills the row of sums, the others drain it.
     ``multiplies``: multiplications that count as work.
     """
 

@@ -33,8 +33,8 @@ class GatedConfig:
     in memory without initial content and with one port (iCE40 SPRAM). ``serial``: samples come in and go out bit by bit, which is
     smaller. ``offsets`` registers for moving addresses (number 0 reads zero), ``levels`` of nested loops. ``ranks``: picks go on
     behind the pick before, which top-k needs. ``delay_memory``: places on their way through the ports wait in block RAM.
-    ``changes``: room for changed elements (``groups`` of them each), which delta layers need, and ``banks`` of lanes' sums that stay;
-    0 where there are none.
+    ``changes``: room for changed elements (``groups`` of them each), which delta layers need, and ``banks`` of lanes' sums that
+    stay; 0 where there are none.
     ``deep``: for large chips at high clocks, registers between what stands far apart, copies of what many places need, and
     tables that two ports share.
     """

@@ -71,7 +71,9 @@ class Lowering:
         self.position = {id(node): number for number, node in enumerate(graph.walk())}
         self.last_read = self._last_reads()
         self.deferred: dict[str, Loc] = {}
-        self.starts: dict[str, np.ndarray] = {}  # what a state or a carried value is before the first step, where it is known
+        self.starts: dict[
+            str, np.ndarray
+        ] = {}  # what a state or a carried value is before the first step, where it is known
         self.leaves = any(node.op == "exit_when" for node in graph.walk())
         self.hints: dict[str, tuple[Loc, str]] = {}
         self.done: set[int] = set()

@@ -163,7 +163,11 @@ class Machine(DigitSums):
         others: list[Term] = [t for t, s in simple if s is None]
         listed, ready = split(self, ready)
         if listed and ready:  # the one's sums stay, the other's begin anew
-            return (*self._merged(tuple(ready), shape), *self._merged((*listed, *(t for t in terms if not isinstance(t, Mat))), shape), *others)
+            return (
+                *self._merged(tuple(ready), shape),
+                *self._merged((*listed, *(t for t in terms if not isinstance(t, Mat))), shape),
+                *others,
+            )
         ready = listed or ready
         first = ready[0]
         x, reg = (np.concatenate([getattr(r.x, name) for r in ready], axis=-1) for name in ("addr", "reg"))

@@ -106,7 +106,12 @@ def scan(low: Lowering, node: Node) -> None:
     low.fill_banks()
     for number, (name, loc) in enumerate(zip(node.inputs[:carried], kept, strict=True)):
         parameter, held = parameters.get(("carried", number)), low.env[name]
-        if parameter is not None and isinstance(held, Form) and len(held.terms) == 1 and isinstance(held.terms[0], Const):
+        if (
+            parameter is not None
+            and isinstance(held, Form)
+            and len(held.terms) == 1
+            and isinstance(held.terms[0], Const)
+        ):
             low.starts[parameter.name] = np.broadcast_to(held.terms[0].values(), held.shape)
         low.store_at(name, loc.first if isinstance(loc, _Slot) else loc)
     sequences = [_sequence(low, name) for name in node.inputs[carried:]]

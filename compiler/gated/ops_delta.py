@@ -1,4 +1,4 @@
-"""Lowering of delta layers: values are handed on where they changed by the threshold, and the changes listed where that is of use."""
+"""Lowering of delta layers: values are handed on where they changed by the threshold, and changes are listed for the lanes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from .ops_arith import BIT
 
 @handles("delta")
 def delta(low: Lowering, node: Node) -> None:
-    """Where the engine lists changes, the new value stands in the old one's place; else sent + changed * (x - sent), ``changed`` the
-    sum of two bits, x - sent >= threshold and sent - x >= threshold.
+    """Where the engine lists changes, the new value stands in the old one's place; else sent + changed * (x - sent).
+
+    ``changed`` is the sum of two bits, x - sent >= threshold and sent - x >= threshold.
     """
     (out,), threshold = node.outputs, node.attrs["threshold"]
     why = _listed(low, node)

@@ -11,16 +11,14 @@ from neuroloom.rtl.spiking.memories import Ram
 
 from .fields import Fields
 
-SHOWN = 3
-"""Cycles from a row of new and old values to the ports."""
-
 
 class Finder(wiring.Component):
     """DELTA: compares ``groups`` elements a cycle with those that were handed on last, and lists what changed.
 
-    ``start`` with the instruction and its addresses; from the next cycle on the addresses of new and old elements (``valid``, ``a``,
-    ``b``). Whoever reads gives ``row``, ``at`` (that address ``b``), the new elements ``x`` and the old ones ``old`` some cycles
-    later; three cycles after that the changed ones are at the ports (``changed``, ``d_addr``, ``mask``, ``values``) and in the list.
+    ``start`` with the instruction and its addresses; from the next cycle on the addresses of new and old elements (``valid``,
+    ``a``, ``b``). Whoever reads gives ``row``, ``at`` (that address ``b``), the new elements ``x`` and the old ones ``old`` some
+    cycles later; three cycles after that the changed ones are at the ports (``changed``, ``d_addr``, ``mask``, ``values``) and in
+    the list.
 
     Members
     -------
@@ -184,7 +182,10 @@ class ChangeWalker(wiring.Component):
         step = {name: Signal(name=f"step_{name}", reset_less=name != "valid") for name in names}
         step_bank, step_base = Signal.like(bank, reset_less=True), Signal.like(base, reset_less=True)
         m.d.sync += [
-            *(step[name].eq(v) for name, v in zip(names, (active, pad != 0, first, load, captures & last), strict=True)),
+            *(
+                step[name].eq(v)
+                for name, v in zip(names, (active, pad != 0, first, load, captures & last), strict=True)
+            ),
             step_bank.eq(bank),
             step_base.eq(base),
             *(getattr(self, name).eq(step[name]) for name in names if name != "empty"),

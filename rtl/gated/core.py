@@ -224,7 +224,9 @@ class GatedCore(wiring.Component):
             found = [finder.valid, finder.left, finder.b]
             w_addr = Mux(walker.valid, walker.w, w_addr)
             mac_names += ["listed", "by", "load", "bank"]
-            mac = [Mux(walker.valid, new, old) for new, old in zip((1, walker.first, walker.capture, 0), mac, strict=True)]
+            mac = [
+                Mux(walker.valid, new, old) for new, old in zip((1, walker.first, walker.capture, 0), mac, strict=True)
+            ]
             mac += [walker.valid, walker.by, walker.load, walker.bank]
         m.d.comb += [
             weights.addr.eq(Mux(self.running, w_addr, load.addr)),
@@ -266,7 +268,8 @@ class GatedCore(wiring.Component):
                 xs.append(pick_word(row_x, at_x))
         row_a, row_b = vectors.row0, vectors.row1
         tuples = [
-            row.word_select(at[step:low], c.groups * c.word) if low > step else row for row, at in ((row_a, at_a), (row_b, at_b))
+            row.word_select(at[step:low], c.groups * c.word) if low > step else row
+            for row, at in ((row_a, at_a), (row_b, at_b))
         ]
         if c.deep:
             term = behind(names, term, "operand_term_", "valid")

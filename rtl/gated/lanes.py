@@ -31,8 +31,8 @@ class Lanes(wiring.Component):
     products : Out(ports * 2 * word), of a and b, two cycles later
     rotate : In(1), go on to the next ``ports`` sums of every group; after all of a group the first come again
     row : Out(ports * (acc + log2(groups))), the sums of the first ``ports`` lanes of all groups
-    load, keep, bank : In, where sums stay in banks: with ``load`` a sum that begins goes on from that bank's; with ``keep`` a captured
-        sum is kept in it
+    load, keep, bank : In, where sums stay in banks: with ``load`` a sum that begins goes on from that bank's; with ``keep`` a
+        captured sum is kept in it
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -51,7 +51,11 @@ class Lanes(wiring.Component):
                 "products": Out(config.ports * 2 * config.word),
                 "rotate": In(1),
                 "row": Out(config.ports * self.row_bits),
-                **({"load": In(1), "keep": In(1), "bank": In(max((config.banks - 1).bit_length(), 1))} if config.banks else {}),
+                **(
+                    {"load": In(1), "keep": In(1), "bank": In(max((config.banks - 1).bit_length(), 1))}
+                    if config.banks
+                    else {}
+                ),
             }
         )
 
