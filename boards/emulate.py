@@ -52,7 +52,7 @@ def emulate_netlist(
 ) -> VirtualBoard:
     """The virtual board that runs the cells which Yosys makes of the same RTL for the board's family; not started yet.
 
-    Arguments as for :func:`emulate`. Raises UnsupportedError naming cells that Yosys has no model of, MissingToolError and
+    Arguments as for :func:`emulate`. Raises UnsupportedError naming cells without a model, MissingToolError and
     ToolFailedError.
     """
     if progress is not None:

@@ -17,7 +17,7 @@ from types import TracebackType
 
 from neuroloom.boards.board import Board
 from neuroloom.boards.faults import PERFECT, LineFaults
-from neuroloom.boards.ice40.boot import image_address
+from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.images import Designs, designs_of
 from neuroloom.boards.virtual import FlashFile, Statistics, VirtualBoard
 from neuroloom.compiler.errors import DeviceError, InputError, NeuroloomError
@@ -66,13 +66,14 @@ class FlashBoard:
         on_event: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        self._layout = board.layout
+        self._layout, self._format = board.layout, format_of(board)
+        self._next_image: int | None = None
+        self._designs = designs or designs_of(board, fidelity, seed=seed)
         self._file = FlashFile(flash, bytes.fromhex(board.flash.jedec), flash_speed)
         if not flash.is_file() or flash.stat().st_size != board.flash.size_bytes:
             raise InputError(
                 f"flash file must have the {board.flash.size_bytes:,} bytes of {board.name}'s flash: {flash}"
             )
-        self._designs = designs or designs_of(board, fidelity, seed=seed)
         self._seed, self._pace, self._eager_s = seed, pace, eager_s
         self.faults = faults
         self._on_event = on_event or (lambda text: None)
@@ -266,8 +267,9 @@ class FlashBoard:
         """Load the image that power-up (None) or a warm boot loads, as the device does."""
         try:
             data = self._file.path.read_bytes()
-            address = image_address(data, number)
+            address = self._format.loaded(data, number, self._next_image)
             design = self._designs(data[address:])
+            self._next_image = design.next_image
             current = VirtualBoard(
                 design.files,
                 design.top,

@@ -10,10 +10,12 @@ from types import TracebackType
 import numpy as np
 from neuroloom.boards.registry import all_boards
 from neuroloom.compiler.errors import DeviceError, InputError
+from neuroloom.rtl.flash.network import Start
 from neuroloom.rtl.link.protocol import (
     BAUD_MAX,
     BOOTS,
     GUARDED,
+    STANDALONE,
     STATUS_FIELDS,
     Command,
     Identity,
@@ -196,6 +198,22 @@ class Device:
         """The device's counters since its power-up, by the names of the protocol table's status record."""
         data = self._begin().request(Command.STATUS, expected=size_of(STATUS_FIELDS))
         return {name: int(value) for name, value in unpack(STATUS_FIELDS, data).items()}
+
+    def network(self) -> Start | None:
+        """What became of the network in the board's flash at its start; None for a design that does not look for one."""
+        if not self.identity.boot & STANDALONE:
+            return None
+        code = self._begin().request(Command.NETWORK, expected=1)[0]
+        try:
+            return Start(code)
+        except ValueError:
+            raise DeviceError(
+                f"the device on {self.name} names a state of its network that this host does not know ({code}); update neuroloom"
+            ) from None
+
+    def now(self) -> float:
+        """Seconds on the line's clock, from any moment on."""
+        return self._link.transport.now()
 
     def allow(self, seconds: float) -> None:
         """Wait at least so long for the device to move before it is given up."""

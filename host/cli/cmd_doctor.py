@@ -14,6 +14,7 @@ from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.device import Device, connect
 from neuroloom.host.flashing import FlashLoader
 from neuroloom.host.spiking.session import SpikingDevice
+from neuroloom.rtl.flash.network import START_ABOUT, Start
 
 from .ports import add_port, port_options
 from .ui import Ui
@@ -85,6 +86,8 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
         )
         if identity.engine == "spiking":
             checks.append(("spiking core", *_core(device)))
+        if (network := device.network()) is not None:
+            checks.append(("network", network in (Start.LOADED, Start.EMPTY), START_ABOUT[network]))
         if identity.engine == "loader":
             checks.append(("flash", *_flash(device)))
         counters = device.status()

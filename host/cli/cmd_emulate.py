@@ -55,6 +55,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "cut. A file that does not exist is made with golden in it; a design that is given goes into slot 1 and is started",
     )
     parser.add_argument(
+        "--standalone",
+        action="store_true",
+        help="with --flash and M.nloom: the network stands in the flash, too, and its engine loads it without any host",
+    )
+    parser.add_argument(
         "--fidelity",
         choices=FIDELITIES,
         help="run the RTL (default), the cells that synthesis makes of it, or the bits of the bitstream, unpacked (default for "
@@ -120,6 +125,8 @@ def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
     options.pop("on_event")
     if args.flash_speed is not None:
         raise InputError("--flash-speed must come with --flash")
+    if args.standalone:
+        raise InputError("--standalone must come with --flash, which holds the network")
     if (args.core is None) == (args.design is None):
         raise InputError("either a model, a bitstream or --core PROFILE must be given, and one only")
     if args.core:
@@ -149,6 +156,7 @@ def _flash_board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
         Path(args.flash),
         args.board,
         Path(args.design) if args.design else None,
+        standalone=args.standalone,
         fidelity=args.fidelity or "rtl",
         flash_speed=speed,
         **options,

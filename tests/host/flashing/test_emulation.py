@@ -37,9 +37,9 @@ def test_golden_and_an_image_are_put_where_they_belong(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not for another iCE40"):
         flash_board(flash, "icebreaker", image)
     with pytest.raises(
-        InputError, match=r"board must be one that boots several images .*, not ulx3s_85f: it is cable only"
+        InputError, match=r"board must be one that boots several images .*, not tang_nano_9k: it is cable only"
     ):
-        flash_board(flash, "ulx3s_85f")
+        flash_board(flash, "tang_nano_9k")
     with pytest.raises(InputError, match="flash file must have the 4,194,304 bytes of ice40_hx8k_evn's flash"):
         flash_board(flash, "ice40_hx8k_evn")
     with pytest.raises(InputError, match="--board must be given with --flash"):
