@@ -179,7 +179,7 @@ class Assembler:
                 self.put(Op.JUMP, None, end)
                 self.mark(beyond)
                 cost = cost.then(Cost((self.timing.taken, self.timing.taken)))
-                before += self.timing.branch + 1
+                before += self.timing.branch + self.timing.taken - 1
             ways.append(cost)
         self.mark(end)
         on = [way.on for way in ways if way.on is not None]

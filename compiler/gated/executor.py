@@ -78,7 +78,7 @@ class Executor:
             elif op == Op.BR:
                 element = int(self.memory[self._address(f["addr"], f["areg"])])
                 if (element == f["imm"]) != bool(f["unequal"]):
-                    pc, now = f["target"], now + self.timing.branch + 1
+                    pc, now = f["target"], now + self.timing.branch + self.timing.taken - 1
                 else:
                     now += self.timing.branch
             elif op == Op.LDO:

@@ -86,7 +86,7 @@ class Block:
             job = self.nodes[later].job
             for earlier in range(later):
                 other = self.nodes[earlier].job
-                gaps = _gaps(other, job, spans[earlier], spans[later])
+                gaps = _gaps(other, job, spans[earlier], spans[later], self.timing.offset)
                 if gaps:
                     self.nodes[later].before.append((earlier, gaps))
                     expected = max(other.lags[g.earlier] + g.cycles - job.lags[g.later] for g in gaps)
@@ -139,7 +139,7 @@ class Block:
         spans = [_spans(node.job) for node in self.nodes]
         for a, node in enumerate(self.nodes):
             for b, other in enumerate(self.nodes):
-                for gap in _gaps(node.job, other.job, spans[a], spans[b]):
+                for gap in _gaps(node.job, other.job, spans[a], spans[b], self.timing.offset):
                     least = max(least, self.starts[a][gap.earlier] + gap.cycles - self.starts[b][gap.later])
         return min(least - jump, self.end)
 
@@ -181,6 +181,8 @@ class Block:
             for offset, op, fields in part.words:
                 self.slots.add(cycle + offset)
                 self.placed.append((cycle + offset, op, fields))
+                if job.sets:
+                    self.end = max(self.end, cycle + offset + self.timing.offset)
             if len(part.writes.rows):
                 self.end = max(self.end, cycle + int(part.writes.last.max()) + 1 - settle)
             self.end = max([self.end, cycle + 1, *(cycle + hi - settle for _, _, hi in part.busy)])
@@ -219,13 +221,15 @@ def _spans(job: Job) -> tuple[int, int, int, int]:
     )
 
 
-def _gaps(earlier: Job, later: Job, a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> list[Gap]:
-    """What keeps the order of two jobs where it matters."""
+def _gaps(
+    earlier: Job, later: Job, a: tuple[int, int, int, int], b: tuple[int, int, int, int], offset: int
+) -> list[Gap]:
+    """What keeps the order of two jobs where it matters; a new offset is there ``offset`` cycles after its instruction."""
     gaps: list[Gap] = []
-    if (earlier.sets & (later.uses | later.sets)) or (earlier.uses & later.sets):
-        # an instruction takes its offsets in the cycle after its fetch, and OFF changes one at its end
+    changed = bool(earlier.sets & (later.uses | later.sets))
+    if changed or (earlier.uses & later.sets):
         gaps += [
-            Gap(i, j, max(offset for offset, _, _ in part.words) + 1)
+            Gap(i, j, max(at for at, _, _ in part.words) + (offset if changed else 1))
             for i, part in enumerate(earlier.parts)
             for j in range(len(later.parts))
         ]

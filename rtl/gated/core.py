@@ -136,8 +136,8 @@ class GatedCore(wiring.Component):
             vectors.w_data.eq(ports.w_data),
         ]
         if c.deep:
-            m.d.comb += [
-                *written,
+            m.d.comb += written
+            m.d.sync += [
                 ports.other_en.eq(enable),
                 ports.other_addr.eq(address),
                 ports.other_data.eq(data),
@@ -198,7 +198,7 @@ class GatedCore(wiring.Component):
     ) -> Signal:
         """Memories to operands; returns the element that was read, one cycle after its address.
 
-        In a deep engine there is a register before the memory and one behind it: three cycles.
+        In a deep engine there is a register before the memory, one behind it, and one for the element: four cycles.
         """
         c = self.config
 
@@ -246,15 +246,21 @@ class GatedCore(wiring.Component):
         term = behind(names, term, "term_", "valid")
         mac = behind(mac_names, mac, "", "mac_valid")
         found = behind(found_names[: len(found)], found, "", "found")
-        at_a, at_b, at_x = (Signal(max(low, 1), name=f"at_{n}", reset_less=True) for n in "abx")
-        m.d.sync += [at_a.eq(address_a[:low]), at_b.eq(address_b[:low]), at_x.eq(address_x[:low])]
+        at = behind(["at_a", "at_b", "at_x"], [a[: max(low, 1)] for a in addresses])
+        rows = [vectors.row0, vectors.row1, vectors.row0 if c.shared else vectors.row2]
+        if c.deep:
+            rows = behind(["row_a", "row_b", "row_x"], rows)
+            at = behind(["row_at_a", "row_at_b", "row_at_x"], at)
+            term = behind(names, term, "row_term_", "valid")
+            mac = behind(mac_names, mac, "row_", "mac_valid")
+            found = behind(found_names[: len(found)], found, "row_", "found")
+        (row_a, row_b, row_x), (at_a, at_b, at_x) = rows, at
         same = mac[3]
 
         def pick_word(row: Value, at: Signal) -> Value:
             return row.word_select(at[:low], c.word) if low else row[: c.word]
 
-        one_a, one_b = pick_word(vectors.row0, at_a), pick_word(vectors.row1, at_b)
-        row_x = vectors.row0 if c.shared else vectors.row2
+        one_a, one_b = pick_word(row_a, at_a), pick_word(row_b, at_b)
         at_x = at_a if c.shared else at_x
         step = (c.groups - 1).bit_length()
         xs = []
@@ -266,7 +272,6 @@ class GatedCore(wiring.Component):
                 xs.append(row_x.word_select(apart[:low], c.word))
             else:
                 xs.append(pick_word(row_x, at_x))
-        row_a, row_b = vectors.row0, vectors.row1
         tuples = [
             row.word_select(at[step:low], c.groups * c.word) if low > step else row
             for row, at in ((row_a, at_a), (row_b, at_b))
@@ -274,7 +279,7 @@ class GatedCore(wiring.Component):
         if c.deep:
             term = behind(names, term, "operand_term_", "valid")
             mac = behind(mac_names, mac, "operand_", "mac_valid")
-            one_a, one_b, row_a, row_b = behind(["one_a", "one_b", "row_a", "row_b"], [one_a, one_b, row_a, row_b])
+            one_a, one_b, row_a, row_b = behind(["one_a", "one_b", "all_a", "all_b"], [one_a, one_b, row_a, row_b])
             xs = behind([f"x{group}" for group in range(c.groups)], xs)
             if found:
                 found = behind(found_names, found, "operand_", "found")

@@ -142,7 +142,7 @@ class _Bytes(wiring.Component):
             with m.State("PEEK"):  # the vector memory, whatever memory is named
                 m.d.comb += core.peek.eq(1)
                 m.d.sync += waited.eq(waited + 1)
-                with m.If(waited == (6 if c.deep else 3)):
+                with m.If(waited == (7 if c.deep else 3)):
                     m.d.sync += [answer.eq(core.peeked), wanted.eq(sizes[Memory.VECTOR]), waited.eq(0)]
                     next_word()
                     m.next = "ANSWER"

@@ -13,11 +13,9 @@ from neuroloom.rtl.spiking.memories import Ram
 class Fetch(wiring.Component):
     """Words of the program, one after the other.
 
-    After a cycle with ``jump`` to ``target`` and one with ``next``, ``word`` is the word at ``target``; each further cycle with
-    ``next`` brings the one behind it. A deep engine has a register behind the memory, and the word behind ``word`` waits in the
-    memory's output: what ``next`` depends on is then out of registers, not out of the memory.
-
-    In a deep engine ``coming`` is the word that the next ``next`` brings.
+    After a cycle with ``jump`` to ``target`` and one with ``next``, in a deep engine two, ``word`` is the word at ``target``; each
+    further cycle with ``next`` brings the one behind it. In a deep engine the next word waits in a register, ``coming``, and the
+    one behind it in the memory's output: there is nothing between the memory and a register.
 
     Members: ``next``, ``jump``, ``target``, ``word``; ``write`` (one bit per column), ``w_addr``, ``w_data`` store while nothing
     runs.
@@ -54,12 +52,11 @@ class Fetch(wiring.Component):
                 stored.word_select(column, PROGRAM_COLUMN).eq(program.r_data),
             ]
         if self._config.deep:
-            m.d.comb += self.coming.eq(stored)
             m.d.comb += [address.eq(Mux(self.jump, self.target, counter)), read.eq(self.jump | self.next)]
             with m.If(read):
                 m.d.sync += counter.eq(address + 1)
             with m.If(self.next):
-                m.d.sync += self.word.eq(stored)
+                m.d.sync += [self.coming.eq(stored), self.word.eq(self.coming)]
         else:
             m.d.comb += [address.eq(counter), read.eq(self.next), self.word.eq(stored)]
             with m.If(self.next):

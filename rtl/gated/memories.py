@@ -176,10 +176,10 @@ NEAR_BITS = 16 * 18 * 1024
 
 
 class Weights(wiring.Component):
-    """Rows of one weight per lane, lane 0 lowest; ``row`` has the row of ``addr`` one cycle later, in a deep engine three.
+    """Rows of one weight per lane, lane 0 lowest; ``row`` has the row of ``addr`` one cycle later, in a deep engine four.
 
     ``write`` (one bit per column) stores ``data`` in that column of the row ``addr``; nothing may be read meanwhile. In a deep
-    engine the address goes to a register, and from there to one for every :data:`NEAR_BITS`.
+    engine the address goes through two registers, and from there to one for every :data:`NEAR_BITS`.
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -204,9 +204,15 @@ class Weights(wiring.Component):
         if c.deep:
             bits = len(self.addr)
             m.submodules.copies = copies = Copies(bits + self._width, nears)
-            first, writes, write = Signal.like(copies.i, reset_less=True), Signal(c.columns), Signal(c.columns)
-            m.d.sync += [first.eq(Cat(self.addr, self.data)), writes.eq(self.write), write.eq(writes)]
-            m.d.comb += copies.i.eq(first)
+            place: Value = Cat(self.addr, self.data)
+            for _ in range(2):
+                places, writes = Signal.like(place, reset_less=True), Signal(c.columns)
+                m.d.sync += [places.eq(place), writes.eq(write)]
+                place, write = places, writes
+            writes = Signal(c.columns)
+            m.d.sync += writes.eq(write)
+            m.d.comb += copies.i.eq(place)
+            write = writes
             addrs, datas = ([copies.copy(n)[part] for n in range(nears)] for part in (slice(bits), slice(bits, None)))
         for column in range(c.columns):
             addr, data = addrs[column // near], datas[column // near]

@@ -16,7 +16,7 @@ class Pick(wiring.Component):
 
     The largest or the smallest; of equals the one that comes first. With ``again`` only what stands behind the pick before in
     this order counts (an engine without ``ranks`` has no ``again``). ``start`` with the instruction and its address; from the next
-    cycle on an address per cycle (``valid``, ``x``); one cycle after an address (in a deep engine three) its word is taken from
+    cycle on an address per cycle (``valid``, ``x``); one cycle after an address (in a deep engine four) its word is taken from
     ``element``. The pick can be used ``timing.sum`` cycles after its last address is at the memory. ``value`` and ``index`` are
     undefined when nothing counts.
     """
@@ -52,7 +52,7 @@ class Pick(wiring.Component):
                 with m.If(left == 0):
                     m.d.sync += self.valid.eq(0)
         valid, top, whole = self.valid, part == parts, part == 0
-        for stage in range(3 if self._config.deep else 1):
+        for stage in range(4 if self._config.deep else 1):
             later = [Signal(name=f"{name}{stage}", reset_less=name != "valid") for name in ("valid", "top", "whole")]
             m.d.sync += [signal.eq(value) for signal, value in zip(later, (valid, top, whole), strict=True)]
             valid, top, whole = later

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -21,8 +19,8 @@ class Sequencer(wiring.Component):
     """Runs from ``entry`` at ``begin`` to HALT.
 
     One instruction per cycle, plus the delay that the instruction asks for; a taken jump costs one cycle more, BR and LDO wait
-    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on (of IN and OUT, and
-    of all in a deep engine: a cycle later), with the word in ``word`` and its addresses, offsets added, in ``address0`` and
+    for their element, IN and OUT for the stream unit. In an instruction's cycle its bit of ``started`` is on (of IN and OUT, in
+    a deep engine of all, two cycles later), with the word in ``word`` and its addresses, offsets added, in ``address0`` and
     ``address1``. Behind BR, LDO, IN and OUT ``word`` stays as it is until they are done.
 
     Members
@@ -75,13 +73,19 @@ class Sequencer(wiring.Component):
             program.w_addr.eq(self.w_addr),
             program.w_data.eq(self.w_data),
         ]
-        # units take what they need right out of the program memory; in a deep engine a cycle later, addresses added
-        issue = m.d.sync if deep else m.d.comb
-        issue += self.word.eq(word)
+        # units take what they need right out of the program memory; in a deep engine two cycles later: one to find the offsets
+        given, starts = word, Signal.like(self.started)
         for each in ISSUED:
-            domain = m.d.sync if each in (Op.IN, Op.OUT) else issue  # for these the word stays
-            domain += self.started[each].eq(go & (op == each))
-        self._offsets(m, go, word, issue)
+            m.d.comb += starts[each].eq(go & (op == each))
+        if deep:
+            given, starting = Signal.like(word, name="given", reset_less=True), Signal.like(starts)
+            m.d.sync += [given.eq(word), self.word.eq(given), starting.eq(starts), self.started.eq(starting)]
+        else:
+            m.d.comb += self.word.eq(word)
+            for each in ISSUED:
+                domain = m.d.sync if each in (Op.IN, Op.OUT) else m.d.comb  # for these the word stays
+                domain += self.started[each].eq(starts[each])
+        self._offsets(m, go, word, given)
         self._timer(m)
 
         loops = [Signal(16, name=f"loop{level}", reset_less=True) for level in range(self._config.levels)]
@@ -123,12 +127,18 @@ class Sequencer(wiring.Component):
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += fetch.eq(1)
-                m.next = "GO"
+                m.next = "COMING" if deep else "GO"
+            if deep:
+                with m.State("COMING"):
+                    m.d.comb += fetch.eq(1)
+                    m.next = "GO"
             with m.State("GO"):
                 with m.If(~due):
                     m.d.sync += [left.eq(left - 1), due.eq(left == 1)]
                 if self._config.changes:
-                    with m.Elif((op == Op.CMAC) & (self.left > (2 if deep else 1))):
+                    with m.Elif(
+                        (op == Op.CMAC) & (self.left > (3 if deep else 1))
+                    ):  # it starts two cycles later, or at once
                         pass
                 with m.Else():
                     m.d.comb += [go.eq(1), fetch.eq(~stays)]
@@ -166,8 +176,9 @@ class Sequencer(wiring.Component):
                         m.d.comb += fetch.eq(1)
                         m.next = "GO"
             with m.State("STREAM"):
-                m.d.sync += waited.eq(1)
-                with m.If((waited == 1) & ~self.busy):
+                with m.If(waited != time.stream - 2):
+                    m.d.sync += waited.eq(waited + 1)
+                with m.Elif(~self.busy):
                     m.d.sync += waited.eq(0)
                     m.d.comb += fetch.eq(1)
                     m.next = "GO"
@@ -175,25 +186,35 @@ class Sequencer(wiring.Component):
             m.d.sync += waited.eq(0)
         return m
 
-    def _offsets(self, m: Module, go: Signal, word: Value, issue: Any) -> None:
-        """The offset registers, and the two addresses of the instruction that starts."""
-        count = self._config.offsets
+    def _offsets(self, m: Module, go: Signal, word: Value, given: Value) -> None:
+        """The offset registers, and the two addresses of the instruction that starts. ``given`` is the word in the cycle of the
+        sums: in a deep engine the one after ``word``.
+        """
+        count, deep = self._config.offsets, self._config.deep
         bits = self._config.offset_bits
         offsets = [Signal(bits, name=f"offset{number}", reset_less=True) for number in range(1, count)]
         table = Array([Const(0, bits), *offsets])
         f, load = Fields(word, Op.OFF), Fields(word, Op.LDO)
         waits = Signal(self._config.timing.element)
         m.d.sync += waits.eq(waits << 1 | (go & (word[:4] == Op.LDO)))
+        sets = go & (word[:4] == Op.OFF)
+        found = [table[f.src], table[word[ADDRESS0 + 16 : ADDRESS0 + 20]], table[word[ADDRESS1 + 16 : ADDRESS1 + 20]]]
+        if deep:
+            registers = [Signal(bits, name=f"found{number}", reset_less=True) for number in range(3)]
+            setting = Signal()
+            m.d.sync += [setting.eq(sets), *(x.eq(y) for x, y in zip(registers, found, strict=True))]
+            found, sets, f = registers, setting, Fields(given, Op.OFF)
         value, chosen = Signal(bits), Signal(4)  # 0: none
         with m.If(waits[-1]):
             m.d.comb += [value.eq(self.element), chosen.eq(load.reg)]
         with m.Else():
-            m.d.comb += [value.eq(table[f.src] + f.imm), chosen.eq(Mux(go & (word[:4] == Op.OFF), f.reg, 0))]
+            m.d.comb += [value.eq(found[0] + f.imm), chosen.eq(Mux(sets, f.reg, 0))]
         for number, offset in enumerate(offsets, 1):
             with m.If(chosen == number):
                 m.d.sync += offset.eq(value)
-        for at, address in ((ADDRESS0, self.address0), (ADDRESS1, self.address1)):
-            issue += address.eq(word[at : at + 16] + table[word[at + 16 : at + 20]])
+        domain = m.d.sync if deep else m.d.comb
+        for at, address, offset in ((ADDRESS0, self.address0, found[1]), (ADDRESS1, self.address1, found[2])):
+            domain += address.eq(given[at : at + 16] + offset)
 
     def _timer(self, m: Module) -> None:
         with m.If(self.begin):

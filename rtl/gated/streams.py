@@ -78,7 +78,7 @@ class StreamUnit(wiring.Component):
             self.w_data.eq(Mux(last & f.signed & top, buffer[: c.word] | ones, buffer[: c.word] & ~ones)),
             self.o.payload.eq(buffer[:8]),
         ]
-        waited = Signal(2)
+        waited = Signal(range(c.timing.field))
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
