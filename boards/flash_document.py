@@ -94,7 +94,7 @@ given with it goes to slot 1 and is started. Images boot each other, `power off 
 the power switch, and the flash has the times of a W25Q128JV (`--flash-speed` divides them), sleeps until it is woken, ignores what
 comes while it is busy, and is left half erased or half programmed by a cut. `--fidelity rtl` runs the RTL of the build whose file
 stands in the flash byte for byte, `netlist` the cells it was synthesised to, `bitstream` the bits themselves, unpacked. A new image
-is compiled when it is first booted: give `flash --boot` a `--timeout` of some minutes there.
+is compiled when it is first booted, which may take a minute; hosts on the port say so and wait.
 """
 
 DIAGRAMS = {

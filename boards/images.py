@@ -104,6 +104,7 @@ def emulate_image(
     """
     if fidelity == "bitstream":
         return emulate.emulate_bitstream(image, board, seed=seed, progress=progress, **options)
+    emulate.check_readable(board)
     if not image.is_file():
         raise InputError(f"Bitstream must be a file, not {str(image)!r}; build one first")
     design = designs_of(board, fidelity, seed=seed)(image.read_bytes())

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
 def _board(args: argparse.Namespace, ui: Ui) -> int:
     expected = load_board(args.board) if args.board else None
     checks: list[tuple[str, bool, str]] = []
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         identity = device.identify()
         right = expected is None or identity.board == expected.name
         checks.append(("identity", right, f"{identity.board}, {identity.engine} engine, protocol {identity.version}"))

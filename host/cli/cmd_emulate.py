@@ -24,6 +24,7 @@ from neuroloom.model import load
 from .emulate_control import CONTROL, AnyBoard, Control
 from .ui import Ui
 
+BITSTREAMS = (".bin", ".bit", ".fs")
 FAULT_HELP = (
     "what goes wrong on the serial line, drawn from the seed: "
     + ", ".join(f"{name}={form}" for name, form in FORMS.items())
@@ -134,7 +135,7 @@ def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
             raise InputError("--board must be given with --core")
         return emulate_core(args.core, args.board, fidelity=args.fidelity or "rtl", **options)
     path = Path(args.design)
-    if path.suffix == ".bin":
+    if path.suffix in BITSTREAMS:
         if not args.board:
             raise InputError("--board must be given with a bitstream")
         return emulate_image(path, load_board(args.board), args.fidelity or "bitstream", **options)
@@ -151,7 +152,6 @@ def _flash_board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
     speed = 1.0 if args.flash_speed is None else args.flash_speed
     if not speed > 0:
         raise InputError(f"--flash-speed must be above 0, not {speed:g}")
-    options.pop("on_port")
     return flash_board(
         Path(args.flash),
         args.board,

@@ -122,21 +122,21 @@ def _over_port(args: argparse.Namespace, ui: Ui) -> int:
     if args.info or (args.hold and args.bitstream is None):
         if args.info and (args.bitstream or args.boot or args.start or args.verify_only):
             raise InputError("--info must be given without an image and without other steps")
-        with connect(args.port, **port_options(args)) as device:
+        with connect(args.port, **port_options(args, ui)) as device:
             if args.hold:
                 hold(device, slot)
             return _info(device, ui)
     if args.forget_network:
         if args.bitstream or args.boot or args.start or args.verify_only:
             raise InputError("--forget-network must be given without a file and without other steps")
-        with connect(args.port, **port_options(args)) as device:
+        with connect(args.port, **port_options(args, ui)) as device:
             return flash_network.forget(device, ui)
     path = _file(args)
     if is_network(path):
         return flash_network.over_port(args, path, ui)
     if not path.is_file():
         raise InputError(f"{path} does not exist; build it with: neuroloom build M.nloom --boot attended")
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         return _write(args, device, slot, path, ui)
 
 

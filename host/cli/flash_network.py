@@ -41,7 +41,7 @@ def over_port(args: argparse.Namespace, path: Path, ui: Ui) -> int:
     if not path.is_file():
         raise InputError(f"{path} does not exist; compile it with: neuroloom compile")
     graph = load_graph(path)
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         board = load_board(device.identity.board)
         loader = open_loader(device)
         slot, record = slot_for(slots_of(loader), args.slot)
