@@ -18,6 +18,9 @@ from neuroloom.sim import reference
 
 from .conftest import CONFIGS, GRAPHS
 
+EXACT = {"type": "s48.18", "factor": "4", "rounding": "floor", "overflow": "saturate"}
+"""Two more fraction bits."""
+
 
 def samples(graph: Any, count: int, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Random integers over the inputs' ranges; the first two samples are the ends."""
@@ -117,3 +120,28 @@ def test_sizes_of_an_engine_are_checked() -> None:
         GatedConfig.from_mapping("p", {"lane": 1})
     with pytest.raises(InputError, match="gated profile 'p' must have the key 'acc', and it is missing"):
         GatedConfig.from_mapping("p", {"lanes": 1})
+
+
+def test_an_input_is_multiplied_where_its_weights_cannot_be() -> None:
+    """W x is added with two more fraction bits: 16-bit weights have no room for them, words of 18 bits do."""
+    rng = np.random.default_rng(4)
+    b = Builder("aligned", clocked=True)
+    x = b.input("x", Type(16, True, 8), (20,))
+    h = b.state(np.zeros(6, np.int64), Type(16, True, 10), "sample", name="h")
+    for name in ("first", "second"):
+        w, u = (rng.integers(-32768, 32767, (6, size)) for size in (20, 6))
+        wide = b.node("requantize", [b.node("matvec", [x], weights=w, weight_frac=8)], **EXACT)
+        total = b.node("add", [wide, b.node("matvec", [h], weights=u, weight_frac=8)])
+        new = b.node("requantize", [total], type="s16.10", factor="1/65536", rounding="half_up", overflow="saturate")
+        b.output(name, new)
+    b.update(h, new)
+    graph = b.finish()
+    program = compile_program(graph, CONFIGS["wide"])
+    assert len(program.weights) == 2 * 2 * (20 // 4 + 2), "two products, in two rows of lanes, four elements a cycle"
+    executor, arrays = Executor(program), samples(graph, 3, 4)
+    want = reference.run(graph, arrays)
+    for n, t in np.ndindex(3, 4):
+        sample = pack_samples(graph, {"x": arrays["x"][n, t][None]})[0]
+        run = executor.run(sample.tobytes(), fresh=t == 0)
+        got = unpack_answers(graph, np.frombuffer(run.answer, np.uint8)[None])
+        assert all((got[name][0] == want[name][n, t]).all() for name in got)
