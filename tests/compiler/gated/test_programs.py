@@ -12,14 +12,11 @@ from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.executor import Executor
 from neuroloom.compiler.gated.isa import FORMATS, Op, decode, encode, limits
 from neuroloom.compiler.gated.program import compile_program
-from neuroloom.compiler.ir import Builder, Type
+from neuroloom.compiler.ir import Builder, Graph, Type
 from neuroloom.compiler.wire import pack_samples, unpack_answers
 from neuroloom.sim import reference
 
 from .conftest import CONFIGS, GRAPHS
-
-EXACT = {"type": "s48.18", "factor": "4", "rounding": "floor", "overflow": "saturate"}
-"""Two more fraction bits."""
 
 
 def samples(graph: Any, count: int, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -122,22 +119,32 @@ def test_sizes_of_an_engine_are_checked() -> None:
         GatedConfig.from_mapping("p", {"lanes": 1})
 
 
-def test_an_input_is_multiplied_where_its_weights_cannot_be() -> None:
-    """W x is added with two more fraction bits: 16-bit weights have no room for them, words of 18 bits do."""
+def aligned(factor: int) -> Graph:
+    """Two sums of W x, times ``factor``, and U h, with weights of 16 bits."""
     rng = np.random.default_rng(4)
     b = Builder("aligned", clocked=True)
     x = b.input("x", Type(16, True, 8), (20,))
     h = b.state(np.zeros(6, np.int64), Type(16, True, 10), "sample", name="h")
     for name in ("first", "second"):
         w, u = (rng.integers(-32768, 32767, (6, size)) for size in (20, 6))
-        wide = b.node("requantize", [b.node("matvec", [x], weights=w, weight_frac=8)], **EXACT)
+        wide = b.node("matvec", [x], weights=w, weight_frac=10)
+        if factor > 1:
+            wide = b.node(
+                "requantize", [wide], type="s48.18", factor=str(factor), rounding="floor", overflow="saturate"
+            )
         total = b.node("add", [wide, b.node("matvec", [h], weights=u, weight_frac=8)])
         new = b.node("requantize", [total], type="s16.10", factor="1/65536", rounding="half_up", overflow="saturate")
         b.output(name, new)
     b.update(h, new)
-    graph = b.finish()
-    program = compile_program(graph, CONFIGS["wide"])
-    assert len(program.weights) == 2 * 2 * (20 // 4 + 2), "two products, in two rows of lanes, four elements a cycle"
+    return b.finish()
+
+
+def test_an_input_is_multiplied_where_its_weights_cannot_be() -> None:
+    """16-bit weights have no room for two more bits, words of 18 bits do: x is multiplied, once for both sums."""
+    graph, config = aligned(4), CONFIGS["wide"]
+    program, plain = (compile_program(g, config) for g in (graph, aligned(1)))
+    assert program.cycles[1] <= plain.cycles[1] + 20 // config.ports + 15
+    assert compile_program(graph, replace(config, word=17)).cycles[1] > program.cycles[1] + 30, "no room there"
     executor, arrays = Executor(program), samples(graph, 3, 4)
     want = reference.run(graph, arrays)
     for n, t in np.ndindex(3, 4):
