@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Listed:
     """A vector whose changes are listed: which list, its first entry, its words, the initial value, and where in the program."""
 
-    list: int
+    number: int
     entry: int
     loc: Loc
     start: np.ndarray
@@ -63,9 +63,9 @@ class Changes:
             listed, element = self.at.get(address, (None, 0))
             if listed is None or listed.items is not items:
                 return None
-            if listed.list not in found:
-                found[listed.list] = listed, np.zeros((len(mat.weights), listed.size), np.int64)
-            found[listed.list][1][:, element] += mat.weights[:, column]
+            if listed.number not in found:
+                found[listed.number] = listed, np.zeros((len(mat.weights), listed.size), np.int64)
+            found[listed.number][1][:, element] += mat.weights[:, column]
         return list(found.values())
 
 
@@ -120,7 +120,7 @@ def _delta_job(machine: Machine, listed: Listed, x: int, register: int, threshol
         "a_reg": register,
         "b_addr": old,
         "n": size,
-        "list": listed.list,
+        "list": listed.number,
         "threshold": max(threshold, 1),
         "entry": listed.entry,
     }
@@ -162,7 +162,7 @@ def changed_sum(machine: Machine, mat: Mat, target: Loc, parts: list[tuple[int, 
         return False
     out, register = target.addr.reshape(-1), int(target.reg.flat[0])
     walk, turns = (
-        Walk([], {each.list: -(-each.size // config.groups) for each, _ in found}, source=machine.source),
+        Walk([], {each.number: -(-each.size // config.groups) for each, _ in found}, source=machine.source),
         size // config.ports,
     )
     for number, at in enumerate(range(0, outs, size)):
@@ -187,7 +187,7 @@ def changed_sum(machine: Machine, mat: Mat, target: Loc, parts: list[tuple[int, 
             walks.append(
                 {
                     "entry": listed.entry,
-                    "list": listed.list,
+                    "list": listed.number,
                     "w_addr": machine.weights.add(_rows(machine, weights[at : at + count]), machine.source),
                     "bank": bank,
                     "first": int(place == 0),
@@ -217,8 +217,8 @@ def _rows(machine: Machine, weights: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _filled(machine: Machine, beats: list[tuple[int, np.ndarray]], count: int, bank: int) -> Sum:
-    """A bank's first content: ``beats`` are the addresses of input elements and their weights [groups, outputs], or nothing."""
+def _filled(machine: Machine, beats: list[tuple[tuple[int, ...], list[np.ndarray]]], count: int, bank: int) -> Sum:
+    """A bank's first content: ``beats`` as of :func:`bias_beats`, which may be none."""
     config = machine.config
     rows = np.zeros((len(beats), config.lanes), np.int64)
     for number, (_, digits) in enumerate(beats):
