@@ -57,9 +57,12 @@ class RealImporter(Importer):
     handlers = REAL
     whole = REAL_WHOLE
     scope: Scope
+    ordered: dict[str, tuple[str, int]]
+    """Values whose elements along an axis are in the order of another one's: a softmax and what it was made of."""
 
     def new_builder(self, name: str) -> Any:
         """A program instead of a graph."""
+        self.ordered = {}
         return ProgramBuilder(name)
 
     def _evaluate(self, node: onnx.NodeProto, source: str, scope: Scope) -> Sequence[Tensor]:
