@@ -10,7 +10,7 @@ from neuroloom.compiler.frontends.onnx.arguments import best_count, kept
 from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 
-from .importer import emit, operator, reshaped, result, value_of
+from .importer import emit, importer_of, operator, reshaped, result, value_of
 
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
@@ -23,8 +23,9 @@ def _arg(call: Call, least: bool) -> Sym:
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", 0), "choosing along")
     name = x.name
-    while call.importer.ordered.get(name, ("", -1))[1] == axis:
-        name = call.importer.ordered[name][0]
+    ordered = importer_of(call).ordered
+    while name in ordered and ordered[name][1] == axis:
+        name = ordered[name][0]
     if least:
         zero = call.importer.builder.const(
             np.zeros(()), kind="real" if x.is_float else "int", name=f"{call.source}.zero"

@@ -250,3 +250,9 @@ def sample_axis(call: Call, x: Sym, axis: int, doing: str) -> int | None:
         call.record(f"{doing} the batch axis of one sample: everything behind is decided per sample")
         return None
     return call.sample_axis(x, axis, doing)
+
+
+def importer_of(call: Call) -> RealImporter:
+    """The importer at work."""
+    assert isinstance(call.importer, RealImporter)
+    return call.importer
