@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from neuroloom.compiler.errors import MismatchError
-from neuroloom.compiler.gated import executor, timing
+from neuroloom.compiler.gated import core, executor, timing
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.host.verify.gated import drive, engine_verilog
 from neuroloom.host.verify.rtl import present
@@ -87,6 +87,19 @@ def test_a_broken_engine_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     with pytest.raises(MismatchError, match=r"takes \d+ cycles in run \[0, 0\], the prediction says \d+"):
         drive(graph, TINY, arrays_of(graph, 1, 1), "icarus")
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("sum", "gru_step"), ("write", "states"), ("read", "comparisons"), ("apart", "comparisons")]
+)
+def test_a_deep_engine_needs_every_cycle(field: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs scheduled with one cycle less than the registers take give other answers: the cycles are exact, not generous."""
+    icarus()
+    text, short = engine_verilog(CONFIGS["split"]), replace(timing.DEEP, **{field: getattr(timing.DEEP, field) - 1})
+    monkeypatch.setattr(core, "DEEP", short)
+    graph = GRAPHS[name]()
+    with pytest.raises(MismatchError, match="the engine under icarus disagrees with the graph"):
+        drive(graph, CONFIGS["split"], arrays_of(graph, 2, 2), "icarus", verilog=text)
 
 
 @pytest.mark.campaign
