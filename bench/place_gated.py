@@ -16,7 +16,7 @@ from bench.benchmark import Benchmark, Say, register
 from bench.place import outcome
 from bench.results import table
 
-SEEDS = {"icebreaker": {"lanes8": 3}, "ulx3s_85f": {"lanes16": 3, "lanes128": 1}}
+SEEDS = {"icebreaker": {"lanes8": 3, "tables6": 3}, "ulx3s_85f": {"lanes16": 3, "lanes128": 1}}
 """Boards, their profiles that are placed, and with how many seeds."""
 
 

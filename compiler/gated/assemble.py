@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from neuroloom.compiler.errors import UnsupportedError
 
-from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Main, Stream
+from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Main, Stream, Walk
 from .isa import MAX_DELAY, Op, encode
 from .schedule import Block
 from .timing import Timing
+from .walks import cycles, plan
 
 
 @dataclass
@@ -77,6 +78,8 @@ class Assembler:
             if isinstance(item, Job):
                 straight.append(item)
                 continue
+            if isinstance(item, Walk) and not item.sums:
+                continue
             cost = cost.then(self.block(straight)).then(self.control(item))
             straight = []
         return cost.then(self.block(straight))
@@ -109,7 +112,7 @@ class Assembler:
     def _wait(self, cycles: int) -> None:
         while cycles > 0:
             held = min(cycles - 1, MAX_DELAY)
-            self.put(Op.WAIT, {"delay": held})
+            self.put(Op.OFF, {"delay": held})
             cycles -= held + 1
 
     def control(self, item: Item) -> Cost:
@@ -138,12 +141,20 @@ class Assembler:
         if isinstance(item, Load):
             self.put(Op.LDO, {"reg": item.reg, "addr": item.addr, "areg": item.areg})
             return Cost((self.timing.branch, self.timing.branch))
+        if isinstance(item, Walk):
+            return self._walk(item)
         if isinstance(item, Main):
             self.mark(self.main)
             return Cost()
         assert isinstance(item, Halt)
         self.put(Op.HALT)
         return Cost(None, ((0, 0),))
+
+    def _walk(self, item: Walk) -> Cost:
+        planned = plan(item, self.timing)
+        for op, fields, follows in planned:
+            self.put(op, {**fields, "delay": follows - 1})
+        return Cost((cycles(planned, {}), cycles(planned, item.longest)))
 
     def _rounds(self, item: Loop, jobs: list[Job], top: Label) -> Cost:
         """A loop around a straight piece: rounds overlap, and the last one is waited for."""

@@ -8,8 +8,9 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 
 from .core import GatedConfig
-from .isa import LEVELS, OFFSETS, Op, Rounding, Source, decode
+from .isa import LEVELS, LISTS, OFFSETS, Op, Rounding, Source, decode
 from .program import Program
+from .walks import LATER
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Executor:
             self.memory[address] = word
         self.tables = np.array([*program.tables, 0], np.int64)
         self.weights = program.weights.astype(np.int64)
+        self.banks = np.zeros((max(self.config.banks, 1), self.config.lanes), np.int64)
+        self.lists = [0] * (LISTS + 1)
+        self.changes = [(0, np.zeros(self.config.groups, np.int64))] * max(self.config.changes, 1)
         self.multiplies = np.count_nonzero(self.weights, axis=1) if len(self.weights) else np.zeros(1, np.int64)
 
     # ------------------------------------------------------------------ control
@@ -50,7 +54,7 @@ class Executor:
         self.terms: dict[int, dict[str, int]] = {}
         self.bits, self.count, self.bytes, self.at = 0, 0, sample, 0
         self.answer = bytearray()
-        self.streaming, self.work = 0, 0
+        self.streaming, self.work, self.free = 0, 0, 0
         # fetch is one cycle, the first instruction the next
         pc, now = int(fresh), self.timing.start
         while True:
@@ -90,6 +94,11 @@ class Executor:
             else:
                 if op == Op.MAC:
                     self._mac(f, now)
+                elif op == Op.CMAC:
+                    now = max(now, self.free)
+                    self._changed(f, now)
+                elif op == Op.DELTA:
+                    self._delta(f)
                 elif op == Op.TERM:
                     self.terms[f["slot"]] = f
                 elif op == Op.VEC:
@@ -124,6 +133,41 @@ class Executor:
         self.work += int(self.multiplies[rows].sum())
         if f["capture"]:
             self.captures.append((now + self.timing.read + count - 1 + self.timing.sum + 1, self.acc))
+
+    def _changed(self, f: dict[str, int], now: int) -> None:
+        """A CMAC: the sum goes on, or begins with a bank's or with 0; the changes of a list times their weight rows."""
+        c = self.config
+        count = self.lists[f["list"]]
+        total = self.acc
+        if f["first"]:
+            total = self.banks[f["bank"]] if f["load"] else np.zeros(c.lanes, np.int64)
+        first, rows = self._address(f["entry"], f["e_reg"]), self._address(f["w_addr"], f["w_reg"])
+        for place, by in self.changes[first : first + count]:
+            total = total + np.repeat(by, c.per_group) * self.weights[rows + place]
+            self.work += int(self.multiplies[rows + place])
+        self.acc = _wrap(total, c.acc)
+        beats = f["pad"] + count
+        self.free = now + beats
+        if f["capture"]:
+            self.banks[f["bank"]] = self.acc
+            self.captures.append((now + self.timing.read + LATER + beats - 1 + self.timing.sum + 1, self.acc))
+
+    def _delta(self, f: dict[str, int]) -> None:
+        """Lists the elements that changed, ``groups`` at a time, and keeps their new values where the old ones stood."""
+        c = self.config
+        new, old = (self._address(f[f"{name}_addr"], f[f"{name}_reg"]) for name in "ab")
+        count = 0
+        for at in range(0, f["n"], c.groups):
+            place = np.arange(at, min(at + c.groups, f["n"]))
+            gap = self.memory[new + place] - self.memory[old + place]
+            gap = np.where(np.abs(gap) >= f["threshold"], gap, 0)
+            if gap.any():
+                by = np.zeros(c.groups, np.int64)
+                by[: len(gap)] = gap
+                self.changes[f["entry"] + count] = at // c.groups, by
+                self.memory[old + place] += gap
+                count += 1
+        self.lists[f["list"]] = count
 
     def _vec(self, f: dict[str, int]) -> None:
         c = self.config

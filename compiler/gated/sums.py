@@ -79,6 +79,11 @@ def _bias(config: GatedConfig, bias: np.ndarray, source: str) -> list[tuple[tupl
     return out
 
 
+def bias_beats(config: GatedConfig, bias: np.ndarray, source: str) -> list[tuple[tuple[int, ...], list[np.ndarray]]]:
+    """Cycles that add a bias, as :func:`mac_job` does: the input elements (one per group), and the weights of each group."""
+    return _bias(config, bias, source)
+
+
 def mac_job(
     config: GatedConfig,
     space: Space,

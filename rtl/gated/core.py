@@ -16,6 +16,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import WORD_BITS, Op, Source
 
+from .changes import ChangeWalker, Finder, list_memory, spread
 from .fields import Fields
 from .lanes import Lanes
 from .memories import Vectors, Weights
@@ -84,6 +85,7 @@ class GatedCore(wiring.Component):
         m.submodules.ports = ports = Ports(c)
         m.submodules.weights = weights = Weights(c)
         m.submodules.vectors = vectors = Vectors(c, 2 if c.shared else 3)
+        self._changes = self._delta(m, seq) if c.changes else None
         load = self._loader(m)
         m.d.comb += [
             seq.begin.eq(self.begin),
@@ -152,6 +154,25 @@ class GatedCore(wiring.Component):
         m.d.comb += [ports.load.eq(load.on[2]), ports.load_addr.eq(load.addr), ports.load_data.eq(word)]
         return m
 
+    def _delta(self, m: Module, seq: Sequencer) -> tuple[Finder, ChangeWalker]:
+        """What delta layers need: changes are found, listed, and walked through."""
+        m.submodules.finder = finder = Finder(self.config)
+        m.submodules.changes = walker = ChangeWalker(self.config)
+        list_memory(m, finder, walker, self.config.changes)
+        m.d.comb += [
+            finder.word.eq(seq.word),
+            finder.start.eq(seq.started[Op.DELTA]),
+            finder.a_addr.eq(seq.address0),
+            finder.b_addr.eq(seq.address1),
+            walker.word.eq(seq.word),
+            walker.start.eq(seq.started[Op.CMAC]),
+            walker.entry.eq(seq.address0),
+            walker.w_addr.eq(seq.address1),
+            walker.counts.eq(finder.counts),
+            seq.left.eq(walker.left),
+        ]
+        return finder, walker
+
     def _loader(self, m: Module) -> _Load:
         """What is loaded; in a deep engine a cycle later."""
         given = _Load(self.load, self.load_addr, self.load_column, self.load_data)
@@ -191,26 +212,40 @@ class GatedCore(wiring.Component):
         other = Mux(self.running, Mux(streams.busy, streams.read, Mux(pick.valid, pick.x, seq.address0)), load.addr)
         address_a = Mux(terms.valid, terms.a, Mux(sums.valid, sums.x, other) if c.shared else other)
         addresses = [address_a, terms.b, sums.x]
-        m.d.comb += [
-            weights.addr.eq(Mux(self.running, sums.w, load.addr)),
-            weights.data.eq(load.data),
-        ]
-        with m.If(load.on[1]):
-            m.d.comb += weights.write.eq(Const(1, c.columns) << load.column)
+        w_addr: Value = sums.w
         names = ["valid", "a_bcast", "b_bcast", "first", "emit", "final", "fresh", "negate", "lift"]
         term = [getattr(terms, name) for name in names]
         mac_names = ["mac_valid", "first", "capture", "same"]
         mac = [sums.valid, sums.first, sums.capture, sums.same]
+        found_names, found = ["found", "found_left", "found_at"], []
+        if self._changes:
+            finder, walker = self._changes
+            addresses[:2] = [Mux(finder.valid, new, old) for new, old in ((finder.a, address_a), (finder.b, terms.b))]
+            found = [finder.valid, finder.left, finder.b]
+            w_addr = Mux(walker.valid, walker.w, w_addr)
+            mac_names += ["listed", "by", "load", "bank"]
+            mac = [
+                Mux(walker.valid, new, old) for new, old in zip((1, walker.first, walker.capture, 0), mac, strict=True)
+            ]
+            mac += [walker.valid, walker.by, walker.load, walker.bank]
+        m.d.comb += [
+            weights.addr.eq(Mux(self.running, w_addr, load.addr)),
+            weights.data.eq(load.data),
+        ]
+        with m.If(load.on[1]):
+            m.d.comb += weights.write.eq(Const(1, c.columns) << load.column)
         if c.deep:
             addresses = behind(["address_a", "address_b", "address_x"], addresses)
             term = behind(names, term, "before_term_", "valid")
             mac = behind(mac_names, mac, "before_", "mac_valid")
+            found = behind(found_names[: len(found)], found, "before_", "found")
         address_a, address_b, address_x = addresses
         m.d.comb += [vectors.addr0.eq(address_a >> low), vectors.addr1.eq(address_b >> low)]
         if not c.shared:
             m.d.comb += vectors.addr2.eq(address_x >> low)
         term = behind(names, term, "term_", "valid")
         mac = behind(mac_names, mac, "", "mac_valid")
+        found = behind(found_names[: len(found)], found, "", "found")
         at = behind(["at_a", "at_b", "at_x"], [a[: max(low, 1)] for a in addresses])
         rows = [vectors.row0, vectors.row1, vectors.row0 if c.shared else vectors.row2]
         if c.deep:
@@ -218,6 +253,7 @@ class GatedCore(wiring.Component):
             at = behind(["row_at_a", "row_at_b", "row_at_x"], at)
             term = behind(names, term, "row_term_", "valid")
             mac = behind(mac_names, mac, "row_", "mac_valid")
+            found = behind(found_names[: len(found)], found, "row_", "found")
         (row_a, row_b, row_x), (at_a, at_b, at_x) = rows, at
         same = mac[3]
 
@@ -236,11 +272,24 @@ class GatedCore(wiring.Component):
                 xs.append(row_x.word_select(apart[:low], c.word))
             else:
                 xs.append(pick_word(row_x, at_x))
+        tuples = [
+            row.word_select(at[step:low], c.groups * c.word) if low > step else row
+            for row, at in ((row_a, at_a), (row_b, at_b))
+        ]
         if c.deep:
             term = behind(names, term, "operand_term_", "valid")
             mac = behind(mac_names, mac, "operand_", "mac_valid")
             one_a, one_b, row_a, row_b = behind(["one_a", "one_b", "all_a", "all_b"], [one_a, one_b, row_a, row_b])
             xs = behind([f"x{group}" for group in range(c.groups)], xs)
+            if found:
+                found = behind(found_names, found, "operand_", "found")
+                tuples = behind(["new", "old"], tuples)
+        if self._changes:
+            finder = self._changes[0]
+            m.d.comb += [finder.row.eq(found[0]), finder.row_left.eq(found[1]), finder.at.eq(found[2])]
+            m.d.comb += [finder.x.eq(tuples[0]), finder.old.eq(tuples[1])]
+            m.d.comb += [lanes.keep.eq(mac[4]), lanes.load.eq(mac[6]), lanes.bank.eq(mac[7])]
+            xs = [Mux(mac[4], mac[5], Cat(*xs))]
         self._flags = dict(zip(names, term, strict=True))
         element = Signal(signed(c.word))
         m.d.comb += element.eq(one_a)
@@ -361,9 +410,27 @@ class GatedCore(wiring.Component):
                     m.d.comb += ports.values.eq(_extend(Cat(pick.index, Const(0, 1)), c.wide).replicate(c.ports))
                 with m.Default():
                     m.d.comb += ports.values.eq(hold)
+        if self._changes:
+            finder = self._changes[0]
+            with m.Elif(finder.changed):
+                self._keep_changed(m, finder, ports, low)
         with m.Else():
             m.d.comb += [ports.valid.eq(emits), ports.values.eq(sum_row)]
             send(vec, masked(vec, final), ports.how, m.d.comb)
+
+    def _keep_changed(self, m: Module, finder: Finder, ports: Ports, low: int) -> None:
+        """New elements where the old ones were, as they are."""
+        c = self.config
+        values = [_extend(finder.values.word_select(port % c.groups, c.word), c.wide) for port in range(c.ports)]
+        m.d.comb += [
+            ports.valid.eq(1),
+            ports.values.eq(Cat(*values)),
+            ports.how.wrap.eq(1),
+            ports.how.width.eq(c.word),
+            ports.how.signed.eq(1),
+            ports.how.addr.eq(finder.d_addr),
+            ports.how.mask.eq(spread(finder.mask, finder.d_addr, c.ports, c.groups)),
+        ]
 
 
 def _extend(value: Value, width: int) -> Value:

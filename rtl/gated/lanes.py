@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.rtl.spiking.memories import Ram
 
 from .memories import Copies
 
@@ -30,6 +31,8 @@ class Lanes(wiring.Component):
     products : Out(ports * 2 * word), of a and b, two cycles later
     rotate : In(1), go on to the next ``ports`` sums of every group; after all of a group the first come again
     row : Out(ports * (acc + log2(groups))), the sums of the first ``ports`` lanes of all groups
+    load, keep, bank : In, where sums stay in banks: with ``load`` a sum that begins goes on from that bank's; with ``keep`` a
+        captured sum is kept in it
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -48,6 +51,11 @@ class Lanes(wiring.Component):
                 "products": Out(config.ports * 2 * config.word),
                 "rotate": In(1),
                 "row": Out(config.ports * self.row_bits),
+                **(
+                    {"load": In(1), "keep": In(1), "bank": In(max((config.banks - 1).bit_length(), 1))}
+                    if config.banks
+                    else {}
+                ),
             }
         )
 
@@ -63,6 +71,7 @@ class Lanes(wiring.Component):
             m.d.sync += [left.eq(x), right.eq(y), result.eq(left * right)]
             return result
 
+        starts, accs = self._banks(m) if c.banks else ([Const(0)] * c.lanes, [])
         holds: list[Signal] = []
         products: list[Signal] = []
         for lane in range(c.lanes):
@@ -81,7 +90,9 @@ class Lanes(wiring.Component):
             acc = Signal(signed(c.acc), name=f"acc{lane}", reset_less=True)
             hold = Signal(signed(c.acc), name=f"hold{lane}", reset_less=True)
             with m.If(goes):
-                m.d.sync += acc.eq(Mux(begins, 0, acc) + part)
+                m.d.sync += acc.eq(Mux(begins, starts[lane], acc) + part)
+            if c.banks:
+                m.d.comb += accs[lane].eq(acc)
             holds.append(hold)
             with m.If(captured):
                 m.d.sync += hold.eq(acc)
@@ -102,6 +113,27 @@ class Lanes(wiring.Component):
             rows.append(total)
         m.d.comb += self.row.eq(Cat(*rows))
         return m
+
+    def _banks(self, m: Module) -> tuple[list[Value], list[Value]]:
+        """What a sum begins with, when its first product is there; and where the lanes' sums are given to be kept."""
+        c = self._config
+        m.submodules.banks = banks = Ram(c.lanes * c.acc, c.banks)
+        loads, keeps = Signal(), Signal(3)
+        places = [Signal.like(self.bank, name=f"bank{stage}", reset_less=True) for stage in range(3)]
+        start = Signal(c.lanes * c.acc, reset_less=True)
+        m.d.sync += [
+            loads.eq(self.load),
+            start.eq(Mux(loads, banks.r_data, 0)),
+            keeps.eq(Cat(self.go & self.capture & self.keep, keeps)),
+            *(place.eq(before) for place, before in zip(places, [self.bank, *places], strict=False)),
+        ]
+        m.d.comb += [
+            banks.r_addr.eq(self.bank),
+            banks.w_en.eq(keeps[2]),
+            banks.w_addr.eq(places[2]),
+        ]
+        values = [banks.w_data.word_select(lane, c.acc) for lane in range(c.lanes)]
+        return [start.word_select(lane, c.acc).as_signed() for lane in range(c.lanes)], values
 
     def _broadcast(self, m: Module) -> tuple[list[Value], list[tuple[Value, Value, Value, Value]]]:
         """What every lane gets: its input element, one cycle after it is given; and whether its sum goes on and begins, when the

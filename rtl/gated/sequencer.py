@@ -11,7 +11,7 @@ from neuroloom.compiler.gated.isa import ADDRESS0, ADDRESS1, WORD_BITS, Op
 from .fetch import Fetch
 from .fields import Fields
 
-ISSUED = (Op.MAC, Op.TERM, Op.VEC, Op.DRAIN, Op.PICK, Op.IN, Op.OUT, Op.LDO, Op.BR)
+ISSUED = (Op.MAC, Op.TERM, Op.VEC, Op.DRAIN, Op.PICK, Op.IN, Op.OUT, Op.LDO, Op.BR, Op.CMAC, Op.DELTA)
 """Instructions that units outside the sequencer get."""
 
 
@@ -30,6 +30,7 @@ class Sequencer(wiring.Component):
     started : Out(16), by operation code
     word, address0, address1 : Out
     busy : In(1), the stream unit works
+    left : In(13), steps of the CMAC at work, that of this cycle among them; the next CMAC waits for the last one
     element : In(word), the element that was read: of BR and LDO ``timing.element`` cycles after their word
     write, w_addr, w_data : In, writes columns of a program word (one bit each) while the program does not run
     """
@@ -48,6 +49,7 @@ class Sequencer(wiring.Component):
                 "address0": Out(config.vector_bits),
                 "address1": Out(config.offset_bits),
                 "busy": In(1),
+                "left": In(13),
                 "element": In(config.word),
                 "write": In(WORD_BITS // PROGRAM_COLUMN),
                 "w_addr": In(bits),
@@ -133,11 +135,16 @@ class Sequencer(wiring.Component):
             with m.State("GO"):
                 with m.If(~due):
                     m.d.sync += [left.eq(left - 1), due.eq(left == 1)]
+                if self._config.changes:
+                    with m.Elif(
+                        (op == Op.CMAC) & (self.left > (3 if deep else 1))
+                    ):  # it starts two cycles later, or at once
+                        pass
                 with m.Else():
                     m.d.comb += [go.eq(1), fetch.eq(~stays)]
                     with m.Switch(op):
-                        with m.Case(Op.MAC, Op.VEC, Op.DRAIN, Op.PICK, Op.OFF, Op.WAIT):
-                            delay = Fields(word, Op.WAIT).delay
+                        with m.Case(Op.MAC, Op.VEC, Op.DRAIN, Op.PICK, Op.OFF, Op.CMAC, Op.DELTA):
+                            delay = Fields(word, Op.OFF).delay
                             m.d.sync += [left.eq(delay), due.eq(delay == 0)]
                         with m.Case(Op.LOOP):
                             m.d.comb += write_loop.eq(1)

@@ -42,7 +42,10 @@ def test_graphs_under_icarus(name: str) -> None:
     drive(graph, CONFIGS["split"], arrays_of(graph, 2, 2), "icarus")
 
 
-@pytest.mark.parametrize(("config", "name"), [("one", "gated"), ("wide", "dense"), ("own", "autoencoder")])
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [("one", "gated"), ("wide", "dense"), ("own", "autoencoder"), ("own", "delta_step"), ("wide", "delta_scan")],
+)
 def test_other_engines_under_icarus(config: str, name: str) -> None:
     icarus()
     graph = GRAPHS[name]()
