@@ -127,7 +127,9 @@ the multi-boot bit of control register 0; both pull PROGRAMN by the board's `pro
 HOLD and WP are kept high. The host's commands are those of the iCE40 boards; golden's file for the cable is `golden.bit`, which
 openFPGALoader writes without its comment. An image carries its length and CRC-32 in its record, because its frames are compressed.
 The virtual board runs the RTL of the build with models of PLL and USRMCLK, and loads the address that the build packed; its
-bitstreams are not read back. On a real board this has not run yet.
+bitstreams are not read back. Golden (2,049 LUTs, 66.8 MHz by seed 1, 40 needed) and the digits network beside it (3,293 LUTs, 75.9
+MHz) were placed, routed and packed, and that image of 747,862 bytes was flashed, booted and left again on the virtual board. On a
+real board this has not run yet.
 """
 
 VIRTUAL = """
