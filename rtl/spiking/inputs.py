@@ -15,7 +15,8 @@ from .ports import HIST_SLOT_BITS, HIST_WORD_BITS, POOL_ADDR_BITS, HistPort, Poo
 
 class Inputs(wiring.Component):
     """The unit of INPUTS: one spike word per cycle, and ``pool_cycles`` more for each pool word of the raster, the first one less
-    one on large cores. On these a spike word is written in the cycle after; ``done`` does not wait for that.
+    one on large cores, which take one more with and without a raster. On these a spike word is written in the cycle after;
+    ``done`` does not wait for that.
 
     A word is what the host staged for it, or'ed with the raster's when that is used; the staged word becomes 0.
 
@@ -83,6 +84,10 @@ class Inputs(wiring.Component):
                 with m.If(self.start):
                     if large:
                         m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
+                    m.next = "COMES" if large else "READ"
+            if large:
+                with m.State("COMES"):
+                    m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
                     m.next = "READ"
             with m.State("READ"):  # the raster's word and the staged word
                 m.d.comb += [
@@ -93,7 +98,7 @@ class Inputs(wiring.Component):
             if large:
                 with m.State("ANOTHER"):
                     m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
-                    m.next = "READ"
+                    m.next = "COMES"
             with m.State("WRITE"):
                 m.d.comb += [
                     self.stage_addr.eq(word + 1),

@@ -70,7 +70,7 @@ class Learn(wiring.Component):
         fast = FastWalk(self._config, *parts) if self._fast else None
         addr, write, data = access.build(m)
         if fast is not None:
-            addr = addr | fast.access.build(m)[0]
+            addr = addr | fast.address
         m.d.comb += [self.pool.addr.eq(addr), self.pool.write.eq(write), self.pool.data_w.eq(data)]
         m.d.comb += [
             rule.x.eq(sources.x[:TRACE_BITS]),

@@ -79,7 +79,7 @@ class DenseWalk:
 
         came_excited = Signal(reset_less=True)
         m.d.sync += came_excited.eq(unit.pool.data_r.any())
-        late = self.config.large  # a word comes three cycles after it was asked for
+        late = self.config.large  # a word comes walk_cycles after it was asked for
 
         def first_comes() -> None:
             m.next = "WORD"
@@ -108,10 +108,14 @@ class DenseWalk:
         if late:
             with m.State("ROW_COMES"):
                 read(Mux(unit.eligible, unit.base, unit.enable_base) if rewarded else unit.enable_base)
-                m.next = "ROW_HAS_COME"
-            with m.State("ROW_HAS_COME"):
-                read(unit.enable_base)
-                first_comes()
+                m.next = f"ROW_COMES{self.config.walk_cycles - 2}"
+            for left in range(self.config.walk_cycles - 2, 0, -1):
+                with m.State(f"ROW_COMES{left}"):
+                    read(unit.enable_base)
+                    if left > 1:
+                        m.next = f"ROW_COMES{left - 1}"
+                    else:
+                        first_comes()
         if rewarded:
             with m.State("ELIGIBILITY"):
                 m.d.comb += rule.load_eligibility.eq(1)

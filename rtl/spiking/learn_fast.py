@@ -42,7 +42,7 @@ class FastWalk:
         self, config: CoreConfig, unit: Learn, rule: Rule, sources: Sources, targets: Targets, access: Access
     ) -> None:
         self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
-        self.targets, self.access = targets, Access(config)  # one of its own, without a register
+        self.targets, self.access = targets, Access(config)  # one of its own
         self.width = config.weight_bits
         self.delta_bits = config.weight_bits + 1
         self.chosen = Signal()
@@ -53,14 +53,15 @@ class FastWalk:
         self.due, self.spiked = Signal(lanes), Signal(lanes)  # rows of the group that is coming; its spikes
         self.next_due, self.next_spiked = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)
         self.rest, self.spikes = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)  # of the current group
-        self.index, self.offset = Signal(lane_bits, reset_less=True), Signal(range(config.pool_words), reset_less=True)
+        self.index = Signal(lane_bits, reset_less=True)
         self.dep, self.odd = Signal(reset_less=True), Signal(reset_less=True)  # of the current row
         self.first = Signal(range(config.pool_words), reset_less=True)  # row of the group's first source
         self.begins = Signal()  # a group's rows begin
         self.asked = Signal()  # another group was asked for
         self.ask_odd = Signal()
         self.any_fired = Signal()
-        self.memory = config.pool_cycles  # stage in which what was asked for has come
+        self.memory = config.walk_cycles  # stage in which what was asked for has come
+        self.address = Signal(range(config.pool_words))
         self.stages = self.memory + AFTER
 
     def build(self, m: Module) -> None:
@@ -79,8 +80,16 @@ class FastWalk:
             late = {name: Signal(len(kind), name=f"{name}_{stage}") for name, kind in kinds.items()}
             m.d.sync += [late[name].eq(at[-1][name]) for name in kinds]
             at.append(late)
-        address = (self.access.base + self.access.offset)[: len(self.access.base)]
-        for stage in range(1, self.stages + 1):
+        # A row's offset is found in one cycle, its address in the next.
+        base, offset = (
+            Signal.like(self.access.base, name="fast_base"),
+            Signal.like(self.access.offset, name="fast_offset"),
+        )
+        row_offset = (self.first + times(self.index, unit.row_words))[: len(offset)]
+        m.d.sync += [base.eq(self.access.base), offset.eq(Mux(self.row, row_offset, self.access.offset))]
+        m.d.comb += self.address.eq(base + offset)
+        address: Value = self.address
+        for stage in range(2, self.stages + 1):
             later = Signal(POOL_ADDR_BITS, name=f"address_{stage}", reset_less=True)
             m.d.sync += later.eq(address)
             address = later
@@ -186,14 +195,14 @@ class FastWalk:
             self.spikes.eq(spikes),
             self.index.eq(index),
             self.dep.eq(spikes.bit_select(index, 1)),
-            self.offset.eq(Mux(self.begins, sources.offset, self.first) + times(index, unit.row_words)),
         ]
 
     def states(self, m: Module) -> None:
         """The states of the command, inside :class:`Learn`'s state machine."""
         unit, sources, targets, lanes = self.unit, self.sources, self.targets, self.config.lanes
         drain = Signal(range(self.stages))
-        late, alone = self.memory > 1, Signal()  # the current row is its group's first one
+        patience = Signal(range(self.memory))  # cycles until what was asked for last may be looked at
+        m.d.sync += patience.eq(Mux(patience == 0, 0, patience - 1))
         group = Signal(range(targets.groups))
 
         def ask() -> None:
@@ -231,16 +240,15 @@ class FastWalk:
         with m.State("FAST_ASK"):
             self.access.read(m, unit.x_base, sources.x_offset)
             ask()
+            m.d.sync += patience.eq(self.memory - 1)
             m.next = "FAST_WAIT"
         with m.State("FAST_WAIT"):
-            m.next = "FAST_COMES" if late else "FAST_BEGIN"
-        if late:
-            with m.State("FAST_COMES"):
+            with m.If(patience == 0):
                 m.next = "FAST_BEGIN"
         with m.State("FAST_BEGIN"):
             m.d.comb += self.begins.eq(1)
-            m.d.sync += alone.eq(1)
             m.d.sync += [
+                patience.eq(self.memory - 1),
                 self.first.eq(sources.offset),
                 sources.offset.eq(sources.offset + (unit.row_words << (lanes - 1).bit_length())),
                 self.odd.eq(~self.ask_odd),
@@ -258,14 +266,11 @@ class FastWalk:
                     with m.If(targets.last):
                         m.next = "FAST_DRAIN"
         with m.State("FAST_ROW"):
-            self.access.read(m, unit.base, self.offset)
-            m.d.comb += self.row.eq(1)
-            m.d.sync += alone.eq(0)
+            m.d.comb += [self.access.base.eq(unit.base), self.row.eq(1)]
             with m.If(self.rest == 0):
                 end_of_group("FAST_BEGIN")
-                if late:
-                    with m.If(alone & self.asked):
-                        m.next = "FAST_COMES"
+                with m.If(self.asked & (patience != 0)):
+                    m.next = "FAST_WAIT"
         with m.State("FAST_DRAIN"):
             m.d.sync += drain.eq(drain + 1)
             with m.If(drain == self.stages - 1):
