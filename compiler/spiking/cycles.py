@@ -96,8 +96,8 @@ def sparse_row_cycles(config: CoreConfig, delay: int, *, records: int = 0, seeks
     """
     header = {1: 4, 2: 3}.get(config.lanes, 4) + (config.lanes <= 2 and delay >= 32)
     if not records:
-        return header + 3 * config.large
-    return header + config.pool_cycles + 3 * config.large + (6 if config.large else 2) * seeks + records
+        return header + 4 * config.large
+    return header + config.pool_cycles + 4 * config.large + (6 if config.large else 2) * seeks + records
 
 
 def sparse_cycles(config: CoreConfig, words: int, rows: Mapping[int, Iterable[int]]) -> int:

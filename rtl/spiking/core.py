@@ -283,11 +283,9 @@ class Core(wiring.Component):
             m.d.comb += learn.behind.eq(pc[2:])
         opcode = Signal(4)
         last = Signal()
+        more = Signal(2, reset_less=True)  # blocks of the command that are still to come
         if config.large:
-            with m.Switch(command):
-                for code in units:
-                    with m.Case(code):
-                        m.d.comb += last.eq(index == -(-fetched_words(code) // BLOCK))
+            m.d.comb += last.eq(more == 0)
         else:
             m.d.comb += opcode.eq(Mux(index == 0, program.data_r[28:], command))
             with m.Switch(opcode):
@@ -323,9 +321,14 @@ class Core(wiring.Component):
                 m.d.sync += index.eq(0)
                 m.next = "FETCH"
             if config.large:
+                m.d.comb += inputs.soon.eq(fsm.ongoing("START"))
                 with m.State("FETCH"):
                     self._take_block(m, program, fetch_at, pc, index, words)
-                    m.d.sync += command.eq(program.block[28:])
+                    m.d.sync += [command.eq(program.block[28:]), more.eq(0)]
+                    with m.Switch(program.block[28:]):
+                        for code in units:
+                            with m.Case(code):
+                                m.d.sync += more.eq((fetched_words(code) - 1) // BLOCK)
                     m.next = "START"
                 with m.State("START"):
                     with m.If(command == Step.END):
@@ -337,6 +340,7 @@ class Core(wiring.Component):
                         self._start(m, command, units)
                     with m.Else():
                         self._take_block(m, program, fetch_at, pc, index, words)
+                        m.d.sync += more.eq(more - 1)
             else:
                 with m.State("FETCH"):
                     m.d.comb += fetch_at.eq(pc + 1)
@@ -440,7 +444,9 @@ class Core(wiring.Component):
             if "rows" in unit.signature.members:
                 rows.append(unit.rows)
         if config.large:
-            w_addr = addr
+            w_addr = Const(0)
+            for unit in units:  # no other unit writes through the port that it reads by
+                w_addr = unit.pool.addr if isinstance(unit, Learn) else w_addr
             for port in rows:
                 w_addr = Mux(port.write, port.addr, w_addr)
                 write, data = write | port.write, data | port.data

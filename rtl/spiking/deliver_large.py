@@ -166,10 +166,10 @@ class LargeDeliver(wiring.Component):
                     looks.eq(1),
                     scanning.eq(1),
                     rows.active.eq(active & ~taken),
-                    free.eq(~active | rows.done),
+                    free.eq(~active),  # not in a row's last cycle: much hangs on this
                     self.pool.addr.eq(rows.addr),
                 ]
-                with m.If(free):
+                with m.If(free | rows.done):
                     m.d.sync += active.eq(take)
                 with m.If(exhausted):
                     m.next = "DELAY_DONE"

@@ -27,6 +27,7 @@ class Inputs(wiring.Component):
     position : In(16), pool word that the raster's next word has behind ``raster_base``; ``advance`` : Out(1), that word is used up
     staged : In(16), the staged word of ``stage_addr`` of the cycle before; ``stage_clear`` : Out(1), forget the word of
         ``stage_clear_addr``
+    soon : In(1), of large cores: ``start`` may come in this cycle, and no unit uses the pool in it
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -46,6 +47,7 @@ class Inputs(wiring.Component):
                 "stage_clear_addr": Out(HIST_WORD_BITS),
                 "stage_clear": Out(1),
                 "staged": In(16),
+                **({"soon": In(1)} if config.large else {}),
             }
         )
 
@@ -81,9 +83,10 @@ class Inputs(wiring.Component):
         with m.FSM(name="inputs"):
             with m.State("IDLE"):
                 m.d.sync += [word.eq(self.first_word), left.eq(self.words), part.eq(0)]
-                with m.If(self.start):
-                    if large:
+                if large:
+                    with m.If(self.soon):
                         m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
+                with m.If(self.start):
                     m.next = "COMES" if large else "READ"
             if large:
                 with m.State("COMES"):

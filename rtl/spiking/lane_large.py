@@ -7,21 +7,20 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op
 
-DECODED_BITS = 13
+DECODED_BITS = 12
 
 
-def decode(op: Value, imm: Value, rides: Value) -> Value:
-    """What an instruction does, for a register: RND by 8, RND by 16; A takes the sum, the pool's word, the accumulator, B; B if F,
+def decode(op: Value, rides: Value) -> Value:
+    """What an instruction does, for a register: it is RND; A takes the sum, the pool's word, the accumulator, B; B if F,
     if A is larger, if it is smaller. B takes an immediate, the pool's word, A. P takes a product.
     """
 
     def of(*ops: Op) -> Value:
         return Cat(op == Const(o, 5) for o in ops).any()
 
-    by8 = imm[RND_SHIFT8.bit_length() - 1]
     to_a = of(Op.ADD, Op.SUB, Op.RND), of(Op.LDA), of(Op.ACC), of(Op.SWP), of(Op.SEL), of(Op.MIN), of(Op.MAX)
     to_b = of(Op.IMM) | rides, of(Op.LDB), of(Op.MOV, Op.SWP)
-    return Cat(of(Op.RND) & by8, of(Op.RND) & ~by8, *to_a, *to_b, of(Op.MUL, Op.SQR))
+    return Cat(of(Op.RND), *to_a, *to_b, of(Op.MUL, Op.SQR))
 
 
 class LargeLane(wiring.Component):
@@ -81,17 +80,15 @@ class LargeLane(wiring.Component):
         a, f, k = self.a, self.f, self.k
         b = Signal(signed(bits))
         op = self.op
-        by8, by16 = self.hot[0], self.hot[1]
-        sums, loads, empties, swaps, selects, least, most, constants, loads_b, moves, multiplies = self.hot[2:]
-        rounds = by8 | by16
-        p, up = self._product(m, b, multiplies)
+        rounds = self.hot[0]
+        sums, loads, empties, swaps, selects, least, most, constants, loads_b, moves, multiplies = self.hot[1:]
+        wide = bits + 2  # of P, as many bits as tell whether the result fits, when what is above them is looked at too
+        shifted, up, far, minus = self._product(m, b, multiplies, wide)
 
         # One adder: A + B, A - B (also for the comparisons), or P, shifted and rounded.
-        wide = bits + 2  # of P, as many bits as tell whether the result fits, when what is above them is looked at too
         x, y, carry = Signal(signed(wide)), Signal(signed(wide)), Signal()
-        p8, p16 = (p >> 8)[:wide], (p >> 16)[:wide]
         m.d.comb += [
-            x.eq(Mux(by8, p8.as_signed(), Mux(by16, p16.as_signed(), a))),
+            x.eq(Mux(rounds, shifted, a)),
             y.eq(Mux(rounds, 0, Mux(self.adds, b, ~b))),
             carry.eq(Mux(rounds, up, ~self.adds)),
         ]
@@ -105,14 +102,11 @@ class LargeLane(wiring.Component):
         over, less, equal, negative = Signal(), Signal(), Signal(), Signal()
         result = Signal(signed(bits))
         high = total[bits - 1 :]
-        beyond = p[8 + wide - 1 :]  # bits of P that the sum leaves out
-        far = Signal()
         m.d.comb += [
-            far.eq(by8 & beyond.any() & ~beyond.all()),
-            over.eq((high.any() & ~high.all()) | far),
+            over.eq((high.any() & ~high.all()) | (rounds & far)),
             less.eq(total[-1]),
             equal.eq(total[: bits + 1] == 0),
-            negative.eq(Mux(far, p[-1], total[-1])),
+            negative.eq(Mux(rounds & far, minus, total[-1])),
             result.eq(Mux(over, Cat((~negative).replicate(bits - 1), negative).as_signed(), total[:bits].as_signed())),
             self.state_w.eq(Mux(op == Op.STB, b, a)),
         ]
@@ -158,8 +152,8 @@ class LargeLane(wiring.Component):
             m.d.sync += [f.eq(0), k.eq(0)]
         return m
 
-    def _product(self, m: Module, b: Signal, multiplies: Value) -> tuple[Signal, Signal]:
-        """P, and what RND adds to it in the next cycle."""
+    def _product(self, m: Module, b: Signal, multiplies: Value, wide: int) -> tuple[Signal, Signal, Signal, Signal]:
+        """What RND makes of P in the next cycle: P shifted, what is added, whether bits above these do not fit, the sign."""
         bits, a = self._bits, self.a
         p = Signal(signed(bits + SQR_BITS))
         operand = Signal(signed(SQR_BITS))
@@ -172,15 +166,21 @@ class LargeLane(wiring.Component):
         if not narrow:
             m.d.sync += upper.eq((a >> SQR_BITS - 1) * operand)
         product = Signal.like(p)
-        m.d.comb += product.eq(lower + (upper << SQR_BITS - 1))
-        with m.If(second):
-            m.d.sync += p.eq(product)
+        m.d.comb += product.eq(Mux(second, lower + (upper << SQR_BITS - 1), p))
+        m.d.sync += p.eq(product)
         by8, half_up, toward_zero = (
             self.coming[bit.bit_length() - 1] for bit in (RND_SHIFT8, RND_HALF_UP, RND_TOWARD_ZERO)
         )
-        low_bits, sign = Mux(second, lower[:16], p[:16]), Mux(second, product[-1], p[-1])
+        low_bits = Mux(second, lower[:16], p[:16])  # the upper part has nothing to add to them
         dropped = low_bits[:8].any() | (~by8 & low_bits[8:16].any())
-        up = Signal(reset_less=True)
+        beyond = product[8 + wide - 1 :]  # bits that P by 8 leaves out
+        shifted = Signal(signed(wide), reset_less=True)
+        up, far, minus = (Signal(name=name, reset_less=True) for name in ("up", "far", "minus"))
         with m.If(self.moves):
-            m.d.sync += up.eq((half_up & Mux(by8, low_bits[7], low_bits[15])) | (toward_zero & sign & dropped))
-        return p, up
+            m.d.sync += [
+                shifted.eq(Mux(by8, (product >> 8)[:wide].as_signed(), (product >> 16)[:wide].as_signed())),
+                up.eq((half_up & Mux(by8, low_bits[7], low_bits[15])) | (toward_zero & product[-1] & dropped)),
+                far.eq(by8 & beyond.any() & ~beyond.all()),
+                minus.eq(product[-1]),
+            ]
+        return shifted, up, far, minus

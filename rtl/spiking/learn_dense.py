@@ -13,7 +13,6 @@ from .learn_targets import Targets
 
 if TYPE_CHECKING:
     from .learn import Learn
-    from .learn_fast import FastWalk
 
 
 class DenseWalk:
@@ -27,10 +26,9 @@ class DenseWalk:
         sources: Sources,
         targets: Targets,
         access: Access,
-        fast: FastWalk | None,
     ) -> None:
         self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
-        self.targets, self.access, self.fast = targets, access, fast
+        self.targets, self.access = targets, access
         self.dep, self.pot = Signal(), Signal()
 
     def build(self, m: Module) -> None:
@@ -39,13 +37,6 @@ class DenseWalk:
             self.dep.eq(self.sources.spikes[0]),
             self.pot.eq(self.rule.traced & self.targets.any_fired),
         ]
-
-    def begin(self, m: Module) -> None:
-        """Go to the first state of a block."""
-        m.next = "TARGETS"
-        if self.fast:
-            with m.If(self.fast.chosen):
-                m.next = "FAST_TARGETS"
 
     def next_row(self, m: Module) -> None:
         """Go to the next source's row word of this block, or to the next block; on large cores by a state of its own."""

@@ -104,16 +104,18 @@ class FastWalk:
         self._choose(m, at[self.memory]["source"], at[self.memory]["fired"], spike_word)
         in_word, in_middle, in_out = at[self.memory + 1 :]  # what these registers have
 
-        # Two cycles: amounts of traces.
+        # Three cycles: amounts of traces.
         depressions = Signal(fields * bits, reset_less=True)
         potentiations = [Signal(lanes * bits, name=f"potentiations{n}", reset_less=True) for n in range(2)]
         fired = Signal(fields, reset_less=True)
         valid = Signal(fields, reset_less=True)
         amounts = Cat(*self._amounts(m, word, in_word["source"]))
         with m.If(in_middle["target"]):
-            m.d.sync += [depressions.eq(Cat(depressions[lanes * bits :], amounts)), valid.eq(self.targets.valid)]
+            m.d.sync += valid.eq(self.targets.valid)
+        with m.If(in_out["target"]):
+            m.d.sync += depressions.eq(Cat(depressions[lanes * bits :], amounts))
         for number, group in enumerate(potentiations):
-            with m.If(in_middle["source"] & (in_middle["odd"] == number)):
+            with m.If(in_out["source"] & (in_out["odd"] == number)):
                 m.d.sync += group.eq(amounts)
         with m.If(in_word["fired"]):
             m.d.sync += fired.eq(Cat(fired[SPIKE_WORD:], seen))
@@ -144,7 +146,7 @@ class FastWalk:
             m.d.comb += [unit.rows.addr.eq(address), unit.rows.write.eq(1), unit.rows.data.eq(out)]
 
     def _amounts(self, m: Module, word: Value, of_source: Value) -> list[Value]:
-        """Δ of every trace of the word of the cycle before, cut to what can matter."""
+        """Δ of every trace of the word of two cycles before, cut to what can matter."""
         unit = self.unit
         half = Signal(TRACE_BITS + 1, reset_less=True)
         m.d.sync += half.eq(Mux(unit.rounding == 1, Cat(unit.f == bit + 1 for bit in range(TRACE_BITS + 1)), 0))
@@ -154,7 +156,8 @@ class FastWalk:
             amount = Mux(unit.window, Mux(trace.any(), Mux(of_source, unit.pot, unit.dep), 0), trace)
             total = Signal(TRACE_BITS + 2, name=f"amount{lane}", reset_less=True)
             m.d.sync += total.eq(amount + half)
-            delta = total >> unit.f
+            delta = Signal(TRACE_BITS + 2, name=f"delta{lane}", reset_less=True)
+            m.d.sync += delta.eq(total >> unit.f)
             most = Const((1 << self.delta_bits) - 1, self.delta_bits)
             amounts.append(Mux(delta[self.delta_bits :].any(), most, delta[: self.delta_bits]))
         return amounts

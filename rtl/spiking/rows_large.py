@@ -123,6 +123,8 @@ class LargeRows(wiring.Component):
         skip = Signal(range(slots), reset_less=True)  # delay groups still to pass
         final = Signal.like(place, reset_less=True)  # the last place of a word
         m.d.sync += final.eq(place_last(config, self.eligible))
+        bounds = {lead: Signal.like(place, name=f"bound{lead}", reset_less=True) for lead in (1, 2, 3)}
+        m.d.sync += [bound.eq(place_last(config, self.eligible) - lead) for lead, bound in bounds.items()]
         seeking, hit, fresh = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
         picker = RecordPicker(m, config, self.data, place, self.eligible)
@@ -143,7 +145,7 @@ class LargeRows(wiring.Component):
 
         def ahead_of(lead: int) -> Value:
             """The word of the record so many places behind this one."""
-            return Mux((place > final - lead), ahead, at)
+            return Mux(place > bounds[lead], ahead, at)
 
         with m.FSM(name="row"):
             with m.State("HEADER"):

@@ -87,46 +87,46 @@ class LargeScan(wiring.Component):
 
         # Stage 4.
         now, go = Signal(32, reset_less=True), Signal()
-        left, on = Signal.like(long), Signal()  # cycles that the instruction still takes; it is one
+        left = Signal.like(long)  # cycles that the instruction still takes
         hot, constant = Signal(DECODED_BITS, reset_less=True), Signal(signed(24), reset_less=True)
         adds, is_store, takes = (Signal(name=name, reset_less=True) for name in ("adds", "is_store", "takes"))
         coming = instructions[3]
         op = coming[26:31]
+        ends, spiking = Signal(), Signal()  # the group's last cycle of execution, and the one behind it
         with m.If(moves):
-            m.d.sync += [go.eq(valid[3]), left.eq(Mux(left == 0, 0, left - 1))]
+            m.d.sync += [
+                go.eq(valid[3]),
+                left.eq(Mux(left == 0, 0, left - 1)),
+                ends.eq(Mux(valid[3], coming[31] & (longs[3] == 0), (left == 1) & now[31])),
+            ]
             with m.If(valid[3]):
                 m.d.sync += [
                     now.eq(coming),
                     left.eq(longs[3]),
-                    hot.eq(decode(op, coming, coming[24] | coming[25])),
+                    hot.eq(decode(op, coming[24] | coming[25])),
                     constant.eq(Mux(coming[24], coming[SHORT_LSB:][:SHORT_BITS].as_signed(), coming[:24].as_signed())),
                     adds.eq(op == Op.ADD),
                     is_store.eq((op == Op.STA) | (op == Op.STB)),
                     takes.eq(op == Op.ACC),
-                    on.eq(1),
                 ]
-            with m.Elif(left == 0):
-                m.d.sync += on.eq(0)
-        ends, spiking = Signal(), Signal()  # the group's last cycle of execution, and the one behind it
-        m.d.comb += ends.eq(moves & on & (left == 0) & now[31])
         m.d.sync += spiking.eq(ends)
 
-        group, lanes, executes = self._lanes(m, now, hot, constant, adds, moves, go, coming)
-        with m.If(executes & is_store):
+        group, lanes = self._lanes(m, now, hot, constant, adds, moves, go, coming)
+        with m.If(go & is_store):
             m.d.comb += [self.rows.addr.eq(store_at), self.rows.write.eq(1)]
             m.d.comb += self.rows.data.eq(Cat(lane.state_w for lane in lanes))
         select = group[: (acc_banks(config) // config.lanes - 1).bit_length()]
-        with m.If(executes & takes):
+        with m.If(go & takes):
             if len(select):
                 m.d.comb += self.acc_clear.word_select(select, config.lanes).eq(Const(-1, config.lanes))
             else:
                 m.d.comb += self.acc_clear.eq(Const(-1, config.lanes))
         k = Cat(lane.k for lane in lanes) & self._valid
-        self._groups(m, running, frozen, group, state, ends, spiking, k)
+        self._groups(m, running, frozen, go, group, state, ends, spiking, k)
         with m.If(spiking):
             m.d.comb += self._fresh.eq(1)
         with m.If(~running):
-            m.d.sync += [*(v.eq(0) for v in valid[1:]), go.eq(0), on.eq(0), left.eq(0)]
+            m.d.sync += [*(v.eq(0) for v in valid[1:]), go.eq(0), ends.eq(0), left.eq(0)]
         return m
 
     def _fetch(self, m: Module, moves: Signal) -> tuple[Value, Signal, Signal]:
@@ -168,16 +168,15 @@ class LargeScan(wiring.Component):
 
     def _lanes(
         self, m: Module, now: Value, hot: Value, constant: Value, adds: Value, moves: Value, go: Value, coming: Value
-    ) -> tuple[Signal, list[LargeLane], Signal]:
-        """The lanes and what they have in common; returns the group, the lanes, and that an instruction is executed."""
+    ) -> tuple[Signal, list[LargeLane]]:
+        """The lanes and what they have in common; returns the group and the lanes."""
         config = self._config
         banks, bits = acc_banks(config), config.state_bits
         lane_bits = (config.lanes - 1).bit_length()
         group = Signal(12, reset_less=True)
         select = group[: (banks // config.lanes - 1).bit_length()]
         place = group[: (SPIKE_WORD // config.lanes - 1).bit_length()]
-        executes, self._fresh = Signal(), Signal()
-        m.d.comb += executes.eq(go & moves)
+        self._fresh = Signal()
         self._valid = Signal(config.lanes)
         self._before, self._injected = Signal(SPIKE_WORD, reset_less=True), Signal(SPIKE_WORD)
         best, best_group = Signal(signed(bits), reset_less=True), Signal(12, reset_less=True)
@@ -190,7 +189,7 @@ class LargeScan(wiring.Component):
             )
             m.d.comb += [
                 lane.fresh.eq(self._fresh),
-                lane.go.eq(executes),
+                lane.go.eq(go),
                 lane.moves.eq(moves),
                 lane.op.eq(now[26:31]),
                 lane.adds.eq(adds),
@@ -210,7 +209,7 @@ class LargeScan(wiring.Component):
 
         # BST looks at one lane per cycle, so that the lowest neuron wins among equals; a cycle later it is compared.
         turn, turning = Signal(lane_bits), Signal()
-        m.d.comb += turning.eq(moves & (now[26:31] == Op.BST) & (go | (turn != 0)))
+        m.d.comb += turning.eq((now[26:31] == Op.BST) & (go | (turn != 0)))
         seen, seen_lane = Signal(signed(bits), reset_less=True), Signal(lane_bits, reset_less=True)
         seen_group, counts = Signal(12, reset_less=True), Signal()
         m.d.sync += [seen_lane.eq(turn), seen_group.eq(group), counts.eq(0)]
@@ -224,13 +223,14 @@ class LargeScan(wiring.Component):
             m.d.sync += [best.eq(seen), best_group.eq(seen_group), best_lane.eq(seen_lane), has_best.eq(1)]
         with m.If(self.start & self.reset_best):
             m.d.sync += has_best.eq(0)
-        return group, lanes, executes
+        return group, lanes
 
     def _groups(
         self,
         m: Module,
         running: Signal,
         frozen: Signal,
+        go: Signal,
         group: Signal,
         state: Signal,
         ends: Signal,
@@ -293,11 +293,12 @@ class LargeScan(wiring.Component):
                 event_group.eq(group),
                 final.eq(last),
             ]
+            # the next group's first instruction is there: it waits, or is no longer wanted
             with m.If(self.watch & k.any()):
-                m.d.sync += frozen.eq(1)
+                m.d.sync += [frozen.eq(1), go.eq(0)]
             with m.Elif(last):
                 m.d.comb += self.done.eq(1)
-                m.d.sync += running.eq(0)
+                m.d.sync += [running.eq(0), go.eq(0)]
         with m.If(frozen):
             m.d.comb += [self.event_valid.eq(1), self.stalled.eq(~self.event_ready)]
             with m.If(self.event_ready):
@@ -307,6 +308,8 @@ class LargeScan(wiring.Component):
                     with m.If(final):
                         m.d.comb += self.done.eq(1)
                         m.d.sync += running.eq(0)
+                    with m.Else():
+                        m.d.sync += go.eq(1)
         with m.If(~running):
             m.d.sync += [
                 group.eq(self.first_group),
