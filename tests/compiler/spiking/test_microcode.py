@@ -192,7 +192,7 @@ def test_a_store_is_never_followed_by_a_load() -> None:
 
 
 def test_an_immediate_rides_on_the_instruction_before_it() -> None:
-    """Worked out from the layout in docs/spiking-core.md: END 31, op 30..26, 24 bits with bit 25, 20 bits above four with bit 24."""
+    """Worked out from docs/spiking-core.md: END in bit 31, op in 30..26, 24 bits with bit 25, 20 bits above four with bit 24."""
     add, load, value = Instruction(Op.ADD), Instruction(Op.LDA, 3), Instruction(Op.IMM, -2)
     assert assemble([add, value], large=True) == [9 << 26 | 1 << 25 | 0xFFFFFE, 1 << 31]  # and a NOP: two at least
     assert assemble([load, value, add], large=True) == [1 << 26 | 1 << 24 | 0xFFFFE << 4 | 3, 1 << 31 | 9 << 26]
