@@ -140,7 +140,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             records.append(
                 LOCATE * dep + multiply + _rule_cycles(config, eligible, dep, pot, look.reward) if busy else 0
             )
-        total += _row_cycles(config.records(eligible), comes, 3 + 2 * config.large, start, records)
+        total += _row_cycles(config.records(eligible), comes, 3 + 3 * config.large, start, records)
     return total
 
 

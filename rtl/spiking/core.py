@@ -321,7 +321,7 @@ class Core(wiring.Component):
                 m.d.sync += index.eq(0)
                 m.next = "FETCH"
             if config.large:
-                m.d.comb += inputs.soon.eq(fsm.ongoing("START"))
+                m.d.comb += [unit.soon.eq(fsm.ongoing("START") & last) for unit in (inputs, scan)]
                 with m.State("FETCH"):
                     self._take_block(m, program, fetch_at, pc, index, words)
                     m.d.sync += [command.eq(program.block[28:]), more.eq(0)]

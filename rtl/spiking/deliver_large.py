@@ -56,12 +56,11 @@ class LargeDeliver(wiring.Component):
         for bit in reversed(range(SPIKE_WORD)):
             with m.If(spikes[bit]):
                 m.d.comb += index.eq(bit)
-        none = Signal()
+        none, over = Signal(reset_less=True), Signal(reset_less=True)  # no spike is left, no word
         m.d.comb += [
-            none.eq(spikes == 0),
             take.eq(scanning & free & ~none),
-            load.eq(scanning & free & none & (words_left != 0)),
-            exhausted.eq(scanning & free & none & (words_left == 0)),
+            load.eq(scanning & free & none & ~over),
+            exhausted.eq(scanning & free & none & over),
         ]
         stride = Mux(self.sparse, header_stride(config), self.row_words << 4)
         with m.If(load):
@@ -70,9 +69,12 @@ class LargeDeliver(wiring.Component):
                 word_base.eq(Mux(first, Mux(self.sparse, self.header_base, self.base), word_base + stride)),
                 first.eq(0),
                 words_left.eq(words_left - 1),
+                none.eq(head == 0),
+                over.eq(words_left == 1),
             ]
         with m.If(take):
-            m.d.sync += [spikes.eq(spikes & (spikes - 1)), row_left.eq(self.row_words), row.eq(self.target[bank_bits:])]
+            m.d.sync += [spikes.eq(spikes & (spikes - 1)), none.eq((spikes & (spikes - 1)) == 0)]
+            m.d.sync += [row_left.eq(self.row_words), row.eq(self.target[bank_bits:])]
             if beats > 1:  # the row of a field's beat stays aligned
                 m.d.sync += row[:beat_bits].eq(0)
         taken, taken_index = Signal(), Signal(4, reset_less=True)  # a cycle later
@@ -124,7 +126,8 @@ class LargeDeliver(wiring.Component):
             with m.State("IDLE"):
                 m.d.sync += [
                     words_left.eq(self.words),
-                    spikes.eq(0),
+                    none.eq(1),
+                    over.eq(self.words == 0),
                     first.eq(1),
                     delay.eq(Mux(self.sparse, 0, self.delay)),
                     past.eq(self.slot - Mux(self.sparse, 0, self.delay)),
@@ -152,7 +155,7 @@ class LargeDeliver(wiring.Component):
                     m.next = "IDLE"
             with m.State("DELAY"):
                 m.d.comb += [rows.next_delay.eq(1), rewinds.eq(1)]
-                m.d.sync += [words_left.eq(self.words), first.eq(1)]
+                m.d.sync += [words_left.eq(self.words), over.eq(self.words == 0), first.eq(1)]
                 with m.If(self.delays[0]):
                     m.next = "PRIME"
                 with m.Elif(self.delays == 0):

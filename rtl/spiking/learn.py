@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -13,8 +15,8 @@ from .learn_fast import FastWalk, check_fast
 from .learn_rule import TRACE_BITS, Rule
 from .learn_sources import Access, Sources
 from .learn_sparse import SparseWalk
-from .learn_targets import Targets
-from .ports import PoolWritePort, learn_members
+from .learn_targets import HIST_CYCLES, Targets
+from .ports import HistPort, PoolWritePort, learn_members
 
 
 class Learn(wiring.Component):
@@ -57,6 +59,10 @@ class Learn(wiring.Component):
         m = Module()
         config = self._config
         rule, sources = self._rule, Sources(config)
+        self.look: Any = self.hist
+        if config.large:  # the history's address comes from registers
+            self.look = HistPort().create(path=("look",))
+            m.d.sync += [self.hist.slot.eq(self.look.slot), self.hist.word.eq(self.look.word)]
         access = Access(config, late=config.walk_cycles > config.pool_cycles)
         rule.build(m, self)
         if rule.clipped:
@@ -67,7 +73,7 @@ class Learn(wiring.Component):
         targets = Targets(self._config, self, rule, access)
         targets.build(m)
         parts = self, rule, sources, targets, access
-        fast = FastWalk(self._config, *parts) if self._fast else None
+        fast = FastWalk(self._config, self, rule, targets) if self._fast else None
         addr, write, data = access.build(m)
         if fast is not None:
             addr = addr | fast.address
@@ -154,11 +160,9 @@ class Learn(wiring.Component):
                 m.next = "TAKE"
         for left in range(config.walk_cycles - 1, 0, -1):
             with m.State(f"COMES{left}"):
-                if left > 1:
-                    m.next = f"COMES{left - 1}"
-                else:
+                if left == (HIST_CYCLES if config.large else 1):
                     sources.ask_spikes(m, self)
-                    m.next = "TAKE"
+                m.next = f"COMES{left - 1}" if left > 1 else "TAKE"
         with m.State("TAKE"):
             sources.take(m, self)
             targets.limit(m)

@@ -10,7 +10,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 
 from .learn_rule import TRACE_BITS, Rule
 from .learn_sources import Access, Sources
-from .learn_targets import Targets
+from .learn_targets import HIST_CYCLES, Targets
 from .ports import POOL_ADDR_BITS, times
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ class FastWalk:
     row is read; the traces of the next group are asked for when the rows of a group begin.
     """
 
-    def __init__(
-        self, config: CoreConfig, unit: Learn, rule: Rule, sources: Sources, targets: Targets, access: Access
-    ) -> None:
-        self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
+    def __init__(self, config: CoreConfig, unit: Learn, rule: Rule, targets: Targets) -> None:
+        self.config, self.unit, self.rule, self.sources = config, unit, rule, Sources(config)  # registers of its own
         self.targets, self.access = targets, Access(config)  # one of its own
         self.width = config.weight_bits
         self.delta_bits = config.weight_bits + 1
@@ -97,7 +95,7 @@ class FastWalk:
         word = Signal(config.word_bits, reset_less=True)
         seen = Signal(SPIKE_WORD, reset_less=True)
         spike_word: Value = unit.hist.data_r  # comes with the pool's word
-        for _ in range(1, self.memory):
+        for _ in range(HIST_CYCLES, self.memory):
             spike_word, sooner = Signal(SPIKE_WORD, reset_less=True), spike_word
             m.d.sync += spike_word.eq(sooner)
         m.d.sync += [word.eq(unit.pool.data_r), seen.eq(spike_word)]
@@ -209,7 +207,7 @@ class FastWalk:
         group = Signal(range(targets.groups))
 
         def ask() -> None:
-            m.d.comb += [self.source_group.eq(1), unit.hist.word.eq(sources.word), unit.hist.slot.eq(unit.slot)]
+            m.d.comb += [self.source_group.eq(1), unit.look.word.eq(sources.word), unit.look.slot.eq(unit.slot)]
             m.d.sync += [
                 sources.x_offset.eq(sources.x_offset + unit.x_stride),
                 sources.number.eq(sources.number + lanes),
@@ -228,7 +226,12 @@ class FastWalk:
                     m.next = "FAST_DRAIN"
 
         with m.State("FAST_TARGETS"):
-            sources.rewind(m, unit, self.rule)
+            m.d.sync += [
+                sources.number.eq(0),
+                sources.left.eq(unit.sources),
+                sources.x_offset.eq(unit.x_k),
+                sources.word.eq(unit.first_word),
+            ]
             self.access.read(m, unit.y_base, targets.y_offset)
             m.d.comb += targets.next_group.eq(1)
             m.d.comb += self.target_group.eq(1)

@@ -172,12 +172,15 @@ class SparseWalk:
                 m.next = "TARGET"
         with m.State("TARGET"):
             read()
-            m.d.comb += [unit.hist.slot.eq(unit.slot), unit.hist.word.eq(self.neuron[4:])]
+            m.d.comb += [unit.look.slot.eq(unit.slot), unit.look.word.eq(self.neuron[4:])]
             m.d.sync += self.target.eq(self.neuron - unit.target)
-            m.next = "KEEP" if config.large else "LOOK"
+            m.next = "FIRES" if config.large else "LOOK"
         fires = unit.hist.data_r.bit_select(self.neuron[:4], 1)
         if config.large:  # a spike comes late; nothing but a register hangs on it
             kept = Signal(reset_less=True)
+            with m.State("FIRES"):
+                read()
+                m.next = "KEEP"
             with m.State("KEEP"):
                 read()
                 m.d.sync += kept.eq(fires)

@@ -24,6 +24,7 @@ class LargeScan(wiring.Component):
     Members
     -------
     As of :class:`~.scan.Scan`, and
+    soon : In(1), ``start`` may come in this cycle, and no unit uses the program memory in it
     freeze : Out(1), the pool and the program memory keep what they show; ``hold`` of the program is the same
     """
 
@@ -42,6 +43,7 @@ class LargeScan(wiring.Component):
                 "hist": Out(HistPort()),
                 "program": Out(ProgramPort()),
                 "hold": Out(1),
+                "soon": In(1),
                 "freeze": Out(1),
                 "acc_row": Out(self._row_bits),
                 "acc_clear": Out(banks),
@@ -161,8 +163,9 @@ class LargeScan(wiring.Component):
                     m.d.sync += pause.eq(pause - 1)
                     with m.If(pause == 1):
                         m.d.sync += pc.eq(pc + 1)
-        with m.If(self.start):
+        with m.If(self.soon):
             m.d.comb += self.program.addr.eq(self.pc)
+        with m.If(self.start):
             m.d.sync += [pc.eq(self.pc + 1), asked.eq(1), pause.eq(0)]
         return word, enters, long
 
