@@ -65,9 +65,6 @@ KINDS = {
 }
 """Encoders by name; ``low`` and ``high`` are the values that become 0 and 1 (others are clipped), 0 and 1 when not given."""
 
-CHOICE = ("constant", "rate", "latency", "delta")
-"""Those that a network is given by hand; the others come with :mod:`.device_encoders`."""
-
 
 @dataclass(frozen=True)
 class Encoding:
@@ -82,7 +79,7 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"encoder of input {self.input!r} must be one of {', '.join(CHOICE)}, not {self.kind!r}")
+            raise InputError(f"encoder of input {self.input!r} must be one of {', '.join(KINDS)}, not {self.kind!r}")
         known = KINDS[self.kind].options
         for key in self.options:
             if key not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,13 @@ def test_a_signal_of_reals_is_refused() -> None:
     graph = lower_network(network("delta"))
     with pytest.raises(InputError, match="signal of a delta encoder on the device must be integers"):
         encode(graph, {"x": SIGNAL + 0.5})
+
+
+def test_a_network_with_encoders_is_saved_and_read(tmp_path: Path) -> None:
+    for case in CASES:
+        network(case).save(tmp_path / "net.yaml")
+        _, samples, expected = CASES[case]
+        np.testing.assert_array_equal(nl.compile(tmp_path / "net.yaml").simulate(samples)["cells.spikes"], expected)
 
 
 def test_every_encoder_on_the_device_is_tested() -> None:
