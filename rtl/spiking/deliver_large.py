@@ -92,19 +92,21 @@ class LargeDeliver(wiring.Component):
                 m.d.sync += row_left.eq(row_left - 1)
         address = Signal(POOL_ADDR_BITS, reset_less=True)
         reads, reads_row = Signal(), Signal.like(row, reset_less=True)
+        reads_shift = Signal(reset_less=True)  # goes along: the next command may be there before the last words are
         stays = Signal(reset_less=True)  # the next beat is of the same word
-        m.d.sync += [reads.eq(dense_read), reads_row.eq(row), stays.eq(~word_done)]
+        m.d.sync += [reads.eq(dense_read), reads_row.eq(row), stays.eq(~word_done), reads_shift.eq(self.shift8)]
         with m.If(taken):
             m.d.sync += address.eq(taken_base + times(taken_index, self.row_words))
         with m.Elif(dense_read & ~stays):
             m.d.sync += address.eq(address + 1)
         with m.If(reads):
             m.d.comb += self.pool.addr.eq(address)
-        came, came_row = reads, reads_row
+        came, came_row, came_shift = reads, reads_row, reads_shift
         for number in range(config.pool_cycles):
-            comes, comes_row = came, came_row
+            comes = came, came_row, came_shift
             came, came_row = Signal(name=f"came{number}"), Signal.like(row, name=f"came_row{number}", reset_less=True)
-            m.d.sync += [came.eq(comes), came_row.eq(comes_row)]
+            came_shift = Signal(name=f"came_shift{number}", reset_less=True)
+            m.d.sync += [late.eq(now) for late, now in zip((came, came_row, came_shift), comes, strict=True)]
 
         # A sparse row.
         m.submodules.rows = rows = LargeRows(config)
@@ -181,7 +183,7 @@ class LargeDeliver(wiring.Component):
                 m.d.sync += [delay.eq(delay + 1), past.eq(past - 1)]
                 m.next = "DELAY"
 
-        self._add(m, rows, came, came_row)
+        self._add(m, rows, came, came_row, came_shift)
         return m
 
     def _queue(self, m: Module, looks: Signal, rewinds: Signal, load: Signal, past: Signal) -> Signal:
@@ -204,7 +206,7 @@ class LargeDeliver(wiring.Component):
             m.d.sync += [at.eq(self.first_word), asked.eq(0), filled.eq(0)]
         return queue[0]
 
-    def _add(self, m: Module, rows: LargeRows, came: Signal, came_row: Signal) -> None:
+    def _add(self, m: Module, rows: LargeRows, came: Signal, came_row: Signal, came_shift: Signal) -> None:
         """From the pool's word to the accumulators: their row first, the weights two cycles later."""
         config = self._config
         banks, weight_bits = acc_banks(config), config.weight_bits
@@ -224,7 +226,7 @@ class LargeDeliver(wiring.Component):
             bank.eq(rows.target[:bank_bits]),
             weights.eq(fields),
             one.eq(rows.weight),
-            shifted.eq(self.shift8),
+            shifted.eq(came_shift),
         ]
         add = Signal(banks)
         m.d.sync += add.eq(Mux(all_add, Const(-1, banks), Mux(one_adds, Const(1, banks) << bank, 0)))
