@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.rtl.boot_cells import BOOT_CELLS
 from neuroloom.rtl.clocking import ClockPlan
 from neuroloom.rtl.flash.layout import Layout
 from neuroloom.rtl.link.uart import uart_divisor
@@ -59,8 +60,8 @@ class Resources:
 class Flash:
     """Configuration flash: bytes, and the command (``{bitstream}`` replaced) that writes the first image by cable.
 
-    Where the FPGA can boot several images of it: its pins by port (:data:`FLASH_PORTS`), the map of golden and slots, and what
-    command 0x9F answers, in hexadecimal.
+    Where the FPGA can boot several images of it: its pins by port (:data:`FLASH_PORTS`), the map of golden and slots, what command
+    0x9F answers, in hexadecimal, and the pins that a design which boots needs (:data:`BOOT_PORTS`).
     """
 
     size_bytes: int
@@ -68,10 +69,20 @@ class Flash:
     pins: Mapping[str, Pins] = field(default_factory=dict)
     layout: Layout | None = None
     jedec: str = ""
+    boot_pins: Mapping[str, Pins] = field(default_factory=dict)
 
 
 FLASH_PORTS = ("flash_sck", "flash_cs_n", "flash_mosi", "flash_miso")
-"""Ports of a design that works on its board's flash."""
+"""Ports of a design that works on its board's flash, in simulation and where the FPGA has pins for them all."""
+
+CHIP_FLASH_PORTS: Mapping[str, tuple[str, ...]] = {
+    "ice40": FLASH_PORTS,
+    "ecp5": (*FLASH_PORTS[1:], *BOOT_CELLS["ecp5"].flash_ports),
+}
+"""Those on the chip, by family; of the others none can boot another image."""
+
+BOOT_PORTS: Mapping[str, tuple[str, ...]] = {family: tuple(cell.ports) for family, cell in BOOT_CELLS.items()}
+"""Ports of a design that boots another image, by family."""
 
 
 SPIKE_PORTS = ("spike_data", "spike_req", "spike_ack", "event_data", "event_req", "event_ack", "loop_n")
@@ -104,20 +115,26 @@ class Board:
     wired: bool = False
     flash_wired: bool = False
     """Whether the design uses the flash's pins."""
+    boot_wired: bool = False
+    """Whether the design boots other images."""
 
     @property
     def layout(self) -> Layout:
         """The map of golden and slots; raises InputError for a board that holds one image only."""
         if self.flash.layout is None:
             raise InputError(
-                f"board must be one that boots several images (iCE40 boards do), not {self.name}: it is cable only; "
+                f"board must be one that boots several images (iCE40 and ECP5 boards do), not {self.name}: it is cable only; "
                 f"write its bitstream with: neuroloom flash X --board {self.name}"
             )
         return self.flash.layout
 
     def with_flash_pins(self) -> Board:
         """The board with its flash's pins in use, as golden has them; raises InputError when they are not known."""
-        return replace(self, flash_wired=self.layout is not None)
+        return replace(self, flash_wired=self.layout is not None, boot_wired=True)
+
+    def with_boot_pins(self) -> Board:
+        """The board with the pins in use that a design needs to boot another image."""
+        return replace(self, boot_wired=True)
 
     def with_spike_pins(self) -> Board:
         """The board with its spike pins in use; raises InputError when it has none."""
@@ -249,7 +266,7 @@ def _board(top: _Section) -> Board:
     resources.done()
 
     flash = top.section("flash")
-    flash_value = _flash(flash)
+    flash_value = _flash(flash, top.choice("family", FAMILIES))
     if sum("{bitstream}" in word for word in flash_value.command) != 1:
         raise InputError(f"{flash.where}: command must hold {{bitstream}} once, not {list(flash_value.command)!r}")
     flash.done()
@@ -295,22 +312,33 @@ def _gated(top: _Section) -> tuple[GatedConfig, ...]:
     return tuple(out)
 
 
-def _flash(flash: _Section) -> Flash:
+def _flash(flash: _Section, family: str) -> Flash:
     size, command = flash.count("size_bytes", 1), flash.strings("command")
     if "slots" not in flash.value:
         return Flash(size, command)
+    if family not in CHIP_FLASH_PORTS:
+        raise InputError(
+            f"{flash.where}: slots must be left out for {family}, which cannot boot another image from a design"
+        )
     resource, jedec = flash.get("resource", str), flash.get("jedec", str)
     named, slots = flash.section("pins"), flash.section("slots")
-    pins = {port: _pins(named, port, resource) for port in FLASH_PORTS}
+    pins = {port: _pins(named, port, resource) for port in CHIP_FLASH_PORTS[family]}
+    boot_pins = {}
+    if BOOT_PORTS[family]:
+        boot = flash.section("boot")
+        boot_resource = boot.get("resource", str)
+        boot_pins = {port: _pins(boot, port, boot_resource) for port in BOOT_PORTS[family]}
+        boot.done()
     named.done()
     try:
-        layout = Layout(slots.count("golden_bytes", 1), slots.count("slot_bytes", 1), slots.count("slots", 1), size)
+        golden, slot, number = (slots.count(key, 1) for key in ("golden_bytes", "slot_bytes", "slots"))
+        layout = Layout(golden, slot, number, size, slots.count("network_bytes"))
     except InputError as error:
         raise InputError(f"{slots.where}: {error}") from None
     slots.done()
     if len(jedec) != 6 or not set(jedec) <= set("0123456789abcdef"):
         raise InputError(f"{flash.where}: jedec must be six lower-case hexadecimal digits, not {jedec!r}")
-    return Flash(size, command, pins, layout, jedec)
+    return Flash(size, command, pins, layout, jedec, boot_pins)
 
 
 def _spike_pins(section: _Section) -> Mapping[str, Pins]:

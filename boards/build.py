@@ -15,12 +15,12 @@ from typing import Any
 
 from neuroloom.boards import cache, emit, steps, toolchain
 from neuroloom.boards.board import Board
-from neuroloom.boards.boot_policy import policy_of
+from neuroloom.boards.boot_policy import next_image, policy_of
 from neuroloom.boards.flows import FLOWS, Flow
 from neuroloom.boards.image_record import ImageRecord, stamp
 from neuroloom.boards.steps import SeedResult
 from neuroloom.compiler.errors import InputError
-from neuroloom.rtl.link.protocol import Identity
+from neuroloom.rtl.link.protocol import Buffers, Identity
 from neuroloom.rtl.link.shell import LinkShell
 from neuroloom.rtl.top import Top
 
@@ -28,7 +28,6 @@ FLOW_VERSION = 4
 """Part of the cache key; raise it when the scripts here change what they produce."""
 
 PLACE_TIMEOUT_S = 4 * 3600
-FRAME_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,19 @@ class BuildResult:
     netlist_json: Path
     folder: Path
     cached: bool
-
-
-def _frame_bytes(engine: Any) -> int:
-    """Size of the link's frame buffers: what the engine asks for, because it needs the block RAM itself, or the usual one."""
-    return getattr(engine, "frame_bytes", FRAME_BYTES)
+    next_image: int | None = None
+    """Address of the image that the bitstream names as the one to boot."""
 
 
 def _shell(engine: Any, identity: Identity, baud: int, guard_cycles: int | None = None) -> LinkShell:
-    """The link around an engine, which may say how long it is silent at most (``silence_seconds``)."""
+    """The link around an engine, which may say how long it is silent at most (``silence_seconds``), and that it needs block RAM
+    itself (``buffers``)."""
     silence = getattr(engine, "silence_seconds", None)
+    buffers = getattr(engine, "buffers", Buffers())
     return LinkShell(
         identity,
         baud=baud,
-        frame_bytes=_frame_bytes(engine),
+        **asdict(buffers),
         watchdog_cycles=None if silence is None else round(silence * identity.clock_hz),
         guard_cycles=guard_cycles,
     )
@@ -92,7 +90,14 @@ def make_top(
     own = replace(identity, board=board.name, clock_hz=speed.plan.logic_hz)
     shell = _shell(engine, own, speed.baud, guard_cycles)
     plan = None if simulation else speed.plan
-    top = Top(shell, engine, plan=plan, leds=len(board.leds.pins), leds_active_low=board.leds.active_low)
+    top = Top(
+        shell,
+        engine,
+        plan=plan,
+        leds=len(board.leds.pins),
+        leds_active_low=board.leds.active_low,
+        family=board.family,
+    )
     return top, shell.identity
 
 
@@ -132,6 +137,9 @@ def build(
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
     check_file_names(files)
     top, own = make_top(engine, identity, board)
+    if policy_of(own) != "none":
+        board = board.with_boot_pins()
+    next_at = next_image(own, board)
     shell = _shell(engine, own, own.baud)
     sources = {"top.il": emit.to_rtlil(top), "shell.il": emit.to_rtlil(shell, "shell"), **files}
     design = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
@@ -146,6 +154,7 @@ def build(
             "place": [*flow.device(board), *flow.routing(board, identity.engine)],
             "seeds": list(seeds),
             "tools": {name: tool.version for name, tool in tools.items()},
+            **({} if next_at is None else {"next_image": next_at}),
         }
     )
     entry = cache.lookup("build", key) if use_cache else None
@@ -159,7 +168,7 @@ def build(
         logs.mkdir(parents=True, exist_ok=True)
         for name, text in {**sources, flow.constraint_file: constraints}.items():
             (work / name).write_text(text, encoding="utf-8")
-        job = steps.Job(work, logs, board, identity.engine, say, place_timeout_s)
+        job = steps.Job(work, logs, board, identity.engine, say, place_timeout_s, next_image=next_at)
         say("synthesis")
         cells = steps.synthesise(job, list(files))
         steps.leave_room(job, cells)
@@ -184,6 +193,7 @@ def build(
             "tools": {name: tool.version for name, tool in tools.items()},
             "seconds": round(time.monotonic() - started, 3),
             "bitstream": f"{board.name}{flow.suffix}",
+            "next_image": next_at,
         }
         (work / "build.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         for log in logs.iterdir():

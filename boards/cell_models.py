@@ -1,4 +1,4 @@
-"""Yosys' simulation models of the cells that it maps to, as far as a netlist needs them."""
+"""Simulation models of the cells that Yosys maps to, as far as a netlist needs them: Yosys' own, and those that it lacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from neuroloom.boards import toolchain
+from neuroloom.boards import ram_models, toolchain
 from neuroloom.compiler.errors import MissingToolError
 
 MODELS: Mapping[str, str] = {
@@ -24,6 +24,8 @@ def cell_models(family: str, cells: Iterable[str]) -> str:
 
     The others are left out, because not every simulator reads them all.
     """
+    cells = list(cells)
+    own = ram_models.OWN.get(family, {})
     start = _data_folder() / MODELS[family]
     if not start.is_file():
         raise MissingToolError(f"cell models must be at {start}, and are not; run `pip install 'neuroloom[tools]'`")
@@ -38,7 +40,7 @@ def cell_models(family: str, cells: Iterable[str]) -> str:
 
     text = read(start)
     module = re.compile(r"^[ \t]*(?:\(\*[^\n]*\*\)\s*)?module\s+(\w+).*?\bendmodule\b", re.MULTILINE | re.DOTALL)
-    bodies = {m[1]: m[0] for m in module.finditer(text)}
+    bodies = {m[1]: m[0] for m in module.finditer(text) if m[1] not in own}
     needed, queue = set(), [c for c in cells if c in bodies]
     while queue:
         name = queue.pop()
@@ -47,7 +49,16 @@ def cell_models(family: str, cells: Iterable[str]) -> str:
             queue += [word for word in set(re.findall(r"\w+", bodies[name])) if word in bodies]
     # port defaults are newer than Verilog-2001, and synthesised netlists connect every port
     kept = module.sub(lambda m: m[0] if m[1] in needed else "", text)
-    return "`define NO_ICE40_DEFAULT_ASSIGNMENTS\n" + kept
+    return "`define NO_ICE40_DEFAULT_ASSIGNMENTS\n" + kept + ram_models.own_models(family, cells)
+
+
+def defines(text: str, module: str) -> bool:
+    """Whether there is a module that does anything: Yosys has empty ones of some cells, which only tell their ports."""
+    found = re.search(rf"\bmodule\s+\\?{re.escape(module)}\b.*?\bendmodule\b", text, re.DOTALL)
+    return (
+        found is not None
+        and re.search(r"\b(assign|always|initial)\b|^\s*[A-Z]\w*\s+\w+\s*\(", found[0], re.M) is not None
+    )
 
 
 def _data_folder() -> Path:

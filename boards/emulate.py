@@ -52,7 +52,7 @@ def emulate_netlist(
 ) -> VirtualBoard:
     """The virtual board that runs the cells which Yosys makes of the same RTL for the board's family; not started yet.
 
-    Arguments as for :func:`emulate`. Raises UnsupportedError naming cells that Yosys has no model of, MissingToolError and
+    Arguments as for :func:`emulate`. Raises UnsupportedError naming cells without a model, MissingToolError and
     ToolFailedError.
     """
     if progress is not None:
@@ -96,12 +96,19 @@ def read_back(image: Path, board: Board, seed: int) -> tuple[dict[str, str], Spe
     return {"chip.v": unpacked.verilog, "board.v": _wrapper(unpacked, board, image, seed)}, speed
 
 
+UNREADABLE = {
+    "gowin": ", with --fidelity netlist for its cells: apycula's unpacker gives block RAM without mode and content",
+    "ecp5": ", with --fidelity netlist for its cells: ecpunpack gives the settings of tiles, not a netlist",
+}
+"""Why bitstreams of other families cannot be read back, and what comes nearest."""
+
+
 def check_readable(board: Board) -> None:
     """Raise UnsupportedError for a board whose bitstreams cannot be read back."""
     if board.family != "ice40":
         raise UnsupportedError(
             f"Bitstream must be for an iCE40 board to be read back, not for {board.name} ({board.family}); "
-            "emulate the model instead"
+            f"emulate the model instead{UNREADABLE.get(board.family, '')}"
         )
 
 

@@ -17,12 +17,13 @@ from types import TracebackType
 
 from neuroloom.boards.board import Board
 from neuroloom.boards.faults import PERFECT, LineFaults
-from neuroloom.boards.ice40.boot import image_address
+from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.images import Designs, designs_of
 from neuroloom.boards.virtual import FlashFile, Statistics, VirtualBoard
 from neuroloom.compiler.errors import DeviceError, InputError, NeuroloomError
 
 from .flash_file import image_name
+from .hold import hold
 
 EAGER_S = 2.0
 """Seconds of its own time after a boot in which the board runs at full speed with its port closed: golden decides meanwhile."""
@@ -43,11 +44,12 @@ class FlashBoard:
     designs : how an image becomes a design, if not by ``fidelity``
     flash_speed : by how much erasing and programming are faster than a real flash's
     on_event : called from another thread with ``golden runs``, ``slot 1 runs``, ``off``, or ``dark: why``
+    on_port : called with the port's path when :meth:`unplug` is over
     seed, pace, faults, progress : as of :class:`~neuroloom.boards.virtual.VirtualBoard`
 
     Attributes
     ----------
-    port : path of the serial port, the same for the board's whole life
+    port : path of the serial port, the same until the port is unplugged
     image : what runs now, ``golden``, ``slot 1`` ..., or "" when the power is off or nothing could be loaded
     """
 
@@ -64,18 +66,21 @@ class FlashBoard:
         eager_s: float = EAGER_S,
         faults: LineFaults = PERFECT,
         on_event: Callable[[str], None] | None = None,
+        on_port: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        self._layout = board.layout
+        self._layout, self._format = board.layout, format_of(board)
+        self._next_image: int | None = None
+        self._designs = designs or designs_of(board, fidelity, seed=seed)
         self._file = FlashFile(flash, bytes.fromhex(board.flash.jedec), flash_speed)
         if not flash.is_file() or flash.stat().st_size != board.flash.size_bytes:
             raise InputError(
                 f"flash file must have the {board.flash.size_bytes:,} bytes of {board.name}'s flash: {flash}"
             )
-        self._designs = designs or designs_of(board, fidelity, seed=seed)
         self._seed, self._pace, self._eager_s = seed, pace, eager_s
         self.faults = faults
         self._on_event = on_event or (lambda text: None)
+        self._on_port = on_port or (lambda port: None)
         self._progress = progress
         self._todo: queue.Queue[str] = queue.Queue()
         self._lock = threading.Lock()
@@ -83,6 +88,7 @@ class FlashBoard:
         self._current: VirtualBoard | None = None
         self._thread: threading.Thread | None = None
         self._terminal = -1
+        self._plug = threading.Lock()  # held while an image boots, and while the port is away
         self._past: list[Statistics] = []
         self.port: str | None = None
         self.image = ""
@@ -98,11 +104,7 @@ class FlashBoard:
         """Make the port and switch the power on; returns the port's path when the first image runs."""
         if self._thread is not None:
             raise InputError("Virtual board must be stopped before it is started again")
-        self._terminal, slave = os.openpty()
-        os.set_blocking(self._terminal, False)
-        tty.setraw(slave)
-        self.port = os.ttyname(slave)
-        os.close(slave)
+        port = self._make_port()
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self._thread.start()
         try:
@@ -110,7 +112,15 @@ class FlashBoard:
         except BaseException:
             self.stop()
             raise
-        return self.port
+        return port
+
+    def _make_port(self) -> str:
+        self._terminal, slave = os.openpty()
+        os.set_blocking(self._terminal, False)
+        tty.setraw(slave)
+        self.port = port = os.ttyname(slave)
+        os.close(slave)
+        return port
 
     def stop(self) -> Statistics | None:
         """Cut the power and give the port back; returns the counters of all images together."""
@@ -194,12 +204,36 @@ class FlashBoard:
         self._running().cut_line(milliseconds)
 
     def unplug(self, milliseconds: float) -> str:
-        """Not here: the port belongs to the board and not to the program that simulates an image."""
-        raise InputError("unplug must be left out with a flash: the port stays while images change; use cut")
+        """Take the serial port away for ``milliseconds``, as a USB cable pulled out does; the image runs on.
 
-    def reset(self, cycles: int = 16) -> None:
-        """Not here: a design from a bitstream has no reset pin."""
-        raise InputError("reset must be left out with a flash; switch the power off and on")
+        Returns when it is there again, with its path, usually the same one. An image that boots meanwhile waits for that.
+        """
+        if self._thread is None:
+            raise DeviceError("Virtual board is not running; start it first")
+        with self._plug:
+            current = self._current
+            self._while_it_runs(current, lambda board: board.detach())
+            os.close(self._terminal)  # whoever has the port open is hung up
+            time.sleep(milliseconds / 1000)
+            port = self._make_port()
+            self._while_it_runs(current, lambda board: board.attach(self._terminal))
+        self._on_port(port)
+        return port
+
+    @staticmethod
+    def _while_it_runs(current: VirtualBoard | None, act: Callable[[VirtualBoard], None]) -> None:
+        if current is None or not current.running:
+            return
+        try:
+            act(current)
+        except DeviceError:
+            if not current.left:
+                raise  # else it has left for another image, which begins with the port as it then is
+
+    def reset(self) -> None:
+        """Switch the power off and on: the logic is lost, and what powers up boots, as with a board's reset button."""
+        self.power_off()
+        self.power_on()
 
     def _running(self) -> VirtualBoard:
         current = self._current
@@ -263,11 +297,17 @@ class FlashBoard:
         self._show("", "", event)
 
     def _boot(self, number: int | None) -> None:
-        """Load the image that power-up (None) or a warm boot loads, as the device does."""
+        """Load the image that power-up (None) or a warm boot loads, as the device does; hosts wait while it is compiled."""
+        assert self.port is not None
+        with self._plug, hold(self.port, "compiles the image that boots"):
+            self._load(number)
+
+    def _load(self, number: int | None) -> None:
         try:
             data = self._file.path.read_bytes()
-            address = image_address(data, number)
+            address = self._format.loaded(data, number, self._next_image)
             design = self._designs(data[address:])
+            self._next_image = design.next_image
             current = VirtualBoard(
                 design.files,
                 design.top,
@@ -302,6 +342,8 @@ class FlashBoard:
 
     def _lose_what_came(self) -> None:
         """Nobody listens at the pins: bytes from the host are lost."""
+        if self._plug.locked():
+            return
         while select.select([self._terminal], [], [], 0)[0]:
             try:
                 if not os.read(self._terminal, 4096):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from neuroloom.boards.board import Board
 from neuroloom.boards.boot_policy import BOOT_POLICIES
-from neuroloom.boards.registry import all_boards
+from neuroloom.boards.registry import all_boards, load_board
 from neuroloom.rtl.flash import layout as f
+from neuroloom.rtl.flash import network as n
 from neuroloom.rtl.flash.loader import BUSY_SECONDS, START_SECONDS, WAKE_SECONDS
 from neuroloom.rtl.link.protocol import GUARD_SECONDS
 
@@ -24,6 +25,48 @@ them, are kept; the last right one is programmed once more, because the power ma
 erased and written: a block without a right page may have been erased half, and what reads blank then is not to be trusted.
 """
 
+ALONE = """
+## A network without a host
+
+An engine that networks are loaded into (a spiking core, the gated engine) may load one out of the flash by itself:
+
+```
+neuroloom build --core infer --board icebreaker --boot standalone    # the engine, once
+neuroloom flash build/icebreaker-infer/icebreaker.bin --port P --start
+neuroloom flash m.nloom --port P --boot       # the network, into its partition, for the engine in the slot; seen to be loaded
+neuroloom flash m.nloom --port P --verify-only
+neuroloom flash --port P --forget-network     # boards start without one again
+neuroloom ping --port P                       # what became of it at the start
+neuroloom emulate m.nloom --board icebreaker --flash flash.img --standalone    # all of it on a virtual board
+neuroloom flash m.nloom --into flash.img --board icebreaker                    # only the partition in its flash's file
+```
+
+What stands there are the very bytes that `neuroloom load` sends, and behind them a fresh start. The engine's image reads them twice
+at its start: first only for the CRC-32, and if that is right to the engine, through the CRC again. A host that speaks meanwhile
+waits; `run` then finds its network by the mark that every loaded network has, and sends none. Anything else leaves the engine
+waiting for a host as ever, and NETWORK says why. A network for another engine is not loaded: the header's mark is made of the
+engine's hash.
+
+The partition's first block holds only the header, in its last page at {header:#x} on the iCEBreaker; the data begin in the
+next block. The header is erased before anything else is touched, and programmed after everything was read back: whenever the power
+goes, the board starts with the old network, the new one, or none. An update that was interrupted goes on where it stopped, as
+images do.
+
+{table}
+
+The mark's, the length's and the CRC's bytes come highest first, and the CRC takes every byte's highest bit first (CRC-32/BZIP2:
+0x{polynomial:08X}, from ones, complemented, check value FC891918): so come the bits out of the flash. It covers mark, length and
+commands.
+
+{states}
+
+Loading takes 17 clock cycles a byte twice: 0.19 s for the 131 kB that the iCEBreaker's engines hold at most. It costs {cells}
+logic cells beside an engine with `--boot unattended`; {carry}
+"""
+
+CELLS = 190
+CARRY = "see the table of builds below."
+
 ECP5 = """
 ## ECP5: one user slot, or a jump sector?
 
@@ -33,7 +76,14 @@ the other place: golden names the slot, images name golden, nothing is ever rewr
 which golden checks before it leaves. A **jump sector** (a rewritable sector with a jump command at address 0) would allow several
 slots, but whoever rewrites it erases, for 45 ms, the sector that power-up begins with; a cut in that time leaves a board that only
 the cable mends, or rests on the device's fall-back to a second golden address, which no open tool here could show to work. So one
-user slot is what fits the rule that no cut leaves a dead board. It is not built yet: the ULX3S is cable only, and says so.
+user slot is what fits the rule that no cut leaves a dead board.
+
+The ULX3S has it: `build --golden` packs golden with the slot's address, `build --boot ...` packs images with golden's, 0, each with
+the multi-boot bit of control register 0; both pull PROGRAMN by the board's `program` pin. The flash's clock goes through USRMCLK,
+HOLD and WP are kept high. The host's commands are those of the iCE40 boards; golden's file for the cable is `golden.bit`, which
+openFPGALoader writes without its comment. An image carries its length and CRC-32 in its record, because its frames are compressed.
+The virtual board runs the RTL of the build with models of PLL and USRMCLK, and loads the address that the build packed; its
+bitstreams are not read back. On a real board this has not run yet.
 """
 
 VIRTUAL = """
@@ -44,7 +94,7 @@ given with it goes to slot 1 and is started. Images boot each other, `power off 
 the power switch, and the flash has the times of a W25Q128JV (`--flash-speed` divides them), sleeps until it is woken, ignores what
 comes while it is busy, and is left half erased or half programmed by a cut. `--fidelity rtl` runs the RTL of the build whose file
 stands in the flash byte for byte, `netlist` the cells it was synthesised to, `bitstream` the bits themselves, unpacked. A new image
-is compiled when it is first booted: give `flash --boot` a `--timeout` of some minutes there.
+is compiled when it is first booted, which may take a minute; hosts on the port say so and wait.
 """
 
 DIAGRAMS = {
@@ -97,14 +147,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 def _map(board: Board) -> list[str]:
     layout = board.layout
-    rows: list[tuple[str, str, str]] = [
-        (
-            "0x000000",
-            f"{f.PAGE_BYTES}",
-            f"boot headers of {f.HEADER_BYTES} bytes: power-up and image 0 golden, 1 to 3 the slots",
-        ),
-        (f"{f.PAGE_BYTES:#08x}", f"{layout.golden_bytes - f.PAGE_BYTES:,}", "golden: link and loader"),
-    ]
+    head = f.PAGE_BYTES if board.family == "ice40" else 0
+    rows: list[tuple[str, str, str]] = []
+    if head:
+        about = f"boot headers of {f.HEADER_BYTES} bytes: power-up and image 0 golden, 1 to 3 the slots"
+        rows.append(("0x000000", f"{head}", about))
+    rows.append((f"{head:#08x}", f"{layout.golden_bytes - head:,}", "golden: link and loader"))
     for slot in range(1, layout.slots + 1):
         rows.append(
             (f"{layout.slot_at(slot):#08x}", f"{layout.image_bytes:,}", f"slot {slot}: an image from its first byte on")
@@ -117,8 +165,45 @@ def _map(board: Board) -> list[str]:
                 f"the label's sector of slot {slot}; the label at {layout.label_at(slot):#08x}",
             )
         )
+    if layout.network_room:
+        rows.append(
+            (
+                f"{layout.network_at:#08x}",
+                f"{f.BLOCK_BYTES:,}",
+                f"a network's header at {layout.network_header_at:#08x}",
+            )
+        )
+        rows.append(
+            (f"{layout.network_data_at:#08x}", f"{layout.network_room:,}", "a network's commands and their CRC-32")
+        )
     rows.append((f"{layout.end:#08x}", f"{layout.flash_bytes - layout.end:,}", "not used, not written"))
     return _table(("from", "bytes", "what"), rows)
+
+
+def _alone(board: Board) -> str:
+    """The section on networks that start without a host."""
+    at = 0
+    rows: list[tuple[object, ...]] = []
+    for name, size, what in n.HEADER_ABOUT:
+        rows.append((at, size, f"`{name}`", what))
+        at += size
+    tail = f.PAGE_BYTES - n.TAIL_BYTES
+    rows += [
+        (tail, 4, "`mark`", "first bytes of the SHA-256 of `NLNW`, version and the engine's hash"),
+        (tail + 4, 4, "`length`", "bytes of commands again"),
+        ("next block", "length", "`commands`", "as over the link"),
+        ("", n.CRC_BYTES, "`crc`", "CRC-32 of mark, length and commands"),
+    ]
+    return ALONE.format(
+        header=board.layout.network_header_at,
+        table="\n".join(_table(("offset", "bytes", "field", "what"), rows)),
+        states="\n".join(
+            _table(("NETWORK answers", "which means"), ((int(s), about) for s, about in n.START_ABOUT.items()))
+        ),
+        polynomial=n.POLYNOMIAL,
+        cells=CELLS,
+        carry=CARRY,
+    )
 
 
 def render() -> str:
@@ -142,6 +227,7 @@ def render() -> str:
         "attended": f"goes back to golden unless a host begins a session (and so confirms it) within"
         f" {GUARD_SECONDS} s, and when it is asked to",
         "unattended": "goes back to golden when it is asked to; may run without any host",
+        "standalone": "as `unattended`, and loads the network in the flash into its engine at its start",
     }
     lines = [
         "# The flash",
@@ -188,9 +274,10 @@ def render() -> str:
         "## Images",
         "",
         "An image that is one of several says what it is in the comment in front of its preamble, where the device skips it:",
-        "`neuroloom board=B engine=E model=HASH boot=POLICY`. `flash` refuses another board's image, a"
-        " truncated or damaged one (by the",
-        "bitstream's own CRC) and golden before a byte is written.",
+        "`neuroloom board=B engine=E model=HASH boot=POLICY`, for ECP5 also `bytes=N crc32=HEX` of all behind the line. `flash`"
+        " refuses",
+        "another board's image, a truncated or damaged one (by the bitstream's own CRC, or those) and golden before a byte is"
+        " written.",
         "",
         *_table(("`--boot`", "meaning"), ((f"`{name}`", policies[name]) for name in BOOT_POLICIES)),
         "",
@@ -211,7 +298,8 @@ def render() -> str:
         "",
         *_table(("byte", "name", "fields (bytes)", "answer", "what it does"), opcodes),
         "",
-        "The map record: version (1), slots (1), 0 (2), golden's bytes (4), a slot's bytes (4), the flash's bytes (4).",
+        "The map record: version (1), slots (1), blocks of 64 KiB for a network (1), 0 (1), golden's bytes (4), a slot's bytes"
+        " (4), the flash's bytes (4).",
         "",
         *_table(("result", "meaning"), f.RESULTS.items()),
         "",
@@ -226,6 +314,8 @@ def render() -> str:
     lines += [
         "",
         *RESUMING.strip().split("\n"),
+        "",
+        *_alone(load_board("icebreaker")).strip().split("\n"),
         "",
         *ECP5.strip().split("\n"),
         "",

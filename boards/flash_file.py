@@ -7,7 +7,8 @@ from pathlib import Path
 
 from neuroloom.boards.board import Board
 from neuroloom.compiler.errors import InputError
-from neuroloom.rtl.flash.layout import ERASED, FLAGS, LABEL_BYTES, PAGE_BYTES, Layout, SlotState, label
+from neuroloom.rtl.flash.layout import BLOCK_BYTES, ERASED, FLAGS, LABEL_BYTES, PAGE_BYTES, Layout, SlotState, label
+from neuroloom.rtl.flash.network import CRC_BYTES, NetworkImage, NetworkState
 
 
 def erased_flash(path: Path, board: Board) -> None:
@@ -38,6 +39,37 @@ def install(path: Path, board: Board, slot: int, image: bytes, flags: Iterable[s
     for flag in flags:
         page[LABEL_BYTES + FLAGS.index(flag)] = 0
     write_image(path, layout.slot_at(slot), image.ljust(layout.slot_bytes - PAGE_BYTES, bytes([ERASED])) + page)
+
+
+def write_network(path: Path, layout: Layout, network: NetworkImage) -> None:
+    """Put a network into the partition of a flash's file; raises InputError where it does not fit."""
+    if len(network.data) > layout.network_room:
+        raise InputError(
+            f"network must have at most {layout.network_room:,} bytes to fit the flash's partition, not {len(network.data):,}"
+        )
+    blank = bytes([ERASED])
+    write_image(path, layout.network_header_at + PAGE_BYTES - BLOCK_BYTES, network.header.rjust(BLOCK_BYTES, blank))
+    size = -(-len(network.data) // BLOCK_BYTES) * BLOCK_BYTES
+    write_image(path, layout.network_data_at, network.data.ljust(size, blank))
+
+
+def read_network(path: Path, layout: Layout) -> NetworkImage | None:
+    """The network that stands in the partition of a flash's file, whole or not; None without a header."""
+    with path.open("rb") as file:
+        file.seek(layout.network_header_at)
+        header = file.read(PAGE_BYTES)
+        state = NetworkState.from_bytes(header)
+        if state is None:
+            return None
+        file.seek(layout.network_data_at)
+        return NetworkImage(header, file.read(min(state.length + CRC_BYTES, layout.network_room)))
+
+
+def read_slot(path: Path, layout: Layout, slot: int, count: int) -> bytes:
+    """The first bytes of what stands in a slot of a flash's file."""
+    with path.open("rb") as file:
+        file.seek(layout.slot_at(slot))
+        return file.read(count)
 
 
 def slot_state(path: Path, board: Board, slot: int) -> SlotState:

@@ -14,7 +14,8 @@ class Flow:
 
     ``synth(board)`` is the Yosys command from RTL to cells; ``constraints(board, engine)`` the text of the pin file
     called ``constraint_file``; ``device(board)``, ``pins`` and ``output(stem)`` the arguments of ``placer`` that differ by
-    family (chip, pin file, output); ``pack(board, stem)`` the arguments of ``packer``, writing ``stem + suffix``.
+    family (chip, pin file, output); ``pack(board, stem, next_image)`` the arguments of ``packer``, writing ``stem + suffix``, with
+    the address of the image that this one boots (None: it boots none, or its gateware says which).
     ``routing(board, engine)`` are the placer's arguments that choose its router. ``count(cells)`` turns Yosys cell counts into
     resources; ``utilisation`` maps nextpnr's names to ours.
     """
@@ -28,7 +29,7 @@ class Flow:
     device: Callable[[Board], Sequence[str]]
     pins: Sequence[str]
     output: Callable[[str], Sequence[str]]
-    pack: Callable[[Board, str], Sequence[str]]
+    pack: Callable[[Board, str, int | None], Sequence[str]]
     count: Callable[[Mapping[str, int]], Mapping[str, int]]
     utilisation: Mapping[str, str]
     bram_block_bits: int
@@ -45,6 +46,7 @@ def _ports(board: Board) -> list[tuple[str, str, Pins]]:
         for index, pin in enumerate(pins.pins):
             rows.append((f"{name}[{index}]" if len(pins.pins) > 1 else name, pin, pins))
     rows += [(name, pins.pins[0], pins) for name, pins in board.flash.pins.items() if board.flash_wired]
+    rows += [(name, pins.pins[0], pins) for name, pins in board.flash.boot_pins.items() if board.boot_wired]
     return rows
 
 
@@ -87,7 +89,7 @@ def _ice40_output(stem: str) -> Sequence[str]:
     return ("--asc", f"{stem}.asc")
 
 
-def _ice40_pack(board: Board, stem: str) -> Sequence[str]:
+def _ice40_pack(board: Board, stem: str, next_image: int | None) -> Sequence[str]:
     return (f"{stem}.asc", f"{stem}.bin")
 
 
@@ -127,8 +129,9 @@ def _ecp5_output(stem: str) -> Sequence[str]:
     return ("--textcfg", f"{stem}.config")
 
 
-def _ecp5_pack(board: Board, stem: str) -> Sequence[str]:
-    return ("--compress", "--input", f"{stem}.config", "--bit", f"{stem}.bit")
+def _ecp5_pack(board: Board, stem: str, next_image: int | None) -> Sequence[str]:
+    boot = () if next_image is None else ("--bootaddr", hex(next_image))
+    return ("--compress", *boot, "--input", f"{stem}.config", "--bit", f"{stem}.bit")
 
 
 def _ecp5_count(cells: Mapping[str, int]) -> Mapping[str, int]:
@@ -165,7 +168,7 @@ def _gowin_output(stem: str) -> Sequence[str]:
     return ("--write", f"{stem}.pnr.json")
 
 
-def _gowin_pack(board: Board, stem: str) -> Sequence[str]:
+def _gowin_pack(board: Board, stem: str, next_image: int | None) -> Sequence[str]:
     pins = ("--sspi_as_gpio", "--mspi_as_gpio")  # the configuration pins carry LEDs and the flash after start-up
     return ("-d", board.device, *pins, "-o", f"{stem}.fs", f"{stem}.pnr.json")
 

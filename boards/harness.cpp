@@ -5,10 +5,11 @@
 // pins: 8N1 at the given baud rate, so a bitstream read back to Verilog runs here exactly as the RTL does.
 //
 // stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | boot IMAGE | off | end KEY=VALUE ...
-// stdin, one command a line:  stats | reset [CYCLES] | faults KEY=VALUE ... | cut MS | unplug MS | power [CYCLE] |
-//                             power work N SHARE | quit
+// stdin, one command a line:  stats | reset [CYCLES] | faults KEY=VALUE ... | cut MS | unplug MS | detach | attach |
+//                             power [CYCLE] | power work N SHARE | quit
 // End of file: quit (the parent has died). `faults` sets all line faults anew (keys: baud, and to.X and from.X for the X of
-// Faults in line.hpp), `cut` opens both wires for a time on the line, `unplug` takes the terminal away for a time on the wall.
+// Faults in line.hpp), `cut` opens both wires for a time on the line, `unplug` takes the terminal away for a time on the wall;
+// `detach` gives it up for good, and `attach` takes another one, whose master side was sent through the socket --socket before.
 // `power` cuts the supply, now or in that clock cycle, or when a share of the flash's N-th erasure or program from now on is over:
 // the flash is left as it then is. After `boot` and `off` the program ends; whoever
 // started it loads the image that was booted into the next one (flash_board.py), which gets the same --terminal.
@@ -26,6 +27,7 @@
 #include <poll.h>
 #include <sstream>
 #include <string>
+#include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
 
@@ -66,7 +68,7 @@ struct Options {
     std::string faults;
     bool pace = false;
     unsigned reset_cycles = 16;
-    int terminal = -1;
+    int terminal = -1, socket = -1;
     std::string flash;
     unsigned flash_id = 0;
     double flash_speed = 1;
@@ -90,6 +92,7 @@ Options parse(int argc, char** argv) {
         else if (arg == "--faults") o.faults = value();
         else if (arg == "--pace") o.pace = true;
         else if (arg == "--terminal") o.terminal = std::atoi(value());
+        else if (arg == "--socket") o.socket = std::atoi(value());
         else if (arg == "--flash") o.flash = value();
         else if (arg == "--flash-id") o.flash_id = unsigned(std::strtoul(value(), nullptr, 16));
         else if (arg == "--flash-speed") o.flash_speed = std::atof(value());
@@ -235,6 +238,30 @@ private:
         plug_at_ = Clock::now() + std::chrono::microseconds(std::llround(1e3 * milliseconds));
     }
 
+    void detach() {
+        terminal_.unplug();
+        dropped_ += line_.arrived();
+        line_.clear();
+        plug_at_ = Clock::time_point::max();
+    }
+
+    // The descriptor is already in the socket.
+    void attach() {
+        char byte, space[CMSG_SPACE(sizeof(int))];
+        iovec data{&byte, 1};
+        msghdr message{};
+        message.msg_iov = &data;
+        message.msg_iovlen = 1;
+        message.msg_control = space;
+        message.msg_controllen = sizeof space;
+        if (::recvmsg(options_.socket, &message, 0) != 1 || CMSG_FIRSTHDR(&message) == nullptr) fail("cannot take the pseudo-terminal");
+        int fd;
+        std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+        terminal_.adopt(fd);
+        rate_ = 0;
+        report_port();
+    }
+
     void plug_again() {
         if (terminal_.plugged() || Clock::now() < plug_at_) return;
         terminal_.plug();
@@ -283,6 +310,11 @@ private:
                 report("stats");
             } else if (verb == "unplug") {
                 unplug(std::strtod(rest.c_str(), nullptr));
+            } else if (verb == "detach") {
+                detach();
+                report("stats");
+            } else if (verb == "attach") {
+                attach();
             } else if (verb == "power") {
                 std::istringstream words(rest);
                 std::string word;

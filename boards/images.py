@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.boards import cache, emulate
-from neuroloom.boards.board import FLASH_PORTS, Board
+from neuroloom.boards.board import BOOT_PORTS, CHIP_FLASH_PORTS, FLASH_PORTS, Board
 from neuroloom.boards.cell_models import cell_models
+from neuroloom.boards.ecp5_image import check_head
 from neuroloom.boards.ice40.bitstream import parse
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
@@ -24,7 +25,7 @@ unpacked."""
 LARGEST_IMAGE = 1 << 18
 """Bytes that are looked at; an iCE40 image has at most 135,100 and a record."""
 
-CELLS = """
+_ICE40_CELLS = """
 // What the RTL of a board has beside logic: a PLL gives its clock on (the virtual board's clock is the logic's), a warm boot
 // request is looked at from outside.
 module SB_PLL40_PAD #(parameter FEEDBACK_PATH="SIMPLE", DIVR=0, DIVF=0, DIVQ=0, FILTER_RANGE=0)
@@ -39,6 +40,23 @@ module SB_WARMBOOT(input BOOT, S0, S1);
 endmodule
 """
 
+_ECP5_CELLS = """
+// What the RTL of a board has beside logic: a PLL gives its clock on (the virtual board's clock is the logic's), the flash's clock
+// is looked at from outside.
+module EHXPLLL #(parameter CLKI_DIV=1, CLKFB_DIV=1, CLKOP_DIV=1, CLKOP_CPHASE=0, CLKOP_FPHASE=0, PLLRST_ENA="", INTFB_WAKE="",
+  STDBY_ENABLE="", DPHASE_SOURCE="", OUTDIVIDER_MUXA="", OUTDIVIDER_MUXB="", OUTDIVIDER_MUXC="", OUTDIVIDER_MUXD="",
+  CLKOP_ENABLE="", FEEDBK_PATH="")
+  (input CLKI, CLKFB, RST, STDBY, PHASESEL0, PHASESEL1, PHASEDIR, PHASESTEP, PHASELOADREG, PLLWAKESYNC, ENCLKOP,
+   output CLKOP, LOCK);
+  assign CLKOP = CLKI; assign LOCK = ~RST;
+endmodule
+module USRMCLK(input USRMCLKI, USRMCLKTS);
+endmodule
+"""
+
+CELLS: Mapping[str, str] = {"ice40": _ICE40_CELLS, "ecp5": _ECP5_CELLS}
+"""Models of the cells around the logic, by family."""
+
 
 @dataclass(frozen=True)
 class Design:
@@ -48,6 +66,8 @@ class Design:
     top: str
     clock_hz: int
     baud: int
+    next_image: int | None = None
+    """Address of the image that it boots, where the bitstream and not the gateware says so."""
 
 
 Designs = Callable[[bytes], Design]
@@ -58,6 +78,11 @@ def designs_of(board: Board, fidelity: str, *, seed: int = 1) -> Designs:
     """How images of ``board`` become designs; raises InputError for an unknown fidelity."""
     if fidelity not in FIDELITIES:
         raise InputError(f"fidelity must be one of {', '.join(FIDELITIES)}, not {fidelity!r}")
+    if fidelity != "rtl" and board.family != "ice40":
+        raise InputError(
+            f"fidelity must be rtl with a flash for {board.name}, whose bitstreams are not read back and whose cells are simulated"
+            " without their PLL only; leave --fidelity out"
+        )
     if fidelity != "bitstream":
         return lambda data: built_design(data, board, netlist=fidelity == "netlist")
     return lambda data: unpacked_design(data, board, seed)
@@ -79,6 +104,7 @@ def emulate_image(
     """
     if fidelity == "bitstream":
         return emulate.emulate_bitstream(image, board, seed=seed, progress=progress, **options)
+    emulate.check_readable(board)
     if not image.is_file():
         raise InputError(f"Bitstream must be a file, not {str(image)!r}; build one first")
     design = designs_of(board, fidelity, seed=seed)(image.read_bytes())
@@ -97,28 +123,34 @@ def built_design(data: bytes, board: Board, *, netlist: bool = False) -> Design:
 
     Raises InputError when ``data`` holds no whole image, or one that is not in the cache of builds.
     """
-    size = image_size(data)
+    if board.family == "ice40":
+        whole = f" of {image_size(data):,} bytes"
+    else:
+        check_head(data, board.device, board.name)
+        whole = ""
     for record_path in (cache.cache_root() / "build").glob("*/build.json"):
         entry = cache.lookup("build", record_path.parent.name)
         if entry is None:
             continue
         record = json.loads((entry / "build.json").read_text(encoding="utf-8"))
         bitstream = entry / record["bitstream"]
-        if record["board"] != board.name or bitstream.stat().st_size < size:
+        if record["board"] != board.name:
             continue
         image = bitstream.read_bytes()
         if data[: len(image)] == image:
-            return _built_design(entry, record["clock_hz"], board, netlist)
+            return _built_design(entry, record["clock_hz"], record.get("next_image"), board, netlist)
+    hint = "use --fidelity bitstream" if board.family == "ice40" else "build it again here"
     raise InputError(
-        f"image must be one that was built on this machine to run as RTL or netlist, and this one of {size:,} bytes is not in the "
-        "cache of builds; use --fidelity bitstream"
+        f"image must be one that was built on this machine to run as RTL or netlist, and this one{whole} is not in the cache of"
+        f" builds; {hint}"
     )
 
 
-def _built_design(entry: Path, clock_hz: int, board: Board, netlist: bool) -> Design:
+def _built_design(entry: Path, clock_hz: int, next_image: int | None, board: Board, netlist: bool) -> Design:
+    around = CELLS[board.family]
     if netlist:
         cells = (entry / "netlist.v").read_text(encoding="utf-8")
-        kinds = set(re.findall(r"^  (SB_\w+) ", cells, re.MULTILINE)) - set(re.findall(r"module (SB_\w+)", CELLS))
+        kinds = set(re.findall(r"^  ([A-Z]\w+) ", cells, re.MULTILINE)) - set(re.findall(r"module (\w+)", around))
         files = {"netlist.v": cells, "models.v": cell_models(board.family, kinds)}
     else:
         sources = [
@@ -127,7 +159,8 @@ def _built_design(entry: Path, clock_hz: int, board: Board, netlist: bool) -> De
         files = {path.name: path.read_text(encoding="utf-8") for path in sources}
     top = files["netlist.v" if netlist else "top.v"]
     baud = next(speed.baud for speed in board.speeds.values() if speed.plan.logic_hz == clock_hz)
-    return Design({**files, "cells.v": CELLS, "board.v": _wrapper(top, board)}, "board", clock_hz, baud)
+    files = {**files, "cells.v": around, "board.v": _wrapper(top, board)}
+    return Design(files, "board", clock_hz, baud, next_image)
 
 
 def _wrapper(top: str, board: Board) -> str:
@@ -136,26 +169,42 @@ def _wrapper(top: str, board: Board) -> str:
     head = top[top.index("module top(") : top.index(");", top.index("module top("))].replace("module top(", "")
     ports = {name.strip() for name in head.split(",")}
     inputs = {"clk", "rx", "flash_miso"}
-    strange = sorted(ports - {"tx", "leds", *inputs, *FLASH_PORTS})
+    inner = {*BOOT_PORTS[board.family], *(port for port in CHIP_FLASH_PORTS[board.family] if port not in FLASH_PORTS)}
+    strange = sorted(ports - {"tx", "leds", *inputs, *FLASH_PORTS, *inner})
     if strange:
         raise InputError(
             f"image must use the pins of clock, UART, LEDs and flash only to run as RTL or netlist, not {', '.join(strange)};"
             " use --fidelity bitstream"
         )
+    shown = sorted(ports - inner)
     lines = [
         f"  {'input' if name in inputs else 'output'} {f'[{width - 1}:0] ' if name == 'leds' else ''}{name}"
-        for name in sorted(ports)
+        for name in shown
     ]
-    boots = "SB_WARMBOOT" in top
-    if boots:
-        lines += ["  output warmboot", "  output [1:0] warmboot_image"]
-    connections = ", ".join(f".{name}({name})" for name in sorted(ports))
-    chosen = re.search(r"SB_WARMBOOT[^;]*\.S0\(", top) is not None  # open pins are 0
-    image = "{chip.warmboot_cell.S1, chip.warmboot_cell.S0}" if chosen else "2'd0"
-    watch = f"  assign warmboot = chip.warmboot_cell.BOOT; assign warmboot_image = {image};\n"
-    return (
-        "module board(\n" + ",\n".join(lines) + f");\n  top chip ({connections});\n{watch if boots else ''}endmodule\n"
+    more, watch = _watched(top, ports, board.family)
+    connections = ", ".join(
+        [f".{name}({name})" for name in shown] + [f".{name}({name})" for name in sorted(ports & inner)]
     )
+    wires = "".join(f"  wire {name};\n" for name in sorted(ports & inner))
+    body = f"{wires}  top chip ({connections});\n{watch}endmodule\n"
+    return "module board(\n" + ",\n".join(lines + more) + ");\n" + body
+
+
+def _watched(top: str, ports: set[str], family: str) -> tuple[list[str], str]:
+    """Further ports of a board around ``top``, and what drives them: its wish to boot, and a flash clock without a pin."""
+    lines, watch = [], ""
+    if family == "ice40" and "SB_WARMBOOT" in top:
+        chosen = re.search(r"SB_WARMBOOT[^;]*\.S0\(", top) is not None  # open pins are 0
+        image = "{chip.warmboot_cell.S1, chip.warmboot_cell.S0}" if chosen else "2'd0"
+        lines += ["  output warmboot", "  output [1:0] warmboot_image"]
+        watch += f"  assign warmboot = chip.warmboot_cell.BOOT; assign warmboot_image = {image};\n"
+    if "program_n" in ports:
+        lines += ["  output warmboot", "  output [1:0] warmboot_image"]
+        watch += "  assign warmboot = ~program_n; assign warmboot_image = 2'd0;\n"
+    if "USRMCLK" in top:
+        lines += ["  output flash_sck"]
+        watch += "  assign flash_sck = chip.usrmclk.USRMCLKI;\n"
+    return lines, watch
 
 
 def unpacked_design(data: bytes, board: Board, seed: int) -> Design:

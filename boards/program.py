@@ -6,7 +6,7 @@ from pathlib import Path
 
 from neuroloom.boards import toolchain
 from neuroloom.boards.board import Board
-from neuroloom.boards.ice40.boot import image_address
+from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.image_record import check_image
 from neuroloom.compiler.errors import DeviceError, InputError
 
@@ -33,7 +33,7 @@ def check_for_cable(board: Board, bitstream: Path) -> None:
         )
     if board.flash.layout is None:
         return
-    record = check_image(data[image_address(data) :], board.device, board.name)
+    record = check_image(data[format_of(board).inside(data) :], board.device, board.name)
     if record is not None and record.boot not in ("none", "golden"):
         raise InputError(
             f"{bitstream} must go into a slot beside golden, because it was built with --boot {record.boot}: write it with "

@@ -52,6 +52,7 @@ class Job:
     """One build: its folder, where its logs go, the board and engine kind, and how to report and to stop.
 
     ``netlist`` is what is placed, with ``reserved`` placeholder cells in it that are no part of the design.
+    ``next_image`` is the address of the image that the bitstream boots, where the bitstream says so.
     """
 
     work: Path
@@ -63,6 +64,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     netlist: str = "netlist.json"
     reserved: int = 0
+    next_image: int | None = None
 
     @property
     def flow(self) -> Flow:
@@ -221,7 +223,7 @@ def _run_placer(job: Job, netlist: str, seed: int) -> toolchain.Completed:
 def pack(job: Job, seed: int) -> Path:
     """The bitstream of one placed seed."""
     stem = f"seed{seed}"
-    job.run(job.flow.packer, job.flow.pack(job.board, stem), "pack", PACK_TIMEOUT_S)
+    job.run(job.flow.packer, job.flow.pack(job.board, stem, job.next_image), "pack", PACK_TIMEOUT_S)
     return job.work / f"{stem}{job.flow.suffix}"
 
 

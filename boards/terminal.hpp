@@ -27,6 +27,12 @@ public:
             plug();
             return;
         }
+        adopt(fd);
+    }
+
+    // Takes a master side over.
+    void adopt(int fd) {
+        fd_ = fd;
         const char* name = ::ptsname(fd);
         if (name == nullptr) fail("cannot name the pseudo-terminal");
         path_ = name;

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 
 from neuroloom.boards import cache, toolchain
 from neuroloom.boards.board import Board
-from neuroloom.boards.cell_models import cell_models
+from neuroloom.boards.cell_models import cell_models, defines
 from neuroloom.boards.flows import FLOWS
 from neuroloom.compiler.errors import UnsupportedError
 
@@ -21,7 +20,7 @@ def netlist_of(
     """Synthesise module ``top`` of ``rtlil`` (and the Verilog files ``sources``) for the board's family.
 
     Returns Verilog by file name, the netlist and the models of its cells. The result is kept in the cache. Raises
-    UnsupportedError naming cells that Yosys has no model of, MissingToolError and ToolFailedError.
+    UnsupportedError naming cells without a model, MissingToolError and ToolFailedError.
     """
     say = progress or (lambda text: None)
     tool = toolchain.find("yosys")
@@ -53,13 +52,7 @@ def netlist_of(
     missing = [name for name in sorted(cells) if not name.startswith("$") and not defines(models + netlist, name)]
     if missing:
         raise UnsupportedError(
-            f"virtual board must have a model of every cell of the netlist, but Yosys has none of {', '.join(missing)} "
+            f"virtual board must have a model of every cell of the netlist, but there is none of {', '.join(missing)} "
             f"({board.family}); emulate {board.name} with --fidelity rtl"
         )
     return {"netlist.v": netlist, "models.v": models}
-
-
-def defines(text: str, module: str) -> bool:
-    """Whether there is a module that does anything: Yosys has empty ones of some cells, which only tell their ports."""
-    found = re.search(rf"\bmodule\s+\\?{re.escape(module)}\b.*?\bendmodule\b", text, re.DOTALL)
-    return found is not None and re.search(r"\b(assign|always|initial)\b", found[0]) is not None

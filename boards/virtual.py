@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -135,6 +136,7 @@ class VirtualBoard:
         if eager_s:
             self._arguments += ["--eager", repr(float(eager_s))]
         self._terminal = terminal
+        self._socket: socket.socket | None = None  # through which a running board gets another terminal
         self._on_left = on_left
         self.left = ""
         self.faults = faults
@@ -210,15 +212,23 @@ class VirtualBoard:
         program = self.compile()
         self._errors.clear()
         self.left = ""
+        kept: tuple[int, ...] = ()
+        arguments = [*self._arguments, "--faults", self.faults.harness()]
+        if self._terminal is not None:
+            self._socket, theirs = socket.socketpair()
+            kept = (self._terminal, theirs.fileno())
+            arguments += ["--socket", str(theirs.fileno())]
         self._process = subprocess.Popen(
-            [str(program), *self._arguments, "--faults", self.faults.harness()],
+            [str(program), *arguments],
             stdin=subprocess.PIPE,  # closes when this process dies, and the board ends with it
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle
-            pass_fds=() if self._terminal is None else (self._terminal,),
+            pass_fds=kept,
         )
+        if self._terminal is not None:
+            theirs.close()
         self._events = queue.Queue()
         self._readers = [
             threading.Thread(target=self._read_events, args=(self._process, self._events), daemon=True),
@@ -334,6 +344,18 @@ class VirtualBoard:
         assert self.port is not None
         return self.port
 
+    def detach(self) -> None:
+        """Give the terminal that outlives the board up: nobody is at its serial pins until :meth:`attach`."""
+        self._command("detach")
+        self._next_event("stats", START_TIMEOUT_S)
+
+    def attach(self, terminal: int) -> None:
+        """Take the master side of another pseudo-terminal in place of the one given up."""
+        assert self._socket is not None
+        socket.send_fds(self._socket, [b"t"], [terminal])
+        self._command("attach")
+        self._next_event("port", START_TIMEOUT_S)
+
     def cut_power(self, cycle: int = 0) -> None:
         """Cut the supply in clock cycle ``cycle`` of this run, at once when that has passed; ``left`` will say ``off``."""
         self._command(f"power {cycle}")
@@ -359,9 +381,10 @@ class VirtualBoard:
             process.wait()
         for reader in self._readers:
             reader.join(timeout=STOP_TIMEOUT_S)
-        for stream in (process.stdout, process.stderr):
+        for stream in (process.stdout, process.stderr, self._socket):
             if stream is not None:
                 stream.close()
+        self._socket = None
         self.port = None
         return self._last
 

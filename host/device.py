@@ -10,10 +10,12 @@ from types import TracebackType
 import numpy as np
 from neuroloom.boards.registry import all_boards
 from neuroloom.compiler.errors import DeviceError, InputError
+from neuroloom.rtl.flash.network import Start
 from neuroloom.rtl.link.protocol import (
     BAUD_MAX,
     BOOTS,
     GUARDED,
+    STANDALONE,
     STATUS_FIELDS,
     Command,
     Identity,
@@ -197,6 +199,22 @@ class Device:
         data = self._begin().request(Command.STATUS, expected=size_of(STATUS_FIELDS))
         return {name: int(value) for name, value in unpack(STATUS_FIELDS, data).items()}
 
+    def network(self) -> Start | None:
+        """What became of the network in the board's flash at its start; None for a design that does not look for one."""
+        if not self.identity.boot & STANDALONE:
+            return None
+        code = self._begin().request(Command.NETWORK, expected=1)[0]
+        try:
+            return Start(code)
+        except ValueError:
+            raise DeviceError(
+                f"the device on {self.name} names a state of its network that this host does not know ({code}); update neuroloom"
+            ) from None
+
+    def now(self) -> float:
+        """Seconds on the line's clock, from any moment on."""
+        return self._link.transport.now()
+
     def allow(self, seconds: float) -> None:
         """Wait at least so long for the device to move before it is given up."""
         self._link.timeout = max(self._link.timeout, seconds)
@@ -308,13 +326,15 @@ def connect(
     baud: int | None = None,
     timeout: float = 5.0,
     record: str | os.PathLike[str] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Device:
     """Open a serial port (a board's, or a virtual board's pseudo-terminal) and begin a session with the device.
 
     ``baud`` None tries the line rates of the supported boards, the fastest first. ``timeout``: seconds without any progress
     after which the device is given up; longer than its watchdog. ``record`` writes everything on the line to a file,
-    ``*.nls``; such a file as ``port`` replays it, with its own timeout and without any device. Raises DeviceError when the
-    port does not open, or nothing that speaks the protocol answers.
+    ``*.nls``; such a file as ``port`` replays it, with its own timeout and without any device. ``on_wait`` is called with a
+    sentence when a virtual board compiles what it boots, which no ``timeout`` counts. Raises DeviceError when the port does not
+    open, or nothing that speaks the protocol answers.
     """
     name = os.fspath(port)
     if name.endswith(SUFFIX):
@@ -322,13 +342,13 @@ def connect(
             raise InputError(f"a recorded session ({name}) cannot be recorded again; connect to a port")
         replay = ReplayLine(name)
         return Device(replay, timeout=replay.timeout, nonce=replay.nonce)
-    line = open_port(name, baud, timeout)
+    line = open_port(name, baud, timeout, on_wait)
     return Device(line if record is None else Recorder(line, os.fspath(record), timeout=timeout), timeout=timeout)
 
 
-def open_port(name: str, baud: int | None, timeout: float) -> SerialPort:
+def open_port(name: str, baud: int | None, timeout: float, on_wait: Callable[[str], None] | None = None) -> SerialPort:
     """A serial port at its device's line rate, which is looked for if ``baud`` is None; raises as :func:`connect` does."""
-    line = SerialPort(name, BAUD_MAX if baud is None else baud)
+    line = SerialPort(name, BAUD_MAX if baud is None else baud, on_wait)
     try:
         if baud is None:
             _find_rate(line, timeout)

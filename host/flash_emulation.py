@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.boards.board import Board
-from neuroloom.boards.boot_policy import check_policy
 from neuroloom.boards.flash_board import FlashBoard
-from neuroloom.boards.flash_file import erased_flash, install, write_image
-from neuroloom.boards.ice40.boot import image_address
+from neuroloom.boards.flash_file import erased_flash, install, write_image, write_network
+from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.image_record import check_image, read_record
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir.file import load as load_graph
 
+from .engines import engine_of
 from .flow import board_of, build_model
 from .golden import build_golden
+from .standalone import STANDALONE, booted_design, network_for
 
 SLOT = 1
 """Where a design that is given goes."""
@@ -28,21 +29,30 @@ def flash_board(
     board_name: str | None,
     design: Path | None = None,
     *,
+    standalone: bool = False,
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> FlashBoard:
     """The board whose flash is the file ``flash``, made with golden in it if it does not exist; not started yet.
 
     ``design``: a bitstream, or a .nloom that is built with ``--boot unattended``; it is put into slot 1 as known to be good and
-    to be started. A golden file goes to golden's place. ``options`` as of :class:`~neuroloom.boards.flash_board.FlashBoard`.
+    to be started. ``standalone``: a .nloom of a programmable engine is built with ``--boot standalone`` instead, and the network
+    goes into the flash, too, from which the engine loads it. A golden file goes to golden's place. ``options`` as of
+    :class:`~neuroloom.boards.flash_board.FlashBoard`.
     Raises InputError for a board that holds one image only, and for images of other boards.
     """
-    image = b""
+    image, network = b"", None
+    if standalone and (design is None or design.suffix != ".nloom"):
+        raise InputError("--standalone must come with a compiled network, M.nloom")
     if design is not None and design.suffix == ".nloom":
         graph = load_graph(design)
         board = board_of(graph, board_name)
-        check_policy(board, "unattended")  # before minutes of building
-        image = build_model(graph, board.name, boot="unattended", seeds=(1,), progress=progress).bitstream.read_bytes()
+        boot = STANDALONE if standalone else "unattended"
+        made = engine_of(graph).design(graph, board, None)
+        _, identity, _ = booted_design(made, board, boot)  # refusals come before minutes of building
+        if standalone:
+            network = network_for(graph, board, identity.engine, identity.model_hash)
+        image = build_model(graph, board.name, boot=boot, seeds=(1,), progress=progress).bitstream.read_bytes()
     else:
         if not board_name:
             raise InputError("--board must be given with --flash and no model")
@@ -52,11 +62,13 @@ def flash_board(
                 raise InputError(f"{design} must be a file, and is not; build one first")
             image = design.read_bytes()
     _prepare(flash, board, image, progress)
+    if network is not None:
+        write_network(flash, board.layout, network)
     return FlashBoard(board, flash, progress=progress, **options)
 
 
 def _prepare(flash: Path, board: Board, image: bytes, progress: Callable[[str], None] | None) -> None:
-    address = image_address(image) if image else 0
+    address = format_of(board).inside(image) if image else 0
     if image:
         check_image(image[address:], board.device, board.name)
     record = read_record(image[address:])

@@ -18,6 +18,9 @@ from .flashing import FlashLoader, InstallFacts, Progress
 
 Say = Callable[[str], None]
 
+HEAD_BYTES = 512
+"""Of an image, which hold its record if it has one."""
+
 
 @dataclass(frozen=True)
 class SlotInfo:
@@ -59,9 +62,15 @@ def slots_of(loader: FlashLoader) -> list[SlotInfo]:
     out = []
     for slot in range(1, loader.layout.slots + 1):
         state = loader.state(slot)
-        head = b"" if state.length is None else loader.read(loader.layout.slot_at(slot), min(state.length, 512))
-        out.append(SlotInfo(slot, state, read_record(head) if b"\0" in head[2:] else None))
+        head = b"" if state.length is None else loader.read(loader.layout.slot_at(slot), min(state.length, HEAD_BYTES))
+        out.append(slot_info(slot, state, head))
     return out
+
+
+def slot_info(slot: int, state: SlotState, head: bytes) -> SlotInfo:
+    """What stands in a slot, by its label and its first :data:`HEAD_BYTES` bytes."""
+    head = b"" if state.length is None else head[: state.length]
+    return SlotInfo(slot, state, read_record(head) if b"\0" in head[2:] else None)
 
 
 def check_for(device: Device, image: bytes) -> ImageRecord | None:

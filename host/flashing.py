@@ -20,6 +20,7 @@ from neuroloom.rtl.flash.layout import (
     SlotState,
     label,
 )
+from neuroloom.rtl.flash.network import NetworkImage, NetworkState
 
 from .device import Device
 from .flash_chip import HEADER_BYTES, FlashChip, check_id, read_chip, table_at
@@ -114,13 +115,16 @@ class FlashLoader:
         state = self.state(slot)
         if (state.length, state.crc) != (len(image), zlib.crc32(image)):
             return False
-        at, step = self.layout.slot_at(slot), CRC_BYTES_AT_ONCE
-        for start in range(0, len(image), step):
-            piece = image[start : start + step]
+        return self._same(self.layout.slot_at(slot), image, progress)
+
+    def _same(self, at: int, data: bytes, progress: Progress | None) -> bool:
+        """Whether the flash holds ``data``, by the CRC-32 of its pieces."""
+        for start in range(0, len(data), CRC_BYTES_AT_ONCE):
+            piece = data[start : start + CRC_BYTES_AT_ONCE]
             if self._crcs([(at + start, len(piece))]) != [crc32(piece)]:
                 return False
             if progress:
-                progress(start + len(piece), len(image))
+                progress(start + len(piece), len(data))
         return True
 
     def install(self, slot: int, image: bytes, progress: Progress | None = None) -> InstallFacts:
@@ -137,22 +141,70 @@ class FlashLoader:
             )
         if self.holds(slot, image):
             return InstallFacts(0, -(-len(image) // PAGE_BYTES), 0)
-        erased = self._remove_label(slot)
+        return self._write_sealed(where, image, self.layout.label_at(slot), label(image), progress)
+
+    def _write_sealed(
+        self, where: int, data: bytes, seal_at: int, seal: bytes, progress: Progress | None
+    ) -> InstallFacts:
+        """Write ``data`` from a block's beginning on; the page ``seal_at`` in a sector of its own is blank until all is right."""
+        erased = self._blank_page(seal_at)
         written = kept = 0
-        for start in range(0, len(image), BLOCK_BYTES):
-            block = image[start : start + BLOCK_BYTES]
-            facts = self._install_block(where + start, block, _shifted(progress, start, len(image)))
+        for start in range(0, len(data), BLOCK_BYTES):
+            block = data[start : start + BLOCK_BYTES]
+            facts = self._install_block(where + start, block, _shifted(progress, start, len(data)))
             written, kept, erased = written + facts.written, kept + facts.kept, erased + facts.erased
-        self.program(self.layout.label_at(slot), label(image))
+        self.program(seal_at, seal)
         return InstallFacts(written, kept, erased)
 
     def relabel(self, slot: int, image: bytes) -> None:
         """Give a slot that holds ``image`` a new label without flags."""
-        self._remove_label(slot)
+        self._blank_page(self.layout.label_at(slot))
         self.program(self.layout.label_at(slot), label(image))
 
-    def _remove_label(self, slot: int) -> int:
-        at = self.layout.label_at(slot)
+    # ------------------------------------------------------------------ the network
+
+    def network_state(self) -> NetworkState | None:
+        """What the header of the flash's network says, None where there is none; raises DeviceError for a map without partition."""
+        self._check_partition()
+        return NetworkState.from_bytes(self.read(self.layout.network_header_at, PAGE_BYTES))
+
+    def holds_network(self, network: NetworkImage, progress: Progress | None = None) -> bool:
+        """Whether the partition holds ``network``, whole, by the CRC-32 of its pieces."""
+        self._check_partition()
+        layout = self.layout
+        if self.read(layout.network_header_at, PAGE_BYTES) != network.header:
+            return False
+        return self._same(layout.network_data_at, network.data, progress)
+
+    def install_network(self, network: NetworkImage, progress: Progress | None = None) -> InstallFacts:
+        """Write a network into the partition, as :meth:`install` writes images: whole or none, and going on where it stopped."""
+        self._check_partition()
+        layout = self.layout
+        if len(network.data) > layout.network_room:
+            raise InputError(
+                f"network must have at most {layout.network_room:,} bytes to fit the partition of the flash on"
+                f" {self._device.name}, not {len(network.data):,}; nothing was written"
+            )
+        if self.holds_network(network):
+            return InstallFacts(0, -(-len(network.data) // PAGE_BYTES), 0)
+        return self._write_sealed(
+            layout.network_data_at, network.data, layout.network_header_at, network.header, progress
+        )
+
+    def forget_network(self) -> bool:
+        """Erase the network's header, so that no board starts with it; returns whether there was anything to erase."""
+        self._check_partition()
+        return bool(self._blank_page(self.layout.network_header_at))
+
+    def _check_partition(self) -> None:
+        if not self.layout.network_room:
+            raise DeviceError(
+                f"golden on {self._device.name} must know a partition for a network, and this one was built before there was"
+                " any; build golden again and write it by cable"
+            )
+
+    def _blank_page(self, at: int) -> int:
+        """Erase the sector of a page unless the page is blank; returns the erasures."""
         if self._crcs([(at, PAGE_BYTES)]) == [crc32(BLANK * PAGE_BYTES)]:
             return 0
         self.erase(at)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from neuroloom.boards.board import Board
-from neuroloom.boards.boot_policy import with_boot
 from neuroloom.boards.build import BuildResult, build
 from neuroloom.boards.emulate import check_readable, emulate, emulate_bitstream, emulate_netlist
 from neuroloom.boards.images import FIDELITIES
@@ -23,6 +22,7 @@ from .device import Device
 from .engines import Design, engine_of
 from .logic import interval_for, schedule_model
 from .spiking.flow import core_design, core_of
+from .standalone import build_booted
 
 __all__ = [
     "board_if_known",
@@ -76,10 +76,9 @@ def build_model(
     """
     target, engine = board_of(graph, board), engine_of(graph)
     engine.check(graph, target)
-    factory, identity = engine.design(graph, target, register_interval)
-    identity = with_boot(identity, target, boot)
+    design = engine.design(graph, target, register_interval)
     folder = Path(out_dir) if out_dir is not None else None
-    return build(factory, identity, target, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
+    return build_booted(design, target, boot, seeds=seeds, out_dir=folder, progress=progress, use_cache=use_cache)
 
 
 def build_core(
@@ -91,8 +90,7 @@ def build_core(
     """
     target = load_board(board).with_spike_pins() if spike_pins else load_board(board)
     try:
-        factory, identity = core_design(core_of(profile, target), target)
-        return build(factory, with_boot(identity, target, boot), target, **options)
+        return build_booted(core_design(core_of(profile, target), target), target, boot, **options)
     except DoesNotFitError as error:
         reason = str(error).split(";")[0]
         raise DoesNotFitError(f"{reason}; take a smaller profile than {profile!r}, or a larger board") from None

@@ -12,13 +12,14 @@ from neuroloom.boards import cache
 from neuroloom.boards.board import Board
 from neuroloom.boards.build import BuildResult, build
 from neuroloom.boards.emulate import emulate
+from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.virtual import VirtualBoard
-from neuroloom.rtl.flash.layout import LOADER_VERSION, golden_image
+from neuroloom.rtl.flash.layout import LOADER_VERSION
 from neuroloom.rtl.flash.loader import START_SECONDS, Loader
 from neuroloom.rtl.link.protocol import Identity
 
-GOLDEN_FILE = "golden.bin"
-"""The file for the cable, in the folder of a build: header page and bitstream."""
+GOLDEN_FILE = "golden"
+"""The file for the cable, in the folder of a build, with the suffix of the board's bitstreams."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def build_golden(
     wired = board.with_flash_pins()
     factory, identity = golden_design(wired)
     result = build(factory, identity, wired, seeds=seeds, out_dir=out_dir, progress=progress, use_cache=use_cache)
-    image = golden_image(board.layout, result.bitstream.read_bytes())
-    target = (out_dir or cache.cache_root() / "golden" / result.key) / GOLDEN_FILE
+    image = format_of(board).golden(board.layout, result.bitstream.read_bytes())
+    target = (out_dir or cache.cache_root() / "golden" / result.key) / (GOLDEN_FILE + result.bitstream.suffix)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".part")
     partial.write_bytes(image)

@@ -31,8 +31,9 @@ class Piece:
 class Feed(Protocol):
     """What is to be moved. The engine takes a message whole before it gives the first byte of its answer.
 
-    So a message that exceeds a frame, or a frame that the line does not let through, goes in several RUNs of which only
-    the last ones ask for answer bytes, and that never makes the engine wait.
+    Frames are filled: one may end, and the next one begin, in the middle of a message or of an answer. So that the engine never
+    waits for a frame that cannot come, a RUN asks for all answer bytes of the messages that end in it, or as many as it can
+    hold, and carries nothing behind a message whose answer it does not ask for to its end.
     """
 
     def next_piece(self, size: int) -> Piece | None:
@@ -86,11 +87,6 @@ def run(link: Link, feed: Feed, largest: int) -> Iterator[bytes]:
             yield answer.payload
 
 
-def _share(left: int, size: int) -> int:
-    """Bytes of the next of the fewest pieces, all about as long: two short frames at once would not fill the line."""
-    return -(-left // -(-left // size))
-
-
 class SampleFeed:
     """``count`` samples of ``bytes_in`` bytes, back to back in ``data``, each answered by ``bytes_out`` bytes."""
 
@@ -102,20 +98,19 @@ class SampleFeed:
         self._starts: deque[tuple[int, int]] = deque()
 
     def next_piece(self, size: int) -> Piece | None:
-        """Whole samples where they fit, else a part of one."""
+        """See :class:`Feed`."""
         at_in, at_out = self._at
         if at_in == len(self._data) and at_out == self._count * self._bytes_out:
             return None
-        sample, within = divmod(at_in, self._bytes_in)
-        owed = sample * self._bytes_out - at_out
-        if owed:  # answer bytes of samples that are in the engine
-            stop, answer = at_in, min(owed, size)
-        elif within == 0 and max(self._bytes_in, self._bytes_out) <= size:
-            samples = min(size // max(self._bytes_in, self._bytes_out), self._count - sample)
-            stop, answer = at_in + samples * self._bytes_in, samples * self._bytes_out
-        else:  # part of a sample; its last part asks for what fits
-            stop = at_in + _share(self._bytes_in - within, size)
-            answer = min(self._bytes_out, size) if stop == (sample + 1) * self._bytes_in else 0
+        owed = at_in // self._bytes_in * self._bytes_out - at_out  # answer bytes of samples that are in the engine
+        stop = at_in
+        if owed <= size:
+            # As many more samples as have their whole answers in this RUN, and one more, behind which nothing may come.
+            stop = min(at_in + size, len(self._data))
+            if self._bytes_out:
+                samples = at_in // self._bytes_in + (size - owed) // self._bytes_out + 1
+                stop = min(stop, samples * self._bytes_in)
+        answer = min(stop // self._bytes_in * self._bytes_out - at_out, size)
         self._starts.append(self._at)
         self._at = (stop, at_out + answer)
         return Piece(self._data[at_in:stop], answer)
@@ -149,28 +144,23 @@ class MessageFeed:
         return self._kept[number - self._first]
 
     def next_piece(self, size: int) -> Piece | None:
-        """As many whole messages as fit, else a part of one."""
+        """See :class:`Feed`."""
         start = self._at
         number, sent, asked = start
         payload, answer = bytearray(), 0
         while (message := self._message(number)) is not None:
             data, owed = message
-            if sent == asked == 0 and len(payload) + len(data) <= size and answer + owed <= size:
-                payload += data
-                answer += owed
-                number += 1
-                continue
-            if payload or answer:
-                break
+            part = data[sent : sent + size - len(payload)]
+            payload += part
+            sent += len(part)
             if sent < len(data):
-                payload += data[sent : sent + _share(len(data) - sent, size)]
-                sent += len(payload)
-            if sent == len(data):
-                answer = min(owed - asked, size)
-                asked += answer
-                if asked == owed:
-                    number, sent, asked = number + 1, 0, 0
-            break
+                break
+            more = min(owed - asked, size - answer)
+            answer += more
+            asked += more
+            if asked < owed:
+                break
+            number, sent, asked = number + 1, 0, 0
         if not payload and not answer:
             return None
         self._starts.append(start)

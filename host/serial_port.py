@@ -7,8 +7,10 @@ import errno
 import os
 import select
 import time
+from collections.abc import Callable
 
 import serial
+from neuroloom.boards.hold import held
 from neuroloom.compiler.errors import DeviceError, InputError
 
 from .latency import set_low_latency
@@ -24,6 +26,10 @@ if os.name == "posix":
 WRITE_TIMEOUT_S = 10.0
 """A line that takes nothing for so long is dead (a frame is on the line for milliseconds)."""
 
+PSEUDO = "/dev/pts/"
+"""Where pseudo-terminals are, which may be virtual boards'."""
+HOLD_POLL_S = 0.1
+
 UDEV_RULE = 'SUBSYSTEM=="tty", SUBSYSTEMS=="usb", TAG+="uaccess"'
 """Gives USB serial ports to whoever sits at the machine."""
 
@@ -34,12 +40,17 @@ class SerialPort:
     Raises DeviceError when the port is missing, busy, not permitted or not a terminal, and when it goes away later;
     InputError when the driver does not take the baud rate. A port that went away is opened again by :meth:`discard`, with
     which every session begins.
+
+    While a virtual board asks its hosts to wait (see :mod:`neuroloom.boards.hold`), :meth:`read` does, the clock stands still, and
+    ``on_wait`` is called with a sentence once.
     """
 
-    def __init__(self, port: str, baud: int = 3_000_000) -> None:
+    def __init__(self, port: str, baud: int = 3_000_000, on_wait: Callable[[str], None] | None = None) -> None:
         self.name = port
         self._baud = baud
         self._gone = False
+        self._on_wait = on_wait or (lambda sentence: None)
+        self._stood_still = 0.0
         self._open()
 
     def _open(self) -> None:
@@ -60,6 +71,7 @@ class SerialPort:
         except _PORT_ERRORS as error:
             raise DeviceError(_why(port, error)) from error
         self._gone = False
+        self._virtual = os.path.realpath(port).startswith(PSEUDO)
         if os.name == "posix":
             with contextlib.suppress(
                 OSError
@@ -89,6 +101,7 @@ class SerialPort:
         try:
             if os.name == "posix":  # setting pyserial's own timeout reconfigures the port each time
                 if not select.select([self._serial.fileno()], [], [], timeout)[0]:
+                    self._wait_while_held()
                     return b""
                 return self._serial.read(max(1, self._serial.in_waiting))
             self._serial.timeout = timeout
@@ -119,8 +132,17 @@ class SerialPort:
             raise self._lost(error) from error
 
     def now(self) -> float:
-        """Seconds of the monotonic clock."""
-        return time.monotonic()
+        """Seconds of the monotonic clock, less those that a virtual board asked to wait."""
+        return time.monotonic() - self._stood_still
+
+    def _wait_while_held(self) -> None:
+        if not self._virtual or not (reason := held(self.name)):
+            return
+        started = time.monotonic()
+        self._on_wait(f"the virtual board on {self.name} {reason}; waiting")
+        while held(self.name):
+            time.sleep(HOLD_POLL_S)
+        self._stood_still += time.monotonic() - started
 
     def close(self) -> None:
         """Give the port back."""

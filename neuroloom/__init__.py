@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from neuroloom.compiler.spiking.plasticity import RSTDP, STDP, Learning, WindowSTDP
     from neuroloom.host.device import connect
     from neuroloom.host.flash_flow import flash
+    from neuroloom.host.network_flow import flash_network
     from neuroloom.host.spiking.session import SpikingDevice
 
     from .model import Model, compile, load
@@ -72,6 +73,7 @@ __all__ = [
     "events",
     "export",
     "flash",
+    "flash_network",
     "load",
     "topology",
 ]
@@ -89,6 +91,7 @@ _HOME = {
     "export": "neuroloom.compiler.frontends.export",
     "connect": "neuroloom.host.device",
     "flash": "neuroloom.host.flash_flow",
+    "flash_network": "neuroloom.host.network_flow",
     "Network": f"{_SPIKING}.network",
     "SpikingDevice": "neuroloom.host.spiking.session",
     **dict.fromkeys(_MODELS, f"{_SPIKING}.models"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from neuroloom.rtl.boot_cells import BOOT_CELLS, BootCell
 from neuroloom.rtl.clocking import BoardClock, ClockPlan
 
 
@@ -20,6 +21,7 @@ class Top(wiring.Component):
         bytes of results out.
     plan : ClockPlan of the board, or None for simulation.
     leds : number of LEDs, at least 1; ``leds_active_low`` when they light at level 0.
+    family : of the FPGA, for designs that boot or work on the flash: see :mod:`~neuroloom.rtl.boot_cells`.
 
     Members
     -------
@@ -28,26 +30,43 @@ class Top(wiring.Component):
     rx, tx : UART, idle high
     leds : Out(leds); LED 0 is on once the design runs and blinks with the link's traffic, LED 1 is on after an error,
         LED 2 while a command is executed; the others are off
-    warmboot, warmboot_image : Out(1), Out(2), in simulation of a design that boots; on the chip they go to SB_WARMBOOT
+    warmboot, warmboot_image : Out(1), Out(2), in simulation of a design that boots; on the chip they go to the family's cell or pin
 
+    A design whose shell has ``network`` has an engine with ``network``: what became of the network in the flash.
     A design boots when its shell has ``warmboot`` (to image 0, golden) or its engine has ``warmboot`` and ``warmboot_image``.
     Latency is the shell's and the engine's; nothing is added in between.
     """
 
     def __init__(
-        self, shell: Any, engine: Any, *, plan: ClockPlan | None, leds: int, leds_active_low: bool = False
+        self,
+        shell: Any,
+        engine: Any,
+        *,
+        plan: ClockPlan | None,
+        leds: int,
+        leds_active_low: bool = False,
+        family: str = "ice40",
     ) -> None:
         self.shell = shell
         self.engine = engine
         self.plan = plan
         self.leds_active_low = leds_active_low
+        # in simulation every pin is a port, and nothing boots by itself
+        self.cell: BootCell | None = None if plan is None else BOOT_CELLS.get(family)
         self.pins = getattr(engine, "pins", {})
-        members = {"clk": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(leds), **self.pins}
+        hidden = self.cell.inner if self.cell else frozenset()
+        shown = {name: member for name, member in self.pins.items() if name not in hidden}
+        members = {"clk": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(leds), **shown}
         self.boots = next((part for part in (shell, engine) if hasattr(part, "warmboot")), None)
         if plan is None:
             members["rst"] = In(1)
             if self.boots is not None:
                 members |= {"warmboot": Out(1), "warmboot_image": Out(2)}
+        elif self.cell is not None:
+            if self.boots is not None:
+                members |= self.cell.ports
+            if "flash_cs_n" in self.pins:
+                members |= {name: Out(1, init=level) for name, level in self.cell.flash_ports.items()}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -61,11 +80,17 @@ class Top(wiring.Component):
         if self.plan is None:
             m.d.comb += clock.rst_in.eq(self.rst)
         for name, member in self.pins.items():
-            inside, outside = getattr(engine, name), getattr(self, name)
+            inside = getattr(engine, name)
+            if self.cell is not None and name in self.cell.inner:
+                self.cell.flash_clock(m, inside)
+                continue
+            outside = getattr(self, name)
             m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
         wiring.connect(m, shell.engine_i, engine.i)
         wiring.connect(m, engine.o, shell.engine_o)
         m.d.comb += engine.reset.eq(shell.engine_reset)
+        if hasattr(shell, "network"):
+            m.d.comb += shell.network.eq(engine.network)
 
         if self.boots is not None:
             image = getattr(self.boots, "warmboot_image", None)
@@ -74,11 +99,8 @@ class Top(wiring.Component):
                     self.warmboot.eq(self.boots.warmboot),
                     self.warmboot_image.eq(0 if image is None else image),
                 ]
-            else:
-                # Image 0 is what open pins choose; constants would be a net of their own, which often cannot be routed to the
-                # corner where the cell is.
-                pins = {} if image is None else {"i_S0": image[0], "i_S1": image[1]}
-                m.submodules.warmboot_cell = Instance("SB_WARMBOOT", a_keep=1, i_BOOT=self.boots.warmboot, **pins)
+            elif self.cell is not None:
+                self.cell.boot(m, self.boots.warmboot, image, self)
 
         running = Signal()
         m.d.sync += running.eq(1)

@@ -173,3 +173,17 @@ def random_graphs() -> Callable[..., Graph]:
         return builder.finish()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ecp5_bitstream() -> Callable[..., bytes]:
+    """The commands in front of an ECP5 image's frames, as ecppack writes them, and bytes that stand for those."""
+
+    def make(idcode: int = 0x41113043, *, boots: bool = False, filling: int = 0) -> bytes:
+        control = 0x40100000 if boots else 0x40000000
+        head = b"\xff\0\xff\xff\xff\xbd\xb3\xff\xff\xff\xff\x3b\0\0\0\xe2\0\0\0" + idcode.to_bytes(4, "big")
+        return (
+            head + b"\x22\0\0\0" + control.to_bytes(4, "big") + b"\x46\0\0\0" + bytes([filling]) + bytes(range(256)) * 4
+        )
+
+    return make

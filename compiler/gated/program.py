@@ -10,7 +10,7 @@ from neuroloom.compiler.errors import DoesNotFitError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.ir.ops.loops import PARAMETERS
 
-from . import ops_arith, ops_control, ops_shape
+from . import ops_arith, ops_control, ops_delta, ops_shape
 from .assemble import Assembler
 from .commands import Command, Memory, header
 from .core import GatedConfig
@@ -19,7 +19,7 @@ from .lower import HANDLERS, Lowering
 from .machine import Machine
 from .reuse import Lives, place
 
-_FAMILIES = (ops_arith, ops_control, ops_shape)  # importing them fills the registry
+_FAMILIES = (ops_arith, ops_control, ops_delta, ops_shape)  # importing them fills the registry
 
 SUPPORTED = frozenset(HANDLERS) | frozenset(PARAMETERS)
 """Operations that the engine runs."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,12 @@ from neuroloom.compiler.errors import GraphError
 from .affine import IDENTITY, Affine
 from .graph import Attr, Graph, Input, Node, Output, Region, Value
 from .ops import infer
+from .structured import StructuredBuilder
 from .types import Range, Type, smallest_type
 from .verify import result_type, verify
 
 
-def clean_name(name: str) -> str:
-    """A legal value name: letters, digits, and ``_ . / -``; never empty."""
-    return re.sub(r"[^A-Za-z0-9_./-]+", "_", name) or "v"
-
-
-class Builder:
+class Builder(StructuredBuilder[Value, Node, Region]):
     """Appends verified nodes to a graph.
 
     Values are referred to by name; ``self[name]`` gives the Value. Names are made legal and unique, and the source name is
@@ -30,24 +25,8 @@ class Builder:
 
     def __init__(self, name: str, *, clocked: bool = False) -> None:
         self.graph = Graph(name, clocked=clocked)
-        self.values: dict[str, Value] = {}
+        super().__init__(self.graph.nodes)
         self.ranges: dict[str, Range] = {}
-        self._nodes = self.graph.nodes
-        self._taken: dict[str, int] = {}
-
-    def __getitem__(self, name: str) -> Value:
-        return self.values[name]
-
-    def unique(self, hint: str) -> str:
-        """A legal name not used so far, close to ``hint``."""
-        base = clean_name(hint)
-        name, count = base, self._taken.get(base, 0)
-        while name in self._taken:
-            count += 1
-            name = f"{base}.{count}"
-        self._taken[base] = count
-        self._taken.setdefault(name, 0)
-        return name
 
     def input(
         self,
@@ -96,11 +75,6 @@ class Builder:
         self._nodes.append(probe)
         return [v.name for v in outputs]
 
-    def node(self, op: str, inputs: Sequence[str] = (), **kwargs: Any) -> str:
-        """Append a node with one output; returns its value name."""
-        (out,) = self.nodes(op, inputs, **kwargs)
-        return out
-
     def const(self, data: np.ndarray, type_: Type | None = None, *, name: str = "const", source: str = "") -> str:
         """Append a constant; its type is the narrowest that holds it unless given."""
         data = np.asarray(data)
@@ -117,61 +91,16 @@ class Builder:
         """Append the state's one update."""
         self.nodes("update", [state, value], source=source)
 
-    def region(self, body: Callable[[], Sequence[str]]) -> Region:
-        """Run ``body``, which appends nodes and returns result names, and collect them as a control region."""
-        outer = self._nodes
-        self._nodes = []
-        try:
-            results = tuple(body())
-            return Region(self._nodes, results)
-        finally:
-            self._nodes = outer
+    def _region(self, nodes: list[Node], results: tuple[str, ...]) -> Region:
+        return Region(nodes, results)
 
-    def scan(
-        self,
-        count: int,
-        initial: Sequence[str],
-        sequences: Sequence[str],
-        body: Callable[[list[str], list[str]], tuple[Sequence[str], Sequence[str]]],
-        *,
-        reverse: Sequence[int] = (),
-        name: str = "",
-        source: str = "",
-    ) -> list[str]:
-        """Append a loop of ``count`` steps; returns the final carried values, then the stacked outputs.
+    def _carried(self, value: Value, loop: str, source: str) -> dict[str, Any]:
+        return {"name": value.name, "type": value.type, "shape": value.shape, "source": source}
 
-        ``body(carried, elements)`` appends the step's nodes and returns the new carried values and the values to stack.
-        ``reverse`` as in the operation; empty: all steps forward.
-        """
-        stacked = 0
-
-        def steps() -> Sequence[str]:
-            nonlocal stacked
-            carried, elements = [], []
-            for number, key in enumerate(initial):
-                v = self[key]
-                carried.append(
-                    self.node("carried", name=v.name, index=number, type=v.type, shape=v.shape, source=source)
-                )
-            for number, key in enumerate(sequences):
-                v, (lo, hi) = self[key], self.ranges[key]
-                attrs: dict[str, Any] = {"index": number, "type": v.type, "shape": v.shape[1:], "lo": lo, "hi": hi}
-                elements.append(self.node("scanned", name=v.name, source=source, **attrs))
-            new, stack = body(carried, elements)
-            stacked = len(stack)
-            return [*new, *stack]
-
-        region = self.region(steps)
-        return self.nodes(
-            "scan",
-            [*initial, *sequences],
-            name=name,
-            source=source,
-            regions=[region],
-            count=count,
-            carried=len(initial),
-            reverse=tuple(reverse) or (0,) * (len(sequences) + stacked),
-        )
+    def _scanned(self, value: Value, source: str) -> dict[str, Any]:
+        lo, hi = self.ranges[value.name]
+        shape = value.shape[1:]
+        return {"name": value.name, "type": value.type, "shape": shape, "lo": lo, "hi": hi, "source": source}
 
     def output(self, name: str, value: str, affine: Affine = IDENTITY) -> None:
         """Show ``value`` under the public name ``name``."""

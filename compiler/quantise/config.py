@@ -9,6 +9,7 @@
     overflow: saturate      # or wrap
     calibration: minmax     # or mse, or {percentile: 99.99}
     weights: per_tensor     # or per_channel
+    delta: 0.05             # matrix products see only changes of their input by at least so much; or {GRU_0: 0.05, Gemm_3: 0}
     nodes:
       GRU_0: {bits: 12, weight_bits: 6}
       GRU_0.h: {type: s16.15, rounding: half_even}
@@ -16,6 +17,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -37,7 +39,8 @@ class Rules:
     """The choices that hold for one node (or for all): see the module's text.
 
     ``type`` fixes the format of the node's value; ``product`` rounds every product to that type before summation, as designs do
-    whose accumulators are narrower than the exact sum.
+    whose accumulators are narrower than the exact sum. ``delta`` is the least change of an input that a matrix product sees, in the
+    input's unit; None: it sees every value.
     """
 
     bits: int = 16
@@ -48,6 +51,7 @@ class Rules:
     calibration: str = "minmax"
     percentile: float = 99.99
     weights: str = "per_tensor"
+    delta: float | None = None
     type: Type | None = None
     product: Type | None = None
     weight_type: Type | None = None
@@ -87,6 +91,10 @@ class Config:
                 rules = replace(rules, **given)
         return rules
 
+    def named(self, names: Iterable[str], rule: str) -> bool:
+        """Whether one of the names has a rule of its own of this kind."""
+        return any(rule in self.nodes.get(name, {}) for name in names)
+
     def check(self, known: Iterable[str]) -> None:
         """Raise InputError when an exception names no node of the network."""
         names = set(known)
@@ -123,6 +131,10 @@ class Config:
         nodes = data.get("nodes", {})
         if not isinstance(nodes, Mapping) or not all(isinstance(v, Mapping) for v in nodes.values()):
             raise InputError(f"{where}: nodes must map node names to rules")
+        deltas = data.get("delta")
+        if isinstance(deltas, Mapping):  # by layer, in short
+            data = {k: v for k, v in data.items() if k != "delta"}
+            nodes = {**nodes, **{n: {**nodes.get(n, {}), "delta": v} for n, v in deltas.items()}}
         general = _rules({k: v for k, v in data.items() if k != "nodes"}, where)
         for key in PER_NODE:
             if key in general:
@@ -141,6 +153,9 @@ def _rules(data: Mapping[str, Any], where: str) -> dict[str, Any]:
             least, most = WIDTHS[key]
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
                 raise InputError(f"{where}: {key} must be {least} to {most} bits, not {value!r}")
+        elif key == "delta":
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise InputError(f"{where}: delta must be a change of 0 or more, not {value!r}")
         elif key in PER_NODE:
             try:
                 value = Type.parse(str(value))

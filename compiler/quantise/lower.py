@@ -8,7 +8,7 @@ W x + U h + b is rounded once, to the address of its table.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -33,6 +33,14 @@ class Raw:
     factor: Fraction = Fraction(1)
     grid: bool = False
     """The model itself says these integers: nothing that is computed from them may be rounded until it says so."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What the layers of a loop hand on by :mod:`rules_delta`: carried from step to step, from number ``first`` on."""
+
+    first: int
+    values: list[str] = field(default_factory=list)
 
 
 Rule = Callable[["Lowering", RealNode], None]
@@ -66,6 +74,8 @@ class Lowering:
         self.formats: dict[str, Type] = {}
         self.centred: dict[str, tuple[str, int]] = {}
         """Quantised values before their zero point is added, and the zero point."""
+        self.sending: list[Sent | None] = []
+        """Of each region around: what a loop's layers hand on; None for a branch."""
         self.source = ""
 
     # ---- the walk
@@ -121,10 +131,15 @@ class Lowering:
                 raise UnsupportedError(f"{node.where()}: value {node.name!r} cannot be carried: {e}") from e
 
     def region(
-        self, region: RealRegion, results: Callable[[], Sequence[str]], start: Callable[[], None] | None = None
+        self,
+        region: RealRegion,
+        results: Callable[[], Sequence[str]],
+        start: Callable[[], None] | None = None,
+        sent: Sent | None = None,
     ) -> Region:
-        """Lower a region in a scope of its own: what is rounded inside is not seen outside."""
+        """Lower a region in a scope of its own: what is rounded inside is not seen outside. ``sent``: it is a loop's."""
         self.memo.append({})
+        self.sending.append(sent)
         try:
 
             def body() -> Sequence[str]:
@@ -136,6 +151,7 @@ class Lowering:
             return self.builder.region(body)
         finally:
             self.memo.pop()
+            self.sending.pop()
 
     def input(self, value: RealValue) -> None:
         """An input: reals on their grid or in their calibrated format, with the rule that says what the integers mean."""

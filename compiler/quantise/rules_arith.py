@@ -17,6 +17,7 @@ from .config import Rules
 from .formats import choose, integers, table_input, weight_point
 from .lower import MAX_RAW, Lowering, lowering
 from .observe import merged
+from .rules_delta import handed_on
 from .rules_grid import aligned_steps, any_grid, operand, reader, weighted
 from .rules_grid import function as grid_function
 
@@ -39,6 +40,8 @@ def weights(low: Lowering, node: RealNode) -> None:
     real, bias = node.attrs["weights"], node.attrs.get("bias")
     x = low.factor(node.inputs[0])
     frac = low.builder[x].type.frac
+    if node.op == "linear":
+        x = handed_on(low, node, x, Fraction(2) ** -frac)
     spatial = real.ndim - 2 if node.op == "conv" else 0
     shared = {k: v for k, v in node.attrs.items() if k in ("strides", "pads", "groups")}
     if rules.product is not None:

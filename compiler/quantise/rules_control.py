@@ -8,8 +8,9 @@ from neuroloom.compiler.ir import Region, Type, smallest_type
 from neuroloom.compiler.real.program import RealNode, RealValue
 
 from .formats import choose
-from .lower import Lowering, lowering
+from .lower import Lowering, Sent, lowering
 from .observe import merged
+from .rules_delta import initial as nothing_sent
 
 
 def _settled(low: Lowering, name: str, like: RealValue, type_: Type) -> str:
@@ -110,20 +111,23 @@ def scan(low: Lowering, node: RealNode) -> None:
         low.source = source
         new = [_settled(low, r, v, t) for r, v, t in zip(region.results, node.outputs, types, strict=False)]
         kept = region.results[carry:]
-        return new + [_settled(low, r, v, t) for r, v, t in zip(kept, stacked, stack_types, strict=True)]
+        shown = [_settled(low, r, v, t) for r, v, t in zip(kept, stacked, stack_types, strict=True)]
+        return [*new, *sent.values, *shown]
 
-    body = low.region(region, results, start)
+    sent = Sent(carry)
+    body = low.region(region, results, start, sent)
     low.source = source
     names = low.builder.nodes(
         "scan",
-        [*initial, *sequences],
+        [*initial, *nothing_sent(low, sent), *sequences],
         name=node.name,
         source=source,
         regions=[body],
         count=count,
-        carried=carry,
+        carried=carry + len(sent.values),
         reverse=tuple(node.attrs["reverse"]),
     )
+    del names[carry : carry + len(sent.values)]
     for value, name in zip(node.outputs, names, strict=True):
         low.define(value.name, name)
 

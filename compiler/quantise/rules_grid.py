@@ -14,6 +14,7 @@ from neuroloom.compiler.real.functions import tabulate
 from neuroloom.compiler.real.program import RealNode, RealValue
 
 from .lower import Lowering, Raw, lowering
+from .rules_delta import handed_on
 
 MAX_TABLE_BITS = 16
 """Widest integer that a function between two quantisations may be tabulated over."""
@@ -92,6 +93,8 @@ def weighted(low: Lowering, node: RealNode) -> None:
     """Integer weights on integers: exact sums; scales per output are brought to one step by exact factors."""
     ints, scales = node.attrs["grid"]
     x, step = operand(low, node.inputs[0])
+    if node.op == "linear":
+        x = handed_on(low, node, x, step)
     attrs: dict[str, Any] = {k: v for k, v in node.attrs.items() if k in ("strides", "pads", "groups")}
     narrow = np.int8 if np.abs(ints).max(initial=0) < 128 else np.int32
     unit = common_step(list(scales))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import GraphError
-from neuroloom.compiler.ir.builder import clean_name
+from neuroloom.compiler.ir.structured import StructuredBuilder
 from neuroloom.compiler.ir.types import Range
 
 KINDS = ("real", "int", "bit")
@@ -109,34 +109,18 @@ def walk(nodes: Sequence[RealNode]) -> Iterator[RealNode]:
             yield from walk(region.nodes)
 
 
-class ProgramBuilder:
+class ProgramBuilder(StructuredBuilder[RealValue, RealNode, RealRegion]):
     """Appends nodes to a program, inferring shapes and kinds; the counterpart of :class:`neuroloom.compiler.ir.Builder`."""
 
     def __init__(self, name: str) -> None:
         self.program = Program(name)
-        self.values: dict[str, RealValue] = {}
+        super().__init__(self.program.nodes)
         self.producers: dict[str, RealNode] = {}
-        self._nodes = self.program.nodes
-        self._taken: dict[str, int] = {}
-
-    def __getitem__(self, name: str) -> RealValue:
-        return self.values[name]
 
     @property
     def ranges(self) -> dict[str, Range]:
         """Proven bounds of the values that are integers or bits."""
         return {n: v.bounds for n, v in self.values.items() if v.bounds is not None}
-
-    def unique(self, hint: str) -> str:
-        """A legal name not used so far, close to ``hint``."""
-        base = clean_name(hint)
-        name, count = base, self._taken.get(base, 0)
-        while name in self._taken:
-            count += 1
-            name = f"{base}.{count}"
-        self._taken[base] = count
-        self._taken.setdefault(name, 0)
-        return name
 
     def input(self, name: str, shape: Sequence[int], kind: str = "real", bounds: Range | None = None) -> str:
         """Add an input; returns its value name."""
@@ -176,70 +160,21 @@ class ProgramBuilder:
         self._nodes.append(node)
         return [v.name for v in outputs]
 
-    def node(self, op: str, inputs: Sequence[str] = (), **kwargs: Any) -> str:
-        """Append a node with one output; returns its name."""
-        (out,) = self.nodes(op, inputs, **kwargs)
-        return out
-
     def const(self, data: np.ndarray, *, kind: str = "real", name: str = "const", source: str = "") -> str:
         """Append a constant: float64 for reals, int64 else."""
         data = np.asarray(data, np.float64 if kind == "real" else np.int64)
         return self.node("const", name=name, source=source, data=data, kind=kind)
 
-    def region(self, body: Callable[[], Sequence[str]]) -> RealRegion:
-        """Run ``body``, which appends nodes and returns result names, and collect them as a region."""
-        outer = self._nodes
-        self._nodes = []
-        try:
-            results = tuple(body())
-            return RealRegion(self._nodes, results)
-        finally:
-            self._nodes = outer
+    def _region(self, nodes: list[RealNode], results: tuple[str, ...]) -> RealRegion:
+        return RealRegion(nodes, results)
 
-    def scan(
-        self,
-        count: int,
-        initial: Sequence[str],
-        sequences: Sequence[str],
-        body: Callable[[list[str], list[str]], tuple[Sequence[str], Sequence[str]]],
-        *,
-        reverse: Sequence[int] = (),
-        name: str = "",
-        source: str = "",
-        names: Sequence[str] = (),
-    ) -> list[str]:
-        """Append a loop, as :meth:`neuroloom.compiler.ir.Builder.scan`; ``names`` are hints for the carried values."""
-        stacked = 0
+    def _carried(self, value: RealValue, loop: str, source: str) -> dict[str, Any]:
+        name = f"{loop or value.name}.carried"
+        return {"name": name, "shape": value.shape, "kind": value.kind, "bounds": value.bounds}
 
-        def steps() -> Sequence[str]:
-            nonlocal stacked
-            carried, elements = [], []
-            for number, key in enumerate(initial):
-                v = self[key]
-                hint = names[number] if number < len(names) else f"{name or v.name}.carried"
-                carried.append(
-                    self.node("carried", name=hint, index=number, shape=v.shape, kind=v.kind, bounds=v.bounds)
-                )
-            for number, key in enumerate(sequences):
-                v = self[key]
-                attrs: dict[str, Any] = {"index": number, "shape": v.shape[1:], "kind": v.kind, "bounds": v.bounds}
-                elements.append(self.node("scanned", name=f"{v.name}.step", source=source, **attrs))
-            new, stack = body(carried, elements)
-            stacked = len(stack)
-            return [*new, *stack]
-
-        region = self.region(steps)
-        reverse = tuple(reverse) or (0,) * (len(sequences) + stacked)
-        return self.nodes(
-            "scan",
-            [*initial, *sequences],
-            name=name,
-            source=source,
-            regions=[region],
-            count=count,
-            carried=len(initial),
-            reverse=reverse,
-        )
+    def _scanned(self, value: RealValue, source: str) -> dict[str, Any]:
+        name, shape = f"{value.name}.step", value.shape[1:]
+        return {"name": name, "shape": shape, "kind": value.kind, "bounds": value.bounds, "source": source}
 
     def output(self, name: str, value: str) -> None:
         """Show ``value`` under the public name ``name``."""

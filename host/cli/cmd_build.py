@@ -57,7 +57,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(BOOT_POLICIES),
         default="none",
         help="for a slot beside golden: 'attended' goes back to golden unless a host finds it in 10 s, 'unattended' when it is "
-        "asked to (default: none, the image is alone in the flash)",
+        "asked to, 'standalone' too, and it loads the network that 'flash M.nloom' wrote by itself (default: none, the image is "
+        "alone in the flash)",
     )
     parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
     parser.add_argument(

@@ -14,6 +14,7 @@ from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.device import Device, connect
 from neuroloom.host.flashing import FlashLoader
 from neuroloom.host.spiking.session import SpikingDevice
+from neuroloom.rtl.flash.network import START_ABOUT, Start
 
 from .ports import add_port, port_options
 from .ui import Ui
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
 def _board(args: argparse.Namespace, ui: Ui) -> int:
     expected = load_board(args.board) if args.board else None
     checks: list[tuple[str, bool, str]] = []
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         identity = device.identify()
         right = expected is None or identity.board == expected.name
         checks.append(("identity", right, f"{identity.board}, {identity.engine} engine, protocol {identity.version}"))
@@ -85,6 +86,8 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
         )
         if identity.engine == "spiking":
             checks.append(("spiking core", *_core(device)))
+        if (network := device.network()) is not None:
+            checks.append(("network", network in (Start.LOADED, Start.EMPTY), START_ABOUT[network]))
         if identity.engine == "loader":
             checks.append(("flash", *_flash(device)))
         counters = device.status()

@@ -24,6 +24,7 @@ from neuroloom.model import load
 from .emulate_control import CONTROL, AnyBoard, Control
 from .ui import Ui
 
+BITSTREAMS = (".bin", ".bit", ".fs")
 FAULT_HELP = (
     "what goes wrong on the serial line, drawn from the seed: "
     + ", ".join(f"{name}={form}" for name, form in FORMS.items())
@@ -53,6 +54,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FLASH.img",
         help="the board with its SPI flash, whose content is this file: golden starts, images boot each other, the power may be "
         "cut. A file that does not exist is made with golden in it; a design that is given goes into slot 1 and is started",
+    )
+    parser.add_argument(
+        "--standalone",
+        action="store_true",
+        help="with --flash and M.nloom: the network stands in the flash, too, and its engine loads it without any host",
     )
     parser.add_argument(
         "--fidelity",
@@ -120,6 +126,8 @@ def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
     options.pop("on_event")
     if args.flash_speed is not None:
         raise InputError("--flash-speed must come with --flash")
+    if args.standalone:
+        raise InputError("--standalone must come with --flash, which holds the network")
     if (args.core is None) == (args.design is None):
         raise InputError("either a model, a bitstream or --core PROFILE must be given, and one only")
     if args.core:
@@ -127,7 +135,7 @@ def _board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
             raise InputError("--board must be given with --core")
         return emulate_core(args.core, args.board, fidelity=args.fidelity or "rtl", **options)
     path = Path(args.design)
-    if path.suffix == ".bin":
+    if path.suffix in BITSTREAMS:
         if not args.board:
             raise InputError("--board must be given with a bitstream")
         return emulate_image(path, load_board(args.board), args.fidelity or "bitstream", **options)
@@ -144,11 +152,11 @@ def _flash_board(args: argparse.Namespace, options: dict[str, Any]) -> AnyBoard:
     speed = 1.0 if args.flash_speed is None else args.flash_speed
     if not speed > 0:
         raise InputError(f"--flash-speed must be above 0, not {speed:g}")
-    options.pop("on_port")
     return flash_board(
         Path(args.flash),
         args.board,
         Path(args.design) if args.design else None,
+        standalone=args.standalone,
         fidelity=args.fidelity or "rtl",
         flash_speed=speed,
         **options,

@@ -1,6 +1,7 @@
-"""Write images to a board: into a slot over its serial port, which golden must answer on, or by cable.
+"""Write images and networks to a board: into its flash over its serial port, which golden must answer on, or by cable.
 
-Over the port an interrupted update goes on where it stopped, and golden is never touched. By cable the beginning of the flash is
+Over the port an interrupted update goes on where it stopped, and golden is never touched. A network goes into a partition of its
+own, from which an engine built with --boot standalone loads it whenever it starts. By cable the beginning of the flash is
 written, golden's place: once per board, and for boards that hold one image only.
 """
 
@@ -26,16 +27,20 @@ from neuroloom.host.flash_flow import (
     open_loader,
     slots_of,
 )
+from neuroloom.host.standalone import is_network
 
+from . import flash_network
 from .ports import add_port, port_options
 from .ui import Ui
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    parser.add_argument("bitstream", metavar="X.bin", nargs="?")
+    parser.add_argument("bitstream", metavar="X.bin|M.nloom", nargs="?", help="an image, or a compiled network")
     add_port(parser, required=False)
-    parser.add_argument("--slot", type=int, metavar="N", help="with --port: the slot, from 1 on (default 1)")
+    parser.add_argument(
+        "--slot", type=int, metavar="N", help="the slot, from 1 on (default 1); of a network that of its engine"
+    )
     parser.add_argument("--boot", action="store_true", help="with --port: boot the slot and see its image answer")
     parser.add_argument(
         "--start", action="store_true", help="with --port: boot it, and let golden start it at power-up from now on"
@@ -43,14 +48,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hold", action="store_true", help="with --port: golden no longer starts the slot at power-up")
     parser.add_argument("--verify-only", action="store_true", help="with --port: compare, write nothing")
     parser.add_argument("--info", action="store_true", help="with --port: show the flash and its slots")
-    parser.add_argument("--board", metavar="B", help="by cable: the board")
+    parser.add_argument(
+        "--forget-network", action="store_true", help="with --port: boards start without a network from now on"
+    )
+    parser.add_argument(
+        "--into", metavar="FLASH.img", help="instead of a board: the flash of a virtual one, see 'emulate --flash'"
+    )
+    parser.add_argument("--board", metavar="B", help="by cable, or with --into: the board")
     parser.add_argument("--via", choices=("openfpgaloader",), help="by cable: the programming tool (the only one)")
     parser.add_argument("--dry-run", action="store_true", help="by cable: check, and show the command only")
 
 
 def run(args: argparse.Namespace, ui: Ui) -> int:
-    """Decide between port and cable."""
-    over_port = {name: getattr(args, name) for name in ("boot", "start", "hold", "verify_only", "info", "slot")}
+    """Decide between port, file and cable."""
+    if args.into:
+        return _into(args, ui)
+    names = ("boot", "start", "hold", "verify_only", "info", "slot", "forget_network")
+    over_port = {name: getattr(args, name) for name in names}
     by_cable = {name: getattr(args, name) for name in ("board", "via", "dry_run")}
     given = {key: f"--{next(n for n, v in names.items() if v).replace('_', '-')}" for key, names in
              (("port", over_port), ("cable", by_cable)) if any(names.values())}  # fmt: skip
@@ -62,7 +76,20 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         return _over_port(args, ui)
     if not args.board:
         raise InputError("--port P must be given to write into a slot, or --board B to write by cable")
+    if args.bitstream is not None and is_network(Path(args.bitstream)):
+        raise InputError(
+            "a network must be written over --port P, or --into the flash of a virtual board; cables write images"
+        )
     return _by_cable(args, ui)
+
+
+def _into(args: argparse.Namespace, ui: Ui) -> int:
+    for name in ("port", "boot", "hold", "info", "via", "dry_run", "forget_network"):
+        if getattr(args, name):
+            raise InputError(f"--{name.replace('_', '-')} must be left out with --into, which writes a file")
+    if not args.board:
+        raise InputError("--board must be given with --into")
+    return flash_network.into_file(args, _file(args), ui)
 
 
 def _by_cable(args: argparse.Namespace, ui: Ui) -> int:
@@ -82,7 +109,7 @@ def _by_cable(args: argparse.Namespace, ui: Ui) -> int:
 
 def _file(args: argparse.Namespace) -> Path:
     if args.bitstream is None:
-        raise InputError("an image X.bin must be given; build one with: neuroloom build")
+        raise InputError("an image X.bin must be given, or a network; build one with: neuroloom build")
     return Path(args.bitstream)
 
 
@@ -95,14 +122,21 @@ def _over_port(args: argparse.Namespace, ui: Ui) -> int:
     if args.info or (args.hold and args.bitstream is None):
         if args.info and (args.bitstream or args.boot or args.start or args.verify_only):
             raise InputError("--info must be given without an image and without other steps")
-        with connect(args.port, **port_options(args)) as device:
+        with connect(args.port, **port_options(args, ui)) as device:
             if args.hold:
                 hold(device, slot)
             return _info(device, ui)
+    if args.forget_network:
+        if args.bitstream or args.boot or args.start or args.verify_only:
+            raise InputError("--forget-network must be given without a file and without other steps")
+        with connect(args.port, **port_options(args, ui)) as device:
+            return flash_network.forget(device, ui)
     path = _file(args)
+    if is_network(path):
+        return flash_network.over_port(args, path, ui)
     if not path.is_file():
         raise InputError(f"{path} does not exist; build it with: neuroloom build M.nloom --boot attended")
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         return _write(args, device, slot, path, ui)
 
 
@@ -166,6 +200,8 @@ def _info(device: Device, ui: Ui) -> int:
         model, boot = (record.model[:12], record.boot) if record else ("", "")
         rows.append((info.slot, f"{layout.slot_at(info.slot):#x}", what, model, boot, size, crc, flags_text(state)))
     ui.table("", (">slot", "address", "image", "model", "boot", ">bytes", "CRC-32", "flags"), rows)
+    text, network = flash_network.network_line(loader)
+    ui.say(text)
     ui.result(
         {
             "board": device.identity.board,
@@ -183,6 +219,7 @@ def _info(device: Device, ui: Ui) -> int:
                 }
                 for info in slots
             ],
+            "network": network,
         }
     )
     return 0

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     """Run the samples on what is loaded."""
     model = open_model(args, ui)
     arrays = _arrays(args, model.graph)
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         session = SpikingDevice(device)
         session.attach(model.graph)
         plastic = session.plastic()

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     model = open_model(args, ui)
     if engine_of(model.graph).name == "gated":
         return _gated(args, model.graph, ui)
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         session = SpikingDevice(device)
         start = time.perf_counter()
         with ui.status(f"loading {model.graph.name}"):
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
 
 def _gated(args: argparse.Namespace, graph: Graph, ui: Ui) -> int:
     """Load program, weights and tables into a gated engine."""
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         session = GatedDevice(device, config_on(device, graph))
         start = time.perf_counter()
         with ui.status(f"loading {graph.name}"):

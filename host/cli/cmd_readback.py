@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Read, print ranges, write."""
     model = open_model(args, ui)
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         session = SpikingDevice(device)
         program = session.attach(model.graph)
         names = session.projections() if args.all else session.plastic()

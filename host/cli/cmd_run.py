@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         raise InputError(
             f"labels must be {count_samples(arrays)} class numbers, one per sample, not an array of {list(labels.shape)}"
         )
-    with connect(args.port, **port_options(args)) as device:
+    with connect(args.port, **port_options(args, ui)) as device:
         identity = device.identify()
         ui.note(f"{identity.board}: {identity.engine} engine, model {identity.model_hash.hex()[:16]}…")
         if hint := advice(device.adapter_latency_ms):

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
                 limit=args.samples,
                 port=args.port,
                 image=Path(args.image) if args.image else None,
-                port_options=port_options(args),
+                port_options=port_options(args, ui),
                 skip_missing=args.skip_missing,
                 jobs=args.jobs,
                 progress=say,

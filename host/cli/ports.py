@@ -8,6 +8,8 @@ from typing import Any
 from neuroloom.compiler.errors import InputError
 from neuroloom.host.session_file import SUFFIX
 
+from .ui import Ui
+
 
 def add_port(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """--port, --baud, --timeout, --record."""
@@ -26,9 +28,9 @@ def add_port(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     )
 
 
-def port_options(args: argparse.Namespace) -> dict[str, Any]:
+def port_options(args: argparse.Namespace, ui: Ui) -> dict[str, Any]:
     """Keyword arguments for ``connect``."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"on_wait": ui.note}
     if args.baud is not None:
         options["baud"] = args.baud
     if args.timeout is not None:

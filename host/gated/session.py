@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,11 +9,14 @@ import numpy as np
 from neuroloom.compiler.errors import DeviceError
 from neuroloom.compiler.gated.commands import Command, Memory, header
 from neuroloom.compiler.gated.core import GatedConfig
-from neuroloom.compiler.gated.program import STAMP_BYTES, Program, compile_program
+from neuroloom.compiler.gated.program import Program, compile_program
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.wire import answer_fields, pack_samples, total_bytes, unpack_answers
 from neuroloom.host.device import Device
+from neuroloom.rtl.flash.network import Start
 from neuroloom.sim.inputs import prepare
+
+from .loading import load_commands, stamp_at, stamp_words
 
 Progress = Callable[[int, int], None]
 
@@ -23,11 +25,6 @@ CYCLES_BYTES = 4
 
 BATCH = 64
 """Runs that are put into the queue at once."""
-
-
-def stamp(program: Program) -> bytes:
-    """What tells a loaded network from others."""
-    return hashlib.sha256(program.load_bytes()).digest()[:STAMP_BYTES]
 
 
 class GatedDevice:
@@ -60,26 +57,12 @@ class GatedDevice:
             header(Command.READ, Memory.VECTOR, address, words), words * self.config.word_bytes[Memory.VECTOR]
         )
 
-    def _stamp_at(self) -> tuple[int, int]:
-        """Address and number of the words that hold the stamp."""
-        words = -(-STAMP_BYTES // self.config.word_bytes[Memory.VECTOR])
-        return self.config.vector_words - words, words
-
-    def _stamp_words(self, program: Program) -> bytes:
-        """The stamp as words: the bits above a word are lost, so they are cleared."""
-        size = self.config.word_bytes[Memory.VECTOR]
-        words = self._stamp_at()[1]
-        data = stamp(program).ljust(words * size, b"\0")
-        mask = (1 << self.config.word) - 1
-        return b"".join(
-            (int.from_bytes(data[n * size : (n + 1) * size], "little") & mask).to_bytes(size, "little")
-            for n in range(words)
-        )
-
     def has(self, graph: Graph) -> bool:
         """Whether this network is loaded already."""
         program = compile_program(graph, self.config)
-        if self._read(*self._stamp_at()) != self._stamp_words(program):
+        if self._read(*stamp_at(self.config)) != stamp_words(program):
+            return False
+        if self.device.network() == Start.CHANGED:  # it was loaded from the flash, and not as it stood there
             return False
         self.graph, self.program = graph, program
         return True
@@ -90,17 +73,15 @@ class GatedDevice:
         ``check`` reads back what can be read, the vector memory.
         """
         program = compile_program(graph, self.config)
-        at, words = self._stamp_at()
-        size = self.config.word_bytes[Memory.VECTOR]
-        self.call(header(Command.LOAD, Memory.VECTOR, at, words) + bytes(words * size))
-        self.device.stream([(header(Command.LOAD, m, a, n) + data, 0) for m, a, data, n in program.loads()])
+        content, seal = load_commands(program)
+        self.device.stream([(command, 0) for command in content])
         if check:
             for memory, address, data, count in program.loads():
                 if memory == Memory.VECTOR and self._read(address, count) != data:
                     raise DeviceError(
                         f"the vector memory on {self.device.name} must hold what was written at word {address}, but does not"
                     )
-        self.call(header(Command.LOAD, Memory.VECTOR, at, words) + self._stamp_words(program))
+        self.call(seal)
         self.graph, self.program = graph, program
         return program
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,15 +15,14 @@ from neuroloom.compiler.spiking.image import patch_weights, read_synapses, state
 from neuroloom.compiler.spiking.mapper import map_graph
 from neuroloom.compiler.spiking.recognise import recognise
 from neuroloom.host.device import Device
+from neuroloom.rtl.flash.network import Start
 from neuroloom.sim.inputs import prepare
 
+from .loading import STAMP_WORDS, load_calls, stamp
 from .loop import Loop
 from .pool import GAP, fill, read_words, spans, words_of, write_words
-from .protocol import RECORD_BYTES, Call, Control, Space, Status, control, query, read, status, write
+from .protocol import RECORD_BYTES, Call, Control, Space, Status, control, query, read, status
 from .sample import Recording, SampleRun
-
-STAMP_WORDS = 4
-"""Program words at the end of the memory that tell which network was loaded, where the program leaves them free."""
 
 Progress = Callable[[int, int], None]
 
@@ -92,24 +90,12 @@ class SpikingDevice:
 
     def load_program(self, program: CoreProgram, *, check: bool = True) -> None:
         """Load the program of one core; raises DeviceError when the memory does not hold what was written."""
-        config = self.config
-        image = np.ascontiguousarray(program.program, "<u4").tobytes()
-        stamp_at, mark = 4 * (config.program_words - STAMP_WORDS), stamp(program)
-        stamped = len(image) <= stamp_at
-        calls = []
-        if stamped:  # a load that is broken off must not look like a whole one
-            calls += write(Space.PROGRAM, stamp_at, bytes(4 * STAMP_WORDS), self.limit)
-        calls += write(Space.PROGRAM, 0, image, self.limit)
-        calls += write_words(config, 0, program.pool, self.limit)
-        self.call(calls)
+        content, seal = load_calls(self.config, program, self.limit)
+        self.call(content)
         if check:
-            self._compare(Space.PROGRAM, image)
+            self._compare(Space.PROGRAM, np.ascontiguousarray(program.program, "<u4").tobytes())
             self._compare(Space.POOL, layout.pool_bytes(program.pool))
-        seed = program.maps.get("seed")
-        calls = [control(Control.LFSR, seed if isinstance(seed, int) else 1), control(Control.REWARD, 0)]
-        if stamped:
-            calls += write(Space.PROGRAM, stamp_at, mark, self.limit)
-        self.call(calls)
+        self.call(seal)
 
     def _compare(self, space: Space, data: bytes) -> None:
         got = self.call(read(space, 0, len(data), self.limit))
@@ -133,7 +119,7 @@ class SpikingDevice:
     def has(self, graph: Graph) -> bool:
         """Whether the core was loaded with ``graph``; if so, the session goes on with it."""
         program = self.map(graph)
-        if not self.holds(program):
+        if not self.holds(program) or self.device.network() == Start.CHANGED:
             return False
         self.graph, self.program = graph, program
         return True
@@ -324,14 +310,6 @@ class SpikingDevice:
         calls = [call for span in known for call in read_words(self.config, span, self.limit)]
         fill(out, known, self.call(calls), self.config)
         return out
-
-
-def stamp(program: CoreProgram) -> bytes:
-    """What a core is marked with: a digest of everything it is loaded with."""
-    digest = hashlib.sha256(program.config.to_bytes())
-    digest.update(np.ascontiguousarray(program.program, "<u4").tobytes())
-    digest.update(np.ascontiguousarray(program.pool, "<u4").tobytes())
-    return digest.digest()[: 4 * STAMP_WORDS]
 
 
 def _config(data: bytes, board: str) -> CoreConfig:

@@ -81,8 +81,8 @@ class ModelEngine:
         self.reset()
 
     def reset(self) -> None:
-        """Forget half an opcode, and the run."""
-        self.pending = b""
+        """Forget half an opcode, half an answer, and the run."""
+        self.pending = self.given = b""
         self.left = self.flags = 0
         self.stopped = False
 
@@ -92,9 +92,13 @@ class ModelEngine:
         return self.left > 0
 
     def exchange(self, data: bytes, count: int) -> bytes | None:
-        """Execute opcodes; None when one would have to wait for a core that waits for the host."""
+        """Execute opcodes; None when one would have to wait for a core that waits for the host, or too little was asked."""
         out = self.execute(data)
-        return out if out is not None and len(out) == count else None
+        if out is None or len(self.given) + len(out) < count:
+            return None
+        out = self.given + out
+        self.given = out[count:]
+        return out[:count]
 
     def execute(self, data: bytes) -> bytes | None:
         """The answers to opcodes, some of which may be under way."""
@@ -237,15 +241,15 @@ class ClusterEngine:
         self.reset()
 
     def reset(self) -> None:
-        """Forget half an envelope, and the run."""
-        self.pending = b""
+        """Forget half an envelope, half an answer, and the run."""
+        self.pending = self.given = b""
         for member in self.members:
             member.reset()
 
     def exchange(self, data: bytes, count: int) -> bytes | None:
         """Pass on the opcodes of envelopes; None when one would have to wait for cores that wait for the host."""
         self.pending += data
-        out = b""
+        out = self.given
         while self.pending:
             head, number, size = self.pending[:1], 0, 1
             if head == b"C":
@@ -261,7 +265,10 @@ class ClusterEngine:
             if None in answers:
                 return None
             out += (answers or [b""])[0] or b""
-        return out if len(out) == count else None
+        if len(out) < count:
+            return None
+        self.given = out[count:]
+        return out[:count]
 
     def steps(self) -> bool:
         """Go on with the run of all cores; False when a step's events have no room."""

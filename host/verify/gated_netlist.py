@@ -25,7 +25,7 @@ def check(
     """Synthesise the board's engine that holds the network and compare its cells with the graph, cycles included.
 
     Raises MismatchError with the first difference, MissingToolError, ToolFailedError, DoesNotFitError, and UnsupportedError where
-    Yosys has no models of the cells.
+    there are no models of the cells.
     """
     started = time.monotonic()
     arrays = {name: a[:SAMPLES] for name, a in vectors_of(graph, vectors, limit).items()}

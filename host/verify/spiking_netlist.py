@@ -10,9 +10,8 @@ from dataclasses import asdict
 import numpy as np
 from neuroloom.boards import cache, toolchain
 from neuroloom.boards.board import Board
-from neuroloom.boards.cell_models import cell_models
+from neuroloom.boards.cell_models import cell_models, defines
 from neuroloom.boards.flows import FLOWS
-from neuroloom.boards.top_netlist import defines
 from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -36,7 +35,7 @@ def check(
     """Synthesise the board's core that holds the network and compare its cells with the graph, as the rung "rtl" does.
 
     Raises MismatchError with the first difference, MissingToolError, ToolFailedError, DoesNotFitError, and UnsupportedError where
-    Yosys has no models of the cells.
+    there are no models of the cells.
     """
     started = time.monotonic()
     arrays = {name: a[:SAMPLES] for name, a in vectors_of(graph, vectors, limit).items()}
@@ -77,14 +76,14 @@ def cells_of(config: CoreConfig, board: Board) -> Netlist:
 
 
 def with_models(netlist: Netlist, board: Board) -> str:
-    """The netlist and the models of its cells in one text; raises UnsupportedError naming cells that Yosys has no model of."""
+    """The netlist and the models of its cells in one text; raises UnsupportedError naming cells without a model."""
     models = cell_models(board.family, netlist.cells)
     missing = [
         name for name in sorted(netlist.cells) if not name.startswith("$") and not defines(models + netlist.text, name)
     ]
     if missing:
         raise UnsupportedError(
-            f"the netlist rung must have a model of every cell of the core, but Yosys has none of {', '.join(missing)} "
+            f"the netlist rung must have a model of every cell of the core, but there is none of {', '.join(missing)} "
             f"({board.family}); verify up to rtl for {board.name}, or take another board"
         )
     return models + "\n" + netlist.text

@@ -73,23 +73,28 @@ RESULTS = {
 }
 """Results of ERASE, PROGRAM and BOOT."""
 
-MAP = struct.Struct("<BBHIII")
-"""Version, slots, reserved, golden_bytes, slot_bytes, flash bytes."""
+MAP = struct.Struct("<BBBBIII")
+"""Version, slots, blocks of 64 KiB for a network, 0, golden_bytes, slot_bytes, flash bytes."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The map of one board's flash, in bytes; slots are numbered from 1."""
+    """The map of one board's flash, in bytes; slots are numbered from 1. Behind the last one is the partition for a network."""
 
     golden_bytes: int
     slot_bytes: int
     slots: int
     flash_bytes: int
+    network_bytes: int = 0
 
     def __post_init__(self) -> None:
+        if self.network_bytes % BLOCK_BYTES or not (0 <= self.network_bytes <= 255 * BLOCK_BYTES):
+            raise InputError(
+                f"flash map must have 0 to 255 whole 64 KiB blocks for a network, not {self.network_bytes:,} bytes"
+            )
         if self.golden_bytes % BLOCK_BYTES or self.slot_bytes % BLOCK_BYTES or not 1 <= self.slots <= 3:
             raise InputError(f"flash map must have 1 to 3 slots of whole 64 KiB blocks, not {self}")
-        if self.golden_bytes + self.slots * self.slot_bytes > self.flash_bytes:
+        if self.end > self.flash_bytes:
             raise InputError(f"flash map must fit into {self.flash_bytes} bytes, and {self} does not")
 
     @property
@@ -98,9 +103,29 @@ class Layout:
         return self.slot_bytes - SECTOR_BYTES
 
     @property
-    def end(self) -> int:
-        """First byte behind the last slot: the loader writes below it and above golden."""
+    def network_at(self) -> int:
+        """First byte behind the last slot: the partition for a network, see :mod:`~neuroloom.rtl.flash.network`."""
         return self.golden_bytes + self.slots * self.slot_bytes
+
+    @property
+    def network_header_at(self) -> int:
+        """Address of a network's header, the last page of the partition's first block."""
+        return self.network_at + BLOCK_BYTES - PAGE_BYTES
+
+    @property
+    def network_data_at(self) -> int:
+        """Address of a network's data, the partition's second block."""
+        return self.network_at + BLOCK_BYTES
+
+    @property
+    def network_room(self) -> int:
+        """Bytes for a network's data, behind the header's block; 0 where the map has no partition."""
+        return max(0, self.network_bytes - BLOCK_BYTES)
+
+    @property
+    def end(self) -> int:
+        """First byte behind everything that the loader writes: it writes below it and above golden."""
+        return self.network_at + self.network_bytes
 
     def slot_at(self, slot: int) -> int:
         """Address of a slot's image; raises InputError for a slot that is none."""
@@ -116,17 +141,18 @@ class Layout:
 
     def to_bytes(self) -> bytes:
         """The map record."""
-        return MAP.pack(LOADER_VERSION, self.slots, 0, self.golden_bytes, self.slot_bytes, self.flash_bytes)
+        blocks = self.network_bytes // BLOCK_BYTES
+        return MAP.pack(LOADER_VERSION, self.slots, blocks, 0, self.golden_bytes, self.slot_bytes, self.flash_bytes)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Layout:
         """Read a map record; raises DeviceError if it is of another version."""
-        version, slots, _, golden, slot, flash = MAP.unpack(data)
+        version, slots, blocks, _, golden, slot, flash = MAP.unpack(data)
         if version != LOADER_VERSION:
             raise DeviceError(
                 f"the loader must be of version {LOADER_VERSION}, not {version}; write a new golden image by cable"
             )
-        return cls(golden, slot, slots, flash)
+        return cls(golden, slot, slots, flash, blocks * BLOCK_BYTES)
 
 
 def label(image: bytes) -> bytes:

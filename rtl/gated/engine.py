@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.commands import Command, Memory
 from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import WORD_BITS
+from neuroloom.rtl.link.protocol import Buffers
 
 from .core import GatedCore
 from .memories import memory_files
@@ -29,8 +30,8 @@ class GatedEngine(wiring.Component):
     ----------
     bytes_in, bytes_out : :class:`int`
         0: samples are as long as the loaded program says.
-    frame_bytes : :class:`int`
-        Size of the link's frame buffers that leaves enough block RAM for the engine.
+    buffers : :class:`Buffers`
+        The link's frame buffers that leave enough block RAM for the engine.
     extra_files : ``dict[str, str]``
         Verilog files by name that go with the component.
     """
@@ -38,7 +39,7 @@ class GatedEngine(wiring.Component):
     def __init__(self, config: GatedConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
-        self.frame_bytes = 256 if config.spram else 1024
+        self.buffers = Buffers(256, 2) if config.spram else Buffers()
         self.extra_files = memory_files(config)
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
 

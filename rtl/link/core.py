@@ -16,6 +16,7 @@ from .protocol import (
     FRAME_BYTES_MAX,
     FRAME_BYTES_MIN,
     HEADER_BYTES,
+    STANDALONE,
     STATUS_FIELDS,
     WINDOW_MAX,
     Identity,
@@ -69,6 +70,8 @@ class LinkCore(wiring.Component):
         Bytes for the line.
     leave, confirm : ``Out(1)``
         Strobes of BOOT and CONFIRM, in designs that boot.
+    network : ``In(3)``
+        What NETWORK answers, in designs that load a network at their start.
     """
 
     def __init__(self, identity: Identity, *, frame_bytes: int, window: int, watchdog_cycles: int | None = None):
@@ -80,9 +83,11 @@ class LinkCore(wiring.Component):
         self.requests = MemoryData(shape=8, depth=frame_bytes * window, init=[])
         self.responses = MemoryData(shape=8, depth=frame_bytes * window, init=[])
         boots = {"leave": Out(1), "confirm": Out(1)} if identity.boot & BOOTS else {}
+        starts = {"network": In(3)} if identity.boot & STANDALONE else {}
         super().__init__(
             {
                 **boots,
+                **starts,
                 "line_i": In(stream.Signature(8)),
                 "line_error": In(1),
                 "line_o": Out(stream.Signature(8)),
@@ -193,6 +198,8 @@ class LinkCore(wiring.Component):
 
         if identity.boot & BOOTS:
             m.d.comb += [self.leave.eq(executor.leave), self.confirm.eq(executor.confirm)]
+        if identity.boot & STANDALONE:
+            m.d.comb += executor.network.eq(self.network)
         m.d.comb += [
             self.engine_reset.eq(executor.engine_reset),
             self.led_link.eq(record["frames_ok"][2]),

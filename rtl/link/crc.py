@@ -51,6 +51,8 @@ class SerialCrc32(wiring.Component):
         byte = Signal(8, reset_less=True)
         crc = Signal(32, reset_less=True)
         feedback = Signal()
+        self.proof = {"left": left}
+        """What the formal proof needs to see of the inside."""
         # The register that the standard describes is ~crc; complementing both sides of its rule leaves the exclusive or
         # of the polynomial as it is and turns the zero that is shifted in, and crc[0], over.
         m.d.comb += [

@@ -36,7 +36,7 @@ DIAGRAMS = {
     Note over Device: does not execute
     Device-->>Host: RUN 44 OK, the kept answer""",
     "A frame that is too long for the line": """
-    Host-xDevice: RUN 44, 960 bytes (broken again and again)
+    Host-xDevice: RUN 44, 448 bytes (broken again and again)
     Host->>Device: PING 44, empty
     Note over Host: the device executes a number once
     Device-->>Host: PING 44 OK: so RUN 44 was never executed
@@ -88,7 +88,8 @@ def render() -> str:
         "",
         *_fields(p.RESPONSE_HEADER),
         "",
-        f"The largest payload is the frame buffer less {p.FRAME_RESERVE} bytes: {p.max_payload(1024)} with the usual 1,024.",
+        f"The largest payload is the frame buffer less {p.FRAME_RESERVE} bytes: {p.max_payload(p.Buffers.frame_bytes)} with the "
+        f"usual {p.Buffers.frame_bytes}, of which there are {p.Buffers.window} in each direction (`window`).",
         "",
         "## Rules",
         "",

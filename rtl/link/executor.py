@@ -13,6 +13,7 @@ from .protocol import (
     HEADER_BYTES,
     NAK_RESERVE,
     RESPONSE_BIT,
+    STANDALONE,
     STATUS_FIELDS,
     Command,
     Identity,
@@ -37,6 +38,7 @@ class Source(enum.Enum, shape=3):  # type: ignore[call-arg]
     IDENTITY = 2
     STATUS = 3
     ENGINE = 4
+    NETWORK = 5
 
 
 class Executor(wiring.Component):
@@ -74,6 +76,8 @@ class Executor(wiring.Component):
         The status record.
     leave, confirm
         Strobes for the boot guard; only where the identity says that the design boots.
+    network : ``In(3)``
+        What NETWORK answers; only where the identity says that the design loads a network at its start.
     repeated, timed_out, synced
         Strobes for the counters: a kept response is sent again; a RUN was given up; a session began.
     busy : ``Out(1)``
@@ -86,9 +90,11 @@ class Executor(wiring.Component):
         self._slot_bits = (identity.window - 1).bit_length()
         self._watchdog_bits = watchdog_bits
         self._boots = bool(identity.boot & BOOTS)
+        self._starts = bool(identity.boot & STANDALONE)
         super().__init__(
             {
                 **({"leave": Out(1), "confirm": Out(1)} if self._boots else {}),
+                **({"network": In(3)} if self._starts else {}),
                 "frame_valid": In(1),
                 "frame_end": In(offset_bits),
                 "frame_done": Out(1),
@@ -236,6 +242,9 @@ class Executor(wiring.Component):
                                 m.d.comb += self.leave.eq(1)
                             with m.Case(Command.CONFIRM):
                                 m.d.comb += self.confirm.eq(1)
+                        if self._starts:
+                            with m.Case(Command.NETWORK):
+                                m.d.sync += source.eq(Source.NETWORK)
                         with m.Default():
                             m.d.sync += reason.eq(Status.UNKNOWN_COMMAND)
                 with m.Elif(repetition):
@@ -325,6 +334,12 @@ class Executor(wiring.Component):
                                     self.w.payload.eq(self.record.word_select((at - BODY_AT)[:3], 8)),
                                     belongs.eq(~_reached(at, BODY_AT + size_of(STATUS_FIELDS))),
                                 ]
+                            if self._starts:
+                                with m.Case(Source.NETWORK):
+                                    m.d.comb += [
+                                        self.w.payload.eq(self.network),
+                                        belongs.eq(~_reached(at, BODY_AT + 1)),
+                                    ]
                             with m.Default():
                                 m.d.comb += self.w.payload.eq(self.read_data)
                         with m.If(~more):

@@ -42,6 +42,20 @@ NAK_RESERVE = 32
 
 FRAME_BYTES_MIN, FRAME_BYTES_MAX = 256, 4096
 WINDOW_MAX = 8
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Frame buffers of one direction: bytes of each, and their number, which is how many requests may be on their way at once.
+
+    The line stays full in both directions at once if ``window`` frames take longer on it than two do (there and back) plus the
+    executor's and the adapter's time: four of 448 bytes leave 2.7 ms at 3 Mbaud for these, two never leave any.
+    """
+
+    frame_bytes: int = 512
+    window: int = 4
+
+
 BAUD_MAX = 3_000_000
 BAUD_TOLERANCE = 0.015
 """Largest relative baud error of the device's integer divisor; the other 0.5–2 % belong to the host's side."""
@@ -83,6 +97,7 @@ class Command(IntEnum):
     RUN = 0x10
     BOOT = 0x20
     CONFIRM = 0x21
+    NETWORK = 0x30
 
 
 class Status(IntEnum):
@@ -174,11 +189,19 @@ COMMANDS = (
         "none",
         "this image is good and may stay: ends the guard's time; only in designs that say so in their identity (`boot`)",
     ),
+    CommandSpec(
+        Command.NETWORK,
+        "NETWORK",
+        "0",
+        "none",
+        "one byte, see docs/flash.md",
+        "what became of the network in the flash at the start; only in designs that say so in their identity (`boot`)",
+    ),
 )
 
 RESERVED_COMMANDS = (
     (0x22, 0x2F, "boot"),
-    (0x30, 0x3F, "loading weights and programs, reading them back"),
+    (0x31, 0x3F, "loading weights and programs, reading them back"),
     (0x40, 0x4F, "streaming with credits"),
 )
 
@@ -192,7 +215,13 @@ IDENTITY_FIELDS = (
     Field("baud", 4, "uint", "baud rate the divisor was made for"),
     Field("max_payload", 2, "uint", "largest payload of a request or response, in bytes"),
     Field("window", 1, "uint", "requests that may be on their way at once"),
-    Field("boot", 1, "uint", "bit 0: knows BOOT and CONFIRM; bit 1: goes back to golden unless confirmed in time"),
+    Field(
+        "boot",
+        1,
+        "uint",
+        "bit 0: knows BOOT and CONFIRM; bit 1: goes back to golden unless confirmed in time; bit 2: loads"
+        " a network from its flash at its start, and knows NETWORK",
+    ),
     Field("scratch_bytes", 4, "uint", "bytes that MEMTEST covers"),
     Field("watchdog_ms", 4, "uint", "time without any byte to or from the engine after which a RUN is given up"),
     Field("board", 24, "text", "board name, ASCII, padded with zeros"),
@@ -217,7 +246,7 @@ STATUS_FIELDS = (
 ENGINES = {0: "none", 1: "logic", 2: "spiking", 3: "gated", 4: "loopback", 5: "loader"}
 """Engine kinds by code; ``none`` is a bare shell, ``loopback`` answers with the bytes it gets, ``loader`` is golden's."""
 
-BOOTS, GUARDED = 1, 2
+BOOTS, GUARDED, STANDALONE = 1, 2, 4
 """Bits of the identity's ``boot``."""
 
 GUARD_SECONDS = 10
@@ -308,8 +337,9 @@ class Identity:
             raise InputError(f"model_hash must be 32 bytes, not {len(self.model_hash)}")
         if not self.board.isascii() or not 0 < len(self.board) <= 24:
             raise InputError(f"board must be 1 to 24 ASCII characters, not {self.board!r}")
-        if self.boot not in (0, BOOTS, BOOTS | GUARDED):
-            raise InputError(f"boot must be 0, {BOOTS} or {BOOTS | GUARDED}, not {self.boot}")
+        allowed = (0, BOOTS, BOOTS | GUARDED, BOOTS | STANDALONE)
+        if self.boot not in allowed:
+            raise InputError(f"boot must be one of {', '.join(str(bits) for bits in allowed)}, not {self.boot}")
 
     def to_bytes(self) -> bytes:
         """The identity record, as IDENTIFY returns it."""

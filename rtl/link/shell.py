@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .core import LinkCore, complete
 from .guard import ANSWER_BYTES, BootGuard
-from .protocol import BOOTS, GUARD_SECONDS, GUARDED, Identity
+from .protocol import BOOTS, GUARD_SECONDS, GUARDED, STANDALONE, Buffers, Identity
 from .uart import UartReceiver, UartTransmitter, uart_divisor
 
 
@@ -52,6 +52,8 @@ class LinkShell(wiring.Component):
         A broken frame came or an engine was given up since the last SYNC.
     warmboot : ``Out(1)``
         Boot golden now; only where the identity says that the design boots.
+    network : ``In(3)``
+        What NETWORK answers; only where the identity says that the design loads a network at its start.
 
     Attributes
     ----------
@@ -64,8 +66,8 @@ class LinkShell(wiring.Component):
         identity: Identity,
         *,
         baud: int = 3_000_000,
-        frame_bytes: int = 1024,
-        window: int = 2,
+        frame_bytes: int = Buffers.frame_bytes,
+        window: int = Buffers.window,
         watchdog_cycles: int | None = None,
         guard_cycles: int | None = None,
     ):
@@ -83,6 +85,7 @@ class LinkShell(wiring.Component):
         super().__init__(
             {
                 **({"warmboot": Out(1)} if identity.boot & BOOTS else {}),
+                **({"network": In(3)} if identity.boot & STANDALONE else {}),
                 "rx": In(1, init=1),
                 "tx": Out(1, init=1),
                 "engine_i": Out(stream.Signature(8)),
@@ -115,6 +118,8 @@ class LinkShell(wiring.Component):
                 guard.confirm.eq(core.confirm),
                 self.warmboot.eq(guard.warmboot),
             ]
+        if self.identity.boot & STANDALONE:
+            m.d.comb += core.network.eq(self.network)
         wiring.connect(m, receiver.o, core.line_i)
         wiring.connect(m, core.line_o, transmitter.i)
         wiring.connect(m, wiring.flipped(self.engine_i), core.engine_i)

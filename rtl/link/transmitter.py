@@ -49,7 +49,9 @@ class FrameTransmitter(wiring.Component):
         first = Signal(reset_less=True)
         at = Signal(self._offset_bits, reset_less=True)
         m.d.comb += [self.o.payload.eq(self.read_data), self.read_at.eq(at)]
-        with m.FSM(name="transmit"):
+        with m.FSM(name="transmit") as fsm:
+            self.proof = {"state": fsm, "at": at, "first": first}
+            """What the formal proof needs to see of the inside."""
             with m.State("IDLE"):
                 m.d.sync += [at.eq(self.origin), first.eq(1)]
                 with m.If(self.send):

@@ -71,7 +71,9 @@ class FrameWriter(wiring.Component):
             crc.drain.eq(trailer != 0),
         ]
 
-        with m.FSM(name="write"):
+        with m.FSM(name="write") as fsm:
+            self.proof = {"state": fsm, "at": at, "code_at": code_at, "run": run, "trailer": trailer, "crc": crc}
+            """What the formal proof needs to see of the inside."""
             with m.State("READY"):
                 m.d.comb += [self.ready.eq(1), self.i.ready.eq(1), crc.start.eq(self.i.valid)]
                 with m.If(self.open):

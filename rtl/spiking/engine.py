@@ -8,6 +8,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.rtl.link.protocol import Buffers
 
 from .bytes import ByteEngine
 from .cluster import Cluster
@@ -25,11 +26,11 @@ def model_hash(config: CoreConfig) -> bytes:
     return hashlib.sha256(b"neuroloom spiking core " + version.encode() + config.to_bytes()).digest()
 
 
-def frame_bytes(config: CoreConfig) -> int:
-    """Size of the link's frame buffers beside a core: small boards have little block RAM, none left beside a long history."""
+def buffers(config: CoreConfig) -> Buffers:
+    """The link's frame buffers beside a core: small boards have little block RAM and logic, none left beside a long history."""
     if config.lanes > 2:
-        return 1024
-    return 256 if config.sources * config.slots > 1 << 16 else 512
+        return Buffers()
+    return Buffers(256 if config.sources * config.slots > 1 << 16 else 512, 2)
 
 
 def memory_files(config: CoreConfig) -> dict[str, str]:
@@ -73,8 +74,8 @@ class SpikingEngine(wiring.Component):
     ----------
     bytes_in, bytes_out : :class:`int`
         0: the core has no samples.
-    frame_bytes : :class:`int`
-        Size of the link's frame buffers that leaves enough block RAM for the core.
+    buffers : :class:`Buffers`
+        The link's frame buffers that leave enough block RAM for the core.
     extra_files : ``dict[str, str]``
         Verilog files by name that go with the component.
     """
@@ -82,7 +83,7 @@ class SpikingEngine(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
-        self.frame_bytes = frame_bytes(config)
+        self.buffers = buffers(config)
         self.extra_files = memory_files(config)
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .bytes import ByteEngine
-from .engine import frame_bytes, memory_files
+from .engine import buffers, memory_files
 
 NIBBLE = 4
 MARK = 0xFFFF
@@ -109,7 +109,7 @@ class PinEngine(wiring.Component):
     pins = SPIKE_PINS
 
     def __init__(self, config: CoreConfig) -> None:
-        self.config, self.extra_files, self.frame_bytes = config, memory_files(config), frame_bytes(config)
+        self.config, self.extra_files, self.buffers = config, memory_files(config), buffers(config)
         self.bytes_in = self.bytes_out = 0
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1), **SPIKE_PINS})
 

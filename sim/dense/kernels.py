@@ -184,6 +184,16 @@ def _select(node: Node, facts: Facts) -> Kernel:
     return run
 
 
+@kernel("delta")
+def _delta(node: Node, facts: Facts) -> Kernel:
+    threshold = node.attrs["threshold"]
+
+    def run(x: Array, sent: Array) -> Array:
+        return np.where(np.abs(x - sent) >= threshold, x, sent)
+
+    return run
+
+
 @kernel("relation")
 def _relation(node: Node, facts: Facts) -> Kernel:
     compare = {"ge": np.greater_equal, "gt": np.greater, "eq": np.equal}[node.attrs["kind"]]

@@ -14,6 +14,11 @@ def select(node: Node, cond: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nda
     return np.where(cond == 1, a, b)
 
 
+@function("delta")
+def delta(node: Node, x: np.ndarray, sent: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(x - sent) >= node.attrs["threshold"], x, sent)
+
+
 @function("relation")
 def relation(node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = aligned([a, b])

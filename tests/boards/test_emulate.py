@@ -31,16 +31,28 @@ def test_the_packed_bitstream_answers_on_the_port(
 
 
 @pytest.mark.campaign
-def test_the_cells_answer_on_the_port(inverting: Callable[[], Any], identity: Identity, frames: Any) -> None:
-    """What synthesis makes of the same RTL, with Verilog of the engine's own in it."""
+@pytest.mark.parametrize("name", ["icebreaker", "tang_nano_9k", "ulx3s_85f"])
+def test_the_cells_answer_on_the_port(
+    inverting: Callable[[], Any], identity: Identity, frames: Any, name: str, require_tool: Callable[[str], None]
+) -> None:
+    """What synthesis makes of the same RTL, with Verilog of the engine's own in it; every family's cells, its block RAM too."""
+    require_tool("verilator")
     said: list[str] = []
-    with emulate_netlist(inverting, identity, load_board("icebreaker"), seed=3, progress=said.append) as board:
-        with serial.Serial(board.port, 3_000_000, timeout=30) as port:
+    target = load_board(name)
+    with emulate_netlist(inverting, identity, target, seed=3, progress=said.append) as board:
+        with serial.Serial(board.port, target.speed().baud, timeout=30) as port:
             assert frames.ask(port, frames.SYNC, 1, payload=b"nonce") == (0x81, 1, 0, b"nonce")
-            assert frames.ask(port, frames.RUN, 2, 4, b"\0\1\2\xff") == (0x90, 2, 0, b"\xff\xfe\xfd\0")
-    assert "synthesising" in said
+            payload = bytes(range(224)) * 2
+            assert frames.ask(port, frames.RUN, 2, 448, payload) == (
+                0x90,
+                2,
+                0,
+                bytes(255 - value for value in payload),
+            )
+            # the march over the response buffers finds every cell of their block RAM
+            assert frames.ask(port, 0x05, 3, 0x55)[3][5] == 0
     said.clear()
-    emulate_netlist(inverting, identity, load_board("icebreaker"), progress=said.append)
+    emulate_netlist(inverting, identity, target, progress=said.append)
     assert "synthesising" not in said
 
 
@@ -75,8 +87,12 @@ def test_bitstream_of_another_board_is_refused(
 
 
 def test_families_that_cannot_be_read_back_are_named() -> None:
-    with pytest.raises(UnsupportedError, match=r"not for ulx3s_85f \(ecp5\); emulate the model instead"):
+    with pytest.raises(
+        UnsupportedError, match=r"not for ulx3s_85f \(ecp5\); emulate the model instead, with --fidelity netlist"
+    ):
         emulate_bitstream(Path("x.bit"), load_board("ulx3s_85f"))
+    with pytest.raises(UnsupportedError, match=r"\(gowin\); .* gives block RAM without mode and content"):
+        emulate_image(Path("x.fs"), load_board("tang_nano_9k"), "rtl")
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:

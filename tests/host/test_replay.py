@@ -12,6 +12,7 @@ from neuroloom.host.framing import FrameDecoder, encode
 from neuroloom.host.record import Recorder
 from neuroloom.host.replay import ReplayLine, replay_to_device
 from neuroloom.host.session_file import read_session
+from neuroloom.rtl.link.protocol import RESPONSE_BIT, Command, Status
 
 
 def samples(lines, count, seed=0):
@@ -175,13 +176,18 @@ def test_recorded_on_the_virtual_board_and_replayed_to_it(sum_board, tmp_path, c
 
 
 def flip_last_answer(path):
+    """Turn a bit of the last answer to a RUN that came in one piece, and as the first to its request (not a repeat)."""
     text = path.read_text().splitlines()
-    last = max(
-        n for n, line in enumerate(text) if " < " in line and FrameDecoder().feed(bytes.fromhex(line.split(" < ")[1]))
-    )
-    (body, *_) = FrameDecoder().feed(bytes.fromhex(text[last].split(" < ")[1]))[-1:]
-    time = text[last].split(" ")[0]
-    text[last] = f"{time} < {encode(body[:-1] + bytes([body[-1] ^ 1])).hex()}"
+    decoder, seen, last = FrameDecoder(), set(), None
+    for n, line in enumerate(text):
+        time, _, data = line.partition(" < ")
+        for body in decoder.feed(bytes.fromhex(data)):
+            if body[0] == Command.RUN | RESPONSE_BIT and body[2] == Status.OK and body[1] not in seen:
+                seen.add(body[1])
+                if encode(body) in bytes.fromhex(data):
+                    last = (n, time, bytes.fromhex(data), body)
+    n, time, data, body = last
+    text[n] = f"{time} < {data.replace(encode(body), encode(body[:-1] + bytes([body[-1] ^ 1]))).hex()}"
     path.write_text("\n".join(text) + "\n")
 
 

@@ -145,7 +145,7 @@ def test_the_line_rate_is_found(monkeypatch, lines):
     class Port(lines.FaultyLine):
         gone = False
 
-        def __init__(self, name, baud):
+        def __init__(self, name, baud, on_wait=None):
             super().__init__(lines.TableModel(), lambda direction, data: data if self.baud == 1_000_000 else data[::3])
             self.baud = baud
 

@@ -148,7 +148,7 @@ def test_a_slow_host_loses_nothing(sum_board):
 
     before = sum_board.statistics()
     with Device(Slow(sum_board.port), timeout=20) as device:
-        for size in (960, 3, 500):
+        for size in (device.identity.max_payload, 3, 250):
             device.ping(bytes(range(250)) * (size // 250) + bytes(size % 250))
         assert transfer(device, 100, 6)
     assert sum_board.statistics().dropped == before.dropped

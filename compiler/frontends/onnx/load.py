@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError, UnsupportedError
 from neuroloom.compiler.ir import Affine, Graph, Range
-from neuroloom.compiler.ir.builder import clean_name
+from neuroloom.compiler.ir.structured import clean_name
 from neuroloom.compiler.real import Program
 from onnx import ModelProto, helper
 

@@ -21,8 +21,8 @@ from neuroloom.compiler.frontends.export.spiking_functions import (
     STANDARD,
 )
 from neuroloom.compiler.ir import Affine, Graph, Input, Node, Output, Type, Value, verify
-from neuroloom.compiler.ir.builder import clean_name
 from neuroloom.compiler.ir.ops.registry import infer, spec
+from neuroloom.compiler.ir.structured import clean_name
 from neuroloom.compiler.ir.types import Range
 from neuroloom.compiler.ir.verify import result_type
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto

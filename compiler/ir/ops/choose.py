@@ -1,4 +1,4 @@
-"""Choosing among values: select, arg-max, top-k, comparisons of two values."""
+"""Choosing among values: select, delta, arg-max, top-k, comparisons of two values."""
 
 from __future__ import annotations
 
@@ -18,6 +18,26 @@ def select(o: Operands) -> list[Result]:
         raise GraphError(f"both sides must have the same fraction bits, not {a.type} and {b.type}")
     (_, (alo, ahi), (blo, bhi)) = o.ranges
     return [Result(broadcast_shape([v.shape for v in o.values]), (min(alo, blo), max(ahi, bhi)), a.type.frac)]
+
+
+@op("delta", arity=2, attrs={"threshold": "int"})
+def delta(o: Operands) -> list[Result]:
+    """``x`` where it is at least ``threshold`` away from ``sent``, elementwise, else ``sent``; both of one shape and type.
+
+    What a delta network (Neil et al. 2017) hands on: ``sent`` is the state that holds what was handed on before. With a threshold
+    of 0 or 1 the result is ``x``.
+    """
+    x, sent = o.values
+    if x.type != sent.type or x.shape != sent.shape:
+        raise GraphError(
+            f"both operands must have one type and shape, not {x.type} {x.shape} and {sent.type} {sent.shape}"
+        )
+    if o.attr("threshold") < 0:
+        raise GraphError(f"threshold must be 0 or more, not {o.attr('threshold')}")
+    if o.attr("threshold") <= 1:
+        return [Result(x.shape, o.ranges[0], x.type.frac, x.type)]
+    (alo, ahi), (blo, bhi) = o.ranges
+    return [Result(x.shape, (min(alo, blo), max(ahi, bhi)), x.type.frac, x.type)]
 
 
 @op("relation", arity=2, attrs={"kind": "str"})

@@ -269,6 +269,51 @@ def autoencoder(steps: int = 4, inputs: int = 5, hidden: int = 6, seed: int = 8)
     return b.finish()
 
 
+def delta_step(inputs: int = 9, hidden: int = 5, threshold: int = 12, seed: int = 9) -> Graph:
+    """A recurrent layer whose products see only changes: the sum of two of them, and one alone behind it."""
+    rng = RNG(seed)
+    b = Builder("delta_step", clocked=True)
+    x = b.input("x", S8, (inputs,))
+    h = b.state(np.zeros(hidden, np.int64), S12, "sample", name="h")
+    sums = []
+    for name, size, least in ((x, inputs, threshold), (h, hidden, 1)):
+        sent = b.state(np.zeros(size, np.int64), b[name].type, "sample", name="sent")
+        new = b.node("delta", [name, sent], threshold=least)
+        b.update(sent, new)
+        bias = rng.integers(-9000, 9000, hidden)
+        sums.append(b.node("matvec", [new], weights=rng.integers(-99, 99, (hidden, size)), bias=bias, weight_frac=0))
+        alone = rng.integers(-99, 99, (3, size))
+        b.output(f"y{len(sums)}", requantize(b, b.node("matvec", [new], weights=alone, weight_frac=0), "s12", "1/64"))
+    new_h = requantize(b, b.node("add", sums), "s12", "1/128")
+    b.update(h, new_h)
+    b.output("h_new", new_h)
+    return b.finish()
+
+
+def delta_scan(steps: int = 6, inputs: int = 7, outputs: int = 4, threshold: int = 20, seed: int = 10) -> Graph:
+    """The same over a sequence, in a loop; what was handed on is not 0 at first, and wider than a word holds changes of."""
+    rng = RNG(seed)
+    b = Builder("delta_scan")
+    xs = b.input("x", S8, (steps, inputs))
+    ys = b.input("y", S16, (steps, 2))
+    starts = [b.const(np.full(inputs, 7), S8), b.const(np.zeros(2, np.int64), S16)]
+
+    def body(carried: list[str], elements: list[str]) -> tuple[list[str], list[str]]:
+        news = [
+            b.node("delta", [element, sent], threshold=least)
+            for element, sent, least in zip(elements, carried, (threshold, 3000), strict=True)
+        ]
+        sums = [
+            b.node("matvec", [new], weights=rng.integers(-99, 99, (outputs, b[new].shape[0])), weight_frac=0)
+            for new in news
+        ]
+        return news, [requantize(b, b.node("add", sums), "s16", "1/256")]
+
+    _, _, seen = b.scan(steps, starts, [xs, ys], body)
+    b.output("seen", seen)
+    return b.finish()
+
+
 GRAPHS: dict[str, Callable[[], Graph]] = {
     "gru_step": gru_step,
     "gru_scan": gru_scan,
@@ -279,5 +324,7 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "attention": attention,
     "convolution": convolution,
     "autoencoder": autoencoder,
+    "delta_step": delta_step,
+    "delta_scan": delta_scan,
 }
 """Every graph by name."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 
 from neuroloom.host.simulated import DeviceModel
 from neuroloom.rtl.flash.layout import FLAGS, LABEL_BYTES, Layout, label
-from neuroloom.rtl.link.protocol import Command, Identity, Status
+from neuroloom.rtl.link.protocol import Buffers, Command, Identity, Status
 
 LAYOUT = Layout(golden_bytes=0x10000, slot_bytes=0x30000, slots=2, flash_bytes=1 << 19)
 SIZES = {b"M": 0, b"J": 0, b"S": 6, b"R": 6, b"C": 6, b"E": 4, b"P": 5, b"B": 1}
@@ -127,7 +128,7 @@ class Core(DeviceModel):
 
     def __init__(self, identity: Identity, engine: Callable[[bytes], bytes], board: BoardModel) -> None:
         self._board = board
-        super().__init__(identity, engine, reset=getattr(engine, "reset", None), frame_bytes=1024, window=2)
+        super().__init__(identity, engine, reset=getattr(engine, "reset", None), **asdict(Buffers()))
 
     def _execute(self, command: int, payload: bytes, arg: int) -> tuple[int, bytes]:
         if command == Command.CONFIRM and self.identity.boot:
@@ -139,5 +140,9 @@ class Core(DeviceModel):
         return super()._execute(command, payload, arg)
 
     def _run(self, payload: bytes, arg: int) -> tuple[int, bytes]:
-        out = self._engine(payload)
-        return (Status.OK, out) if len(out) == arg else (Status.ENGINE_TIMEOUT, b"")
+        self._results += self._engine(payload)
+        if len(self._results) < arg:
+            self._reset_engine()
+            return Status.ENGINE_TIMEOUT, b""
+        out, self._results = self._results[:arg], self._results[arg:]
+        return Status.OK, out

@@ -147,14 +147,15 @@ def test_from_python(
         assert board.image == "slot 2" and device.identity.engine == "loopback"
 
 
-def test_by_cable(cli: Cli, tmp_path: Path) -> None:
+def test_by_cable(cli: Cli, tmp_path: Path, ecp5_bitstream: Callable[..., bytes]) -> None:
     layout = load_board("icebreaker").layout
     (tmp_path / "golden.bin").write_bytes(golden_image(layout, stamp(bitstream(), record("golden"))))
     (tmp_path / "x.bin").write_bytes(stamp(bitstream(), record("attended")))
     (tmp_path / "plain.bin").write_bytes(bitstream())
     (tmp_path / "hx8k.bin").write_bytes(bitstream("8k"))
+    (tmp_path / "ulx3s.bit").write_bytes(ecp5_bitstream())
     for board in all_boards():
-        suffix = {"ice40_hx8k_evn": "hx8k.bin"}.get(board.name, "plain.bin")
+        suffix = {"ice40_hx8k_evn": "hx8k.bin", "ulx3s_85f": "ulx3s.bit"}.get(board.name, "plain.bin")
         code, out, _ = cli(suffix, "--board", board.name, "--dry-run")
         assert code == 0 and out.startswith("openFPGALoader -b ") and out.strip().endswith(str(tmp_path / suffix))
     assert cli("golden.bin", "--board", "icebreaker", "--dry-run", "--via", "openfpgaloader")[0] == 0

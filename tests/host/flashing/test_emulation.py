@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 from neuroloom.boards.flash_board import FlashBoard
 from neuroloom.boards.flash_file import image_name, install, slot_state, write_image
+from neuroloom.boards.hold import held, hold
 from neuroloom.boards.image_record import stamp
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.host.cli.app import main
 from neuroloom.host.cli.emulate_control import execute
+from neuroloom.host.device import connect
 from neuroloom.host.flash_emulation import flash_board
 from neuroloom.rtl.flash.layout import golden_image
 
@@ -37,9 +40,9 @@ def test_golden_and_an_image_are_put_where_they_belong(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not for another iCE40"):
         flash_board(flash, "icebreaker", image)
     with pytest.raises(
-        InputError, match=r"board must be one that boots several images .*, not ulx3s_85f: it is cable only"
+        InputError, match=r"board must be one that boots several images .*, not tang_nano_9k: it is cable only"
     ):
-        flash_board(flash, "ulx3s_85f")
+        flash_board(flash, "tang_nano_9k")
     with pytest.raises(InputError, match="flash file must have the 4,194,304 bytes of ice40_hx8k_evn's flash"):
         flash_board(flash, "ice40_hx8k_evn")
     with pytest.raises(InputError, match="--board must be given with --flash"):
@@ -62,13 +65,69 @@ def test_the_power_switch(board: FlashBoard, images: dict[str, bytes], flash: Pa
     for text, why in (
         ("power", "power must be followed by on, off, or off CYCLE"),
         ("power off now", "not 'off now'"),
-        ("unplug 1s", "unplug must be left out with a flash"),
-        ("reset", "reset must be left out with a flash"),
     ):
         with pytest.raises(InputError, match=why):
             execute(board, text)
     with pytest.raises(InputError, match="power must go with --flash"):
         execute(VirtualBoard({"x.v": ""}, "x", 8, 1), "power off")
+
+
+def test_a_port_is_unplugged_and_the_board_is_reset(
+    board: FlashBoard, images: dict[str, bytes], flash: Path, tmp_path: Path
+) -> None:
+    """The host that had the port gets an error, the image runs on; whoever connects then finds it. A reset boots anew."""
+    install(flash, ICEBREAKER, 1, images["unattended"], ("start", "confirmed"))
+    name = tmp_path / "port"
+
+    def moved(port: str) -> None:
+        name.unlink(missing_ok=True)
+        name.symlink_to(port)
+
+    board._on_port = moved
+    moved(board.start())
+    board.wait_for("slot 1")
+    boots = board.boots
+    with connect(name, timeout=3) as device:
+        assert device.identity.engine == "loopback"
+        assert execute(board, "unplug 50ms").startswith(f"serial port {board.port} is back")
+        with pytest.raises(DeviceError, match="went away"):
+            device.ping()
+        device.ping()
+    assert (board.image, board.boots) == ("slot 1", boots)
+    assert execute(board, "reset") == "the logic was reset"
+    board.wait_for("slot 1")
+    assert board.boots == boots + 2  # golden, which starts it
+    board.power_off()
+    board.unplug(1)
+    board.power_on()
+    board.wait_for("slot 1")
+    with connect(name, timeout=3) as device:
+        device.ping()
+
+
+def test_hosts_wait_while_an_image_is_compiled(
+    board: FlashBoard, images: dict[str, bytes], flash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than their patience; and a note whose board has died holds nobody."""
+    install(flash, ICEBREAKER, 1, images["unattended"], ("start", "confirmed"))
+    board.start()
+    board.wait_for("slot 1")
+    port, load, said = str(board.port), board._load, []
+
+    def slow(number: int | None) -> None:
+        time.sleep(3)
+        load(number)
+
+    monkeypatch.setattr(board, "_load", slow)
+    with connect(port, timeout=1, on_wait=said.append) as device:
+        device.boot_golden()
+        assert device.identity.engine in ("loader", "loopback")
+    assert said and set(said) == {f"the virtual board on {port} compiles the image that boots; waiting"}
+    assert not held(port)
+    with hold(port, "compiles"):
+        assert held(port) == "compiles"
+        monkeypatch.setattr(os, "kill", lambda pid, number: (_ for _ in ()).throw(ProcessLookupError()))
+        assert not held(port)
 
 
 def test_a_flash_without_an_image_leaves_the_board_dark_until_golden_is_written(board: FlashBoard, flash: Path) -> None:
@@ -111,6 +170,8 @@ def test_a_simulation_that_dies_is_noticed(board: FlashBoard) -> None:
         (("--flash", "f.img", "--board", "icebreaker", "--flash-speed", "0"), "--flash-speed must be above 0, not 0"),
         (("x.bin", "--board", "icebreaker", "--fidelity", "rtl"), "Bitstream must be a file, not 'x.bin'"),
         (("--flash", "f.img", "--board", "icebreaker", "x.bin"), "x.bin must be a file, and is not"),
+        (("x.fs", "--board", "tang_nano_9k"), "gives block RAM without mode and content"),
+        (("x.bit", "--board", "ulx3s_85f", "--fidelity", "netlist"), "gives the settings of tiles, not a netlist"),
     ],
 )
 def test_options(

@@ -1,6 +1,7 @@
-"""The receiver's and the executor's formal properties, for every input and every length: by induction, with Yices.
+"""Formal properties of receiver, executor, writer and transmitter, for every input and every length: by induction, with Yices.
 
-``proofs.py`` says what is proved. A mutant of the gateware for each kind of mistake shows that the properties would notice it.
+``proofs.py`` and ``proofs_out.py`` say what is proved.
+A mutant of the gateware for each kind of mistake shows that the properties would notice it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Signal
 from amaranth.sim import Simulator
 from neuroloom.boards import toolchain
-from neuroloom.rtl.link import executor, receiver
+from neuroloom.rtl.link import executor, receiver, transmitter, writer
 from neuroloom.rtl.link.protocol import Status
 
 HERE = Path(__file__).parent
@@ -42,9 +43,9 @@ dffunmap
 opt_clean
 write_smt2 -wires {name}.smt2
 """
-DEPTH = {"receiver": 18, "executor": 12}
+DEPTH = {"receiver": 18, "executor": 12, "writer": 18, "transmitter": 4}
 """Steps of the induction; the serial CRC takes 8 of them, and up to 16 from a state that cannot be reached."""
-RECEIVER = (10, 968)
+RECEIVER = (9, 456)
 """Address bits and largest frame as in the boards' shells."""
 
 MUTANTS = {
@@ -59,6 +60,18 @@ MUTANTS = {
     "executor_number_stays": (executor, "m.d.sync += next_sequence.eq(sequence + 1)", "pass"),
     "executor_overwrites": (executor, "with m.If(~self.sending | (self.sending_slot != self.slot)):", "with m.If(1):"),
     "executor_keeps_across_sync": (executor, "m.d.sync += kept.eq(0)", "pass"),
+    "writer_block_too_short": (writer, "with m.If(run == 0xFF):", "with m.If(run == 0xFE):"),
+    "writer_block_too_long": (writer, "with m.If(run == 0xFF):", "with m.If(0):"),
+    "writer_zero_stays": (writer, "with m.If(crc.byte == 0):", "with m.If(0):"),
+    "writer_crc_goes_on": (writer, "crc.drain.eq(trailer != 0)", "crc.drain.eq(0)"),
+    "writer_short_crc": (writer, "m.d.sync += trailer.eq(CRC_BYTES)", "m.d.sync += trailer.eq(CRC_BYTES - 1)"),
+    "transmitter_stops_at_once": (transmitter, " & ~first):", "):"),
+    "transmitter_skips": (transmitter, "[at.eq(at + 1), first.eq(0)]", "[at.eq(at + 2), first.eq(0)]"),
+    "transmitter_reads_late": (
+        transmitter,
+        'm.next = "FETCH"\n                    with',
+        'm.next = "OFFER"\n                    with',
+    ),
 }
 """Mistakes of the kinds that the proofs are about: module, text, text in its place."""
 
@@ -75,16 +88,25 @@ def _solver() -> str | None:
     return next((str(Path(str(f.locate())).resolve().parent) for f in files if f.name == "yices-smt2"), None)
 
 
-def _benches(module: types.ModuleType | None = None) -> Any:
-    """``proofs.py``, freshly loaded, with the gateware's class of ``module`` in place of the real one."""
-    spec = importlib.util.spec_from_file_location("link_proofs", HERE / "proofs.py")
+def _benches(module: types.ModuleType | None = None, file: str = "proofs.py") -> Any:
+    """A file of benches, freshly loaded, with the gateware's class of ``module`` in place of the real one."""
+    spec = importlib.util.spec_from_file_location("link_proofs", HERE / file)
     assert spec is not None and spec.loader is not None
     benches = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benches)
-    for name in ("FrameReceiver", "Executor"):
+    for name in ("FrameReceiver", "Executor", "FrameWriter", "FrameTransmitter"):
         if module is not None and hasattr(module, name):
             setattr(benches, name, getattr(module, name))
     return benches
+
+
+def _bench(module: types.ModuleType, changed: types.ModuleType | None = None) -> Any:
+    """The bench of one part of the gateware, or of a mutant of it."""
+    if module in (receiver, executor):
+        benches = _benches(changed)
+        return benches.ReceiverProof(*RECEIVER) if module is receiver else benches.ExecutorProof(2)
+    benches = _benches(changed, "proofs_out.py")
+    return benches.WriterProof(RECEIVER[0]) if module is writer else benches.TransmitterProof(RECEIVER[0])
 
 
 def _mutant(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
@@ -106,11 +128,10 @@ def formulas(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.fail(message)
         pytest.skip(message)
     folder = tmp_path_factory.mktemp("proofs")
-    benches = {"receiver": _benches().ReceiverProof(*RECEIVER), "executor": _benches().ExecutorProof(2)}
+    benches = {part.__name__.rpartition(".")[2]: _bench(part) for part in (receiver, executor, writer, transmitter)}
     benches["executor_window4"] = _benches().ExecutorProof(4)
     for name, change in MUTANTS.items():
-        changed = _benches(_mutant(*change))
-        benches[name] = changed.ReceiverProof(*RECEIVER) if change[0] is receiver else changed.ExecutorProof(2)
+        benches[name] = _bench(change[0], _mutant(*change))
     script = ""
     for name, bench in benches.items():
         (folder / f"{name}.il").write_text(rtlil.convert(bench, name=name), encoding="utf-8")
@@ -142,7 +163,7 @@ def solve(formulas: Path) -> Callable[..., tuple[bool, str]]:
     return run
 
 
-@pytest.mark.parametrize("name", ["receiver", "executor", "executor_window4"])
+@pytest.mark.parametrize("name", ["receiver", "executor", "executor_window4", "writer", "transmitter"])
 def test_properties_hold_for_ever(solve: Callable[..., tuple[bool, str]], name: str) -> None:
     """From power-up on, and from any state in which they held for a while."""
     depth = str(DEPTH[name.split("_")[0]])

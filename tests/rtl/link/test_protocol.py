@@ -35,7 +35,8 @@ def test_identity_record():
     with pytest.raises(DeviceError, match=r"does not know \(code 77\)"):
         Identity.from_bytes(data[:3] + b"\x4d" + data[4:])
     assert data[23] == 0 and Identity.from_bytes(data[:23] + b"\x03" + data[24:]).boot == 3
-    with pytest.raises(DeviceError, match="is not valid: boot must be 0, 1 or 3, not 2"):
+    assert Identity.from_bytes(data[:23] + b"\x05" + data[24:]).boot == 5
+    with pytest.raises(DeviceError, match="is not valid: boot must be one of 0, 1, 3, 5, not 2"):
         Identity.from_bytes(data[:23] + b"\x02" + data[24:])
     with pytest.raises(InputError, match="engine must be one of none, logic"):
         Identity("magic", "x", bytes(32), 1, 1, 1)

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build, floats
+from neuroloom.compiler.frontends.onnx.arguments import best_count, kept
 from neuroloom.compiler.frontends.onnx.registry import Call, operator
 from neuroloom.compiler.frontends.onnx.tensors import Opaque, Sym, Tensor
 
@@ -33,16 +34,13 @@ def _arg(call: Call, least: bool) -> Sym:
     name, _ = build.ordered(call, x)
     if least:
         name = _negated(call, name)
-    keep = bool(call.integer("keepdims", 1))
+    keep, shape, batch = kept(call, x, axis)
     last = bool(call.integer("select_last_index", 0))
     if x.order_of:
         call.record(f"{x.order_of} in front was dropped, because only the order of its values is used")
     out = call.importer.emit("argmax", [name], "index" if keep else "", axis=axis, last=last)
-    shape = x.shape[:axis] + ((1,) if keep else ()) + x.shape[axis + 1 :]
     if keep:
         out = call.importer.emit("reshape", [out], shape=shape)
-    gone = call.axis(call.integer("axis", 0), x.rank)
-    batch = x.batch if keep or x.batch is None else x.batch - (gone < x.batch)
     return Sym(out, INT64, shape, batch)
 
 
@@ -56,12 +54,7 @@ def top_k(call: Call) -> list[Tensor]:
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", -1), "choosing along")
     _same_axis(call, x, axis)
-    given = call.const_ints(1, "k") if call.has(1) else [call.integer("k")]
-    k = int(given[0])
-    if len(given) != 1 or not 1 <= k <= x.shape[axis]:
-        call.bad(f"k must be one integer in 1..{x.shape[axis]}, not {given}")
-    if not call.integer("sorted", 1):
-        call.record("the k results are given best first, although the model does not ask for an order")
+    k = best_count(call, x, axis)
     if x.order_of and k > 1:
         call.refuse(f"{x.order_of} in front rounds, so that equal values may change the order", "take TopK before it")
     name, order = build.ordered(call, x)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build, floats
+from neuroloom.compiler.frontends.onnx.arguments import padded_index
 from neuroloom.compiler.frontends.onnx.registry import Call, operator
 from neuroloom.compiler.frontends.onnx.tensors import Const, Opaque, Sym, Tensor
 from neuroloom.compiler.frontends.onnx.windows import extreme, window_pixels
@@ -177,32 +178,8 @@ def _computed_tuples(call: Call, data: Const | Sym, tuples: Sym, dims: int) -> S
 @operator("Pad")
 def pad(call: Call) -> Sym:
     """Grow (or crop) axes: a constant, the edge, a reflection, or wrapped around."""
-    x, mode = call.sym(0), call.text("mode", "constant")
-    pads = call.ints_either(1, "pads")
-    if pads is None or any(not isinstance(p, int) for p in pads):
-        call.refuse("pads must be constant integers")
-    axes = call.const_ints(3, "axes") if call.has(3) else list(range(x.rank))
-    if len(pads) != 2 * len(axes):
-        call.bad(f"pads must have {2 * len(axes)} entries, not {len(pads)}")
-    widths = {call.axis(int(a), x.rank): (pads[i], pads[len(axes) + i]) for i, a in enumerate(axes)}
-    if x.batch is not None and widths.pop(x.batch, (0, 0)) != (0, 0):
-        call.refuse("padding the batch axis would add samples")
-    inner = {a - (x.batch is not None and a > x.batch): w for a, w in widths.items()}
-    both = [inner.get(i, (0, 0)) for i in range(len(x.shape))]
-    build.size_guard(call, [d + max(a, 0) + max(b, 0) for d, (a, b) in zip(x.shape, both, strict=True)])
-    index = build.flat_index(x)
-    crop = tuple(slice(max(-a, 0), d - max(-b, 0)) for d, (a, b) in zip(x.shape, both, strict=True))
-    index = index[crop]
-    grow = [(max(a, 0), max(b, 0)) for a, b in both]
-    if mode == "constant":
-        index = np.pad(index, grow, constant_values=-1)
-    elif mode in ("edge", "reflect", "wrap"):
-        try:
-            index = np.pad(index, grow, mode=cast(Any, mode))
-        except ValueError as e:
-            call.bad(f"pads do not fit: {e}")
-    else:
-        call.bad(f"mode must be constant, edge, reflect or wrap, not {mode!r}")
+    x = call.sym(0)
+    index = padded_index(call, x)
     fill = _fill(call, x) if (index < 0).any() else None
     return build.gathered(call, x, index, x.batch, fill)
 

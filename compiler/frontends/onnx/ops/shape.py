@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build
+from neuroloom.compiler.frontends.onnx.arguments import expanded, fill_value, spread
 from neuroloom.compiler.frontends.onnx.common import common
 from neuroloom.compiler.frontends.onnx.dims import Dim, is_batch, settle
 from neuroloom.compiler.frontends.onnx.registry import Call, operator
@@ -181,41 +182,20 @@ def expand(call: Call) -> Tensor:
     x = call.tensor(0)
     if isinstance(x, Const):
         return constant_over(call, x.array, target)
-    rank = max(x.rank, len(target))
-    batch = None if x.batch is None else x.batch + rank - x.rank
-    dims = [1] * (rank - len(target)) + target
-    if batch is not None:
-        d = dims.pop(batch)
-        if not (is_batch(d) or d == 1 or d == call.importer.batch_size):
-            call.refuse(f"expanding the batch axis to {d} would repeat samples")
-    if any(isinstance(d, Dim) for d in dims):
-        call.refuse(f"expanding to {target} would make a second axis of the batch's size")
-    shape_ = build.broadcast_shape(call, [x.shape, tuple(int(d) for d in dims)])
+    shape_, batch = expanded(call, x, target)
     return build.broadcast_to(call, x, shape_, batch)
 
 
 @operator("ConstantOfShape", whole=True)
 def constant_of_shape(call: Call) -> Tensor:
     """A constant tensor; its shape may contain the batch size."""
-    value = call.value("value")
-    one = np.zeros((1,), np.float32) if value is None else np.asarray(value).reshape(1)
-    return constant_over(call, one, call.const_ints(0, "shape"))
+    return constant_over(call, fill_value(call), call.const_ints(0, "shape"))
 
 
 def constant_over(call: Call, array: np.ndarray, target: list[Any]) -> Tensor:
     """``array`` broadcast to a shape in which one entry may be the batch size."""
-    places = [i for i, d in enumerate(target) if isinstance(d, Dim)]
-    if any(not isinstance(d, Dim) and d < 0 for d in target):
-        call.bad(f"a shape must not have negative entries, not {target}")
-    if len(places) > 1 or any(not is_batch(target[i]) for i in places):
-        call.refuse(f"a constant of shape {target} has more than one batch axis")
-    dims = [1 if isinstance(d, Dim) else int(d) for d in target]
-    shape_ = build.broadcast_shape(call, [array.shape, tuple(dims)])
-    data = np.broadcast_to(array, shape_)
-    if not places:
-        return Const(np.ascontiguousarray(data))
-    at = places[0] + len(shape_) - len(target)
-    return constant_sym(call, np.asarray(data.take(0, axis=at)), at)
+    data, batch = spread(call, array, target)
+    return Const(data) if batch is None else constant_sym(call, data, batch)
 
 
 def constant_sym(call: Call, data: np.ndarray, batch: int | None) -> Sym:

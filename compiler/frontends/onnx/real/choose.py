@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build
+from neuroloom.compiler.frontends.onnx.arguments import best_count, kept
 from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 
@@ -24,13 +25,10 @@ def _arg(call: Call, least: bool) -> Sym:
             np.zeros(()), kind="real" if x.is_float else "int", name=f"{call.source}.zero"
         )
         name = emit(call, "sub", [zero, name], "negated")
-    keep = bool(call.integer("keepdims", 1))
+    keep, shape, batch = kept(call, x, axis)
     last = bool(call.integer("select_last_index", 0))
     out = emit(call, "argmax", [name], "index" if keep else "", axis=axis, last=last)
-    shape = x.shape[:axis] + ((1,) if keep else ()) + x.shape[axis + 1 :]
     out = reshaped(call, out, shape, "")
-    gone = call.axis(call.integer("axis", 0), x.rank)
-    batch = x.batch if keep or x.batch is None else x.batch - (gone < x.batch)
     return result(call, out, INT64, batch)
 
 
@@ -43,7 +41,7 @@ def top_k(call: Call) -> list[Tensor]:
     """The k largest (or smallest) along an axis, and their positions."""
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", -1), "choosing along")
-    k = int(call.const_ints(1, "k")[0]) if call.has(1) else call.integer("k")
+    k = best_count(call, x, axis)
     largest = bool(call.integer("largest", 1))
     values, index = call.importer.emit_many("topk", [x.name], axis=axis, k=k, largest=largest)
     return [result(call, values, x.dtype, x.batch), result(call, index, INT64, x.batch)]

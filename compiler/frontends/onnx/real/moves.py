@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from neuroloom.compiler.frontends.onnx import build
-from neuroloom.compiler.frontends.onnx.dims import Dim, is_batch
+from neuroloom.compiler.frontends.onnx.arguments import expanded, fill_value, padded_index, spread
 from neuroloom.compiler.frontends.onnx.ops.indexing import _checked
 from neuroloom.compiler.frontends.onnx.ops.noop import _dtype
 from neuroloom.compiler.frontends.onnx.registry import Call
@@ -18,26 +18,16 @@ from .importer import constant, emit, kind_of, operator, reshaped, result
 
 def constant_over(call: Call, array: np.ndarray, target: list[Any]) -> Tensor:
     """``array`` broadcast to a shape in which one entry may be the batch size."""
-    places = [i for i, d in enumerate(target) if isinstance(d, Dim)]
-    if any(not isinstance(d, Dim) and d < 0 for d in target):
-        call.bad(f"a shape must not have negative entries, not {target}")
-    if len(places) > 1 or any(not is_batch(target[i]) for i in places):
-        call.refuse(f"a constant of shape {target} has more than one batch axis")
-    dims = [1 if isinstance(d, Dim) else int(d) for d in target]
-    shape = build.broadcast_shape(call, [array.shape, tuple(dims)])
-    data = np.broadcast_to(array, shape)
-    if not places:
-        return Const(np.ascontiguousarray(data))
-    at = places[0] + len(shape) - len(target)
-    return result(call, constant(call, np.asarray(data.take(0, axis=at)), "value"), array.dtype, at)
+    data, batch = spread(call, array, target)
+    if batch is None:
+        return Const(data)
+    return result(call, constant(call, data, "value"), array.dtype, batch)
 
 
 @operator("ConstantOfShape", whole=True)
 def constant_of_shape(call: Call) -> Tensor:
     """A constant tensor; its shape may contain the batch size."""
-    value = call.value("value")
-    one = np.zeros((1,), np.float32) if value is None else np.asarray(value).reshape(1)
-    return constant_over(call, one, call.const_ints(0, "shape"))
+    return constant_over(call, fill_value(call), call.const_ints(0, "shape"))
 
 
 @operator("Expand", whole=True)
@@ -47,16 +37,7 @@ def expand(call: Call) -> Tensor:
     x = call.tensor(0)
     if isinstance(x, Const):
         return constant_over(call, x.array, target)
-    rank = max(x.rank, len(target))
-    batch = None if x.batch is None else x.batch + rank - x.rank
-    dims = [1] * (rank - len(target)) + target
-    if batch is not None:
-        d = dims.pop(batch)
-        if not (is_batch(d) or d == 1 or d == call.importer.batch_size):
-            call.refuse(f"expanding the batch axis to {d} would repeat samples")
-    if any(isinstance(d, Dim) for d in dims):
-        call.refuse(f"expanding to {target} would make a second axis of the batch's size")
-    shape = build.broadcast_shape(call, [x.shape, tuple(int(d) for d in dims)])
+    shape, batch = expanded(call, x, target)
     if shape == x.shape:
         return x.with_(batch=batch)
     return result(call, emit(call, "broadcast", [x.name], shape=shape), x.dtype, batch)
@@ -88,31 +69,8 @@ def concat(call: Call) -> Sym:
 @operator("Pad")
 def pad(call: Call) -> Sym:
     """Grow (or crop) axes: a constant, the edge, a reflection, or wrapped around."""
-    x, mode = call.sym(0), call.text("mode", "constant")
-    pads = call.ints_either(1, "pads")
-    if pads is None or any(not isinstance(p, int) for p in pads):
-        call.refuse("pads must be constant integers")
-    axes = call.const_ints(3, "axes") if call.has(3) else list(range(x.rank))
-    if len(pads) != 2 * len(axes):
-        call.bad(f"pads must have {2 * len(axes)} entries, not {len(pads)}")
-    widths = {call.axis(int(a), x.rank): (pads[i], pads[len(axes) + i]) for i, a in enumerate(axes)}
-    if x.batch is not None and widths.pop(x.batch, (0, 0)) != (0, 0):
-        call.refuse("padding the batch axis would add samples")
-    inner = {a - (x.batch is not None and a > x.batch): w for a, w in widths.items()}
-    both = [inner.get(i, (0, 0)) for i in range(len(x.shape))]
-    build.size_guard(call, [d + max(a, 0) + max(b, 0) for d, (a, b) in zip(x.shape, both, strict=True)])
-    index = build.flat_index(x)[
-        tuple(slice(max(-a, 0), d - max(-b, 0)) for d, (a, b) in zip(x.shape, both, strict=True))
-    ]
-    grow = [(max(a, 0), max(b, 0)) for a, b in both]
-    if mode == "constant":
-        index = np.pad(index, grow, constant_values=-1)
-    elif mode == "edge":
-        index = np.pad(index, grow, mode="edge")
-    elif mode in ("reflect", "wrap"):
-        index = np.pad(index, grow, mode="reflect" if mode == "reflect" else "wrap")
-    else:
-        call.bad(f"mode must be constant, edge, reflect or wrap, not {mode!r}")
+    x = call.sym(0)
+    index = padded_index(call, x)
     if call.has(2):
         fill = float(call.const(2, "the padding value").reshape(-1)[0])
     else:

@@ -136,6 +136,16 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {"l": np.float32(0)},
         "(If): the condition must be one truth value per sample, not [4]",
     ),
+    "more of the best than there are": (
+        [node("TopK", ["x", "k"], outputs=["y", "where"])],
+        {"k": np.array([9])},
+        "(TopK): k must be one integer in 1..4, not [9]",
+    ),
+    "an unknown padding": (
+        [node("Pad", ["x", "pads"], mode="turned")],
+        {"pads": np.array([0, 1, 0, 0])},
+        "(Pad): mode must be constant, edge, reflect or wrap, not 'turned'",
+    ),
 }
 
 
