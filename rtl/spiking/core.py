@@ -324,8 +324,8 @@ class Core(wiring.Component):
                 m.d.comb += [unit.soon.eq(fsm.ongoing("START") & last) for unit in (inputs, scan)]
                 with m.State("FETCH"):
                     self._take_block(m, program, fetch_at, pc, index, words)
-                    m.d.sync += [command.eq(program.block[28:]), more.eq(0)]
-                    with m.Switch(program.block[28:]):
+                    m.d.sync += [command.eq(program.block[28:32]), more.eq(0)]
+                    with m.Switch(program.block[28:32]):
                         for code in units:
                             with m.Case(code):
                                 m.d.sync += more.eq((fetched_words(code) - 1) // BLOCK)
