@@ -13,6 +13,7 @@ import pytest
 from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.device import Device, connect
 from neuroloom.host.serial_port import SerialPort
+from neuroloom.rtl.link.protocol import Command
 
 BYTES_IN = 64
 
@@ -38,6 +39,23 @@ def test_streaming_keeps_the_line_busy(board):
         assert device.repeats == 0
     # The clock runs on for a moment before and behind the run; 600 samples are 3 million cycles.
     assert x.size * 80 / cycles > 0.9
+
+
+def test_both_directions_are_full_at_once(board):
+    """Requests and answers of the same length: with two of them on the way, each direction would wait for the other."""
+    payload, count = bytes(range(1, 225)) * 2, 120
+    with connect(board.port) as device:
+        link = device._begin()
+        before, sent = board.statistics(), 0
+        for _ in range(count):
+            while link.room and sent < count:
+                link.submit(Command.PING, payload, expected=len(payload))
+                sent += 1
+            assert link.collect().payload == payload
+        after = board.statistics()
+        assert device.repeats == 0
+    share = len(payload) * count * 80 / (after.cycles - before.cycles)
+    assert share > 0.9 and after.sent - before.sent == after.received - before.received
 
 
 def test_noisy_line(board, lines):
