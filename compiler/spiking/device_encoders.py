@@ -75,8 +75,8 @@ def _delta(net: Network, name: str, size: int, options: dict[str, Any]) -> tuple
         )
     item = net.population(name, 2 * size, Neuron(threshold=threshold, reset="subtract"))
     pre = np.arange(2 * size)
-    bits = {} if threshold < 128 else {"weight_bits": 16}
-    net.connect(item, item, pre=pre, post=(pre + size) % (2 * size), weights=threshold, delay=1, **bits)
+    bits = None if threshold < 128 else 16  # of the network's own, or wide
+    net.connect(item, item, pre=pre, post=(pre + size) % (2 * size), weights=threshold, delay=1, weight_bits=bits)
     most = bounds[1] - bounds[0]
     return item, (-most, most)
 
