@@ -69,7 +69,8 @@ neuroloom emulate m.nloom --board icebreaker --flash flash.img --standalone    #
 neuroloom flash m.nloom --into flash.img --board icebreaker                    # only the partition in its flash's file
 ```
 
-On the virtual board, with golden and the core's image as they were placed, routed and packed, run as RTL, and a small network:
+On the virtual board, with golden and the core's image as they were placed, routed and packed, as RTL, and the same from their
+very bits (`--fidelity bitstream`):
 
 ```
 $ neuroloom emulate --board icebreaker --flash flash.img
