@@ -14,7 +14,7 @@ if str(ROOT) not in sys.path:
 
 RECORDS = ("place_digits", "place_small", "place_48k")
 GATED_RECORDS = ("place_gated_icebreaker", "place_gated_ulx3s")
-CORE_RECORDS = ("place_cores_icebreaker", "place_cores_hx8k", "place_cores_tang", "place_cores_ulx3s")
+CORE_RECORDS = tuple(f"place_cores_{name}" for name in ("icebreaker", "hx8k", "tang", "ulx3s", "twin"))
 
 
 def entries() -> list[dict]:
