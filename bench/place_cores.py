@@ -28,9 +28,9 @@ class Job:
     seeds: int
 
 
-def jobs_of(board: str, seeds: int) -> tuple[Job, ...]:
-    """Every core of a board."""
-    return tuple(Job(board, config, seeds) for config in CORES[board])
+def jobs_of(board: str, seeds: int, *profiles: str) -> tuple[Job, ...]:
+    """Every core of a board, or those of some profiles."""
+    return tuple(Job(board, config, seeds) for config in CORES[board] if not profiles or config.profile in profiles)
 
 
 def core_sha256(config: CoreConfig) -> str:
@@ -97,4 +97,14 @@ register(
 )
 register(Benchmark("place_cores_hx8k", ABOUT.format("iCE40-HX8K-EVN"), runner(jobs_of("ice40_hx8k_evn", 3)), render))
 register(Benchmark("place_cores_tang", ABOUT.format("Tang Nano 9K"), runner(jobs_of("tang_nano_9k", 3)), render))
-register(Benchmark("place_cores_ulx3s", ABOUT.format("ULX3S-85F"), runner(jobs_of("ulx3s_85f", 1)), render))
+register(
+    Benchmark("place_cores_ulx3s", ABOUT.format("ULX3S-85F"), runner(jobs_of("ulx3s_85f", 3, "reward")), render),
+)
+register(
+    Benchmark(
+        "place_cores_twin",
+        "Place and route of two spiking cores in a ULX3S-85F.",
+        runner(jobs_of("ulx3s_85f", 3, "twin")),
+        render,
+    )
+)

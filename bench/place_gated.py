@@ -1,8 +1,9 @@
-"""Place and route of the iCEBreaker's gated engines: logic cells, memories and fastest clock by seed."""
+"""Place and route of the boards' gated engines: logic cells, memories and fastest clock by seed."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,12 +16,13 @@ from bench.benchmark import Benchmark, Say, register
 from bench.place import outcome
 from bench.results import table
 
-BOARD, PROFILES, SEEDS = "icebreaker", ("lanes8",), 3
+SEEDS = {"icebreaker": {"lanes8": 3, "tables6": 3}, "ulx3s_85f": {"lanes16": 3, "lanes128": 1}}
+"""Boards, their profiles that are placed, and with how many seeds."""
 
 
-def profile_of(name: str) -> GatedConfig:
-    """The board's profile of this name."""
-    return next(config for config in load_board(BOARD).gated if config.profile == name)
+def profile_of(board: str, name: str) -> GatedConfig:
+    """A board's profile of this name."""
+    return next(config for config in load_board(board).gated if config.profile == name)
 
 
 def engine_sha256(config: GatedConfig) -> str:
@@ -28,18 +30,22 @@ def engine_sha256(config: GatedConfig) -> str:
     return hashlib.sha256(engine_verilog(config).encode()).hexdigest()
 
 
-def run(say: Say, seed: int) -> list[dict[str, Any]]:
-    """Build every engine."""
-    found, board = [], load_board(BOARD)
-    for name in PROFILES:
-        config = profile_of(name)
-        factory, identity = engine_design(config, board)
-        seeds = tuple(range(seed + 1, seed + 1 + SEEDS))
-        built = build(factory, identity, board, seeds=seeds, progress=lambda s, n=name: say(f"{n}: {s}"))
-        found.append(
-            {"board": BOARD, "engine": asdict(config), "engine_sha256": engine_sha256(config), **outcome(built)}
-        )
-    return found
+def runner(name: str) -> Callable[[Say, int], list[dict[str, Any]]]:
+    """The benchmark that builds a board's engines, one seed after the other."""
+
+    def run(say: Say, seed: int) -> list[dict[str, Any]]:
+        found, board = [], load_board(name)
+        for profile, count in SEEDS[name].items():
+            config = profile_of(name, profile)
+            factory, identity = engine_design(config, board)
+            seeds = tuple(range(seed + 1, seed + 1 + count))
+            built = build(factory, identity, board, seeds=seeds, jobs=1, progress=lambda s, p=profile: say(f"{p}: {s}"))
+            found.append(
+                {"board": name, "engine": asdict(config), "engine_sha256": engine_sha256(config), **outcome(built)}
+            )
+        return found
+
+    return run
 
 
 def render(found: list[dict[str, Any]]) -> str:
@@ -49,7 +55,10 @@ def render(found: list[dict[str, Any]]) -> str:
             b["board"],
             b["engine"]["profile"],
             b["engine"]["lanes"],
-            *(f"{b['used'].get(k, 0)} of {b['available'][k]}" for k in ("luts", "brams", "sprams", "dsps")),
+            *(
+                f"{b['used'].get(k, 0)} of {b['available'][k]}" if k in b["available"] else "-"
+                for k in ("luts", "brams", "sprams", "dsps")
+            ),
             b["shell_luts"],
             f"{b['clock_mhz']:g}",
             ", ".join("not routed" if s.get("unrouted") else f"{s['fmax_hz'] / 1e6:.1f}" for s in b["seeds"]),
@@ -65,4 +74,6 @@ def render(found: list[dict[str, Any]]) -> str:
     )
 
 
-register(Benchmark("place_gated_icebreaker", "Place and route of the gated engine of the iCEBreaker.", run, render))
+ABOUT = "Place and route of the gated engines of the {}."
+register(Benchmark("place_gated_icebreaker", ABOUT.format("iCEBreaker"), runner("icebreaker"), render))
+register(Benchmark("place_gated_ulx3s", ABOUT.format("ULX3S-85F"), runner("ulx3s_85f"), render))

@@ -24,7 +24,7 @@ from neuroloom.rtl.link.protocol import Buffers, Identity
 from neuroloom.rtl.link.shell import LinkShell
 from neuroloom.rtl.top import Top
 
-FLOW_VERSION = 4
+FLOW_VERSION = 5
 """Part of the cache key; raise it when the scripts here change what they produce."""
 
 PLACE_TIMEOUT_S = 4 * 3600
@@ -36,8 +36,9 @@ class BuildResult:
 
     ``used`` and ``available`` count luts, ffs, brams, sprams and dsps as far as the family's placer reports them;
     ``shell_luts`` is the link shell's own share, synthesised and packed alone, in LUTs (logic cells on iCE40).
-    ``bitstream`` is the first seed's that meets timing, or the first routed one's if none does; ``timing_met`` says
-    that *every* seed meets ``clock_hz``, which one that could not be routed does not. ``design_sha256`` covers the RTL
+    ``bitstream`` is the first seed's that meets timing, or the first routed one's if none does; ``met`` says that it does.
+    ``seeds`` are those that were asked for, and what was tried behind them because none of those met the clock. ``timing_met`` says
+    that *every* one meets ``clock_hz``, which one that could not be routed does not. ``design_sha256`` covers the RTL
     alone, not tools or seeds: it tells whether a record is stale. ``verilog`` is the RTL, ``netlist`` the synthesised
     cells; ``cached`` says that nothing was run.
     """
@@ -62,6 +63,11 @@ class BuildResult:
     cached: bool
     next_image: int | None = None
     """Address of the image that the bitstream names as the one to boot."""
+
+    @property
+    def met(self) -> bool:
+        """Whether the bitstream meets the clock."""
+        return any(seed.met for seed in self.seeds)
 
 
 def _shell(engine: Any, identity: Identity, baud: int, guard_cycles: int | None = None) -> LinkShell:
@@ -177,7 +183,7 @@ def build(
         chosen = min(results, key=lambda result: (not result.met, bool(result.unrouted)))
         usage = placed[results.index(chosen)][1]
         say("packing")
-        os.replace(steps.pack(job, chosen.seed), work / f"{board.name}{flow.suffix}")
+        os.replace(steps.pack(job, chosen), work / f"{board.name}{flow.suffix}")
         _stamp(work / f"{board.name}{flow.suffix}", own)
         record = {
             "board": board.name,

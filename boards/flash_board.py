@@ -12,6 +12,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -49,6 +50,7 @@ class FlashBoard:
 
     Attributes
     ----------
+    board, flash : as given
     port : path of the serial port, the same until the port is unplugged
     image : what runs now, ``golden``, ``slot 1`` ..., or "" when the power is off or nothing could be loaded
     """
@@ -69,6 +71,7 @@ class FlashBoard:
         on_port: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
+        self.board, self.flash = board, flash
         self._layout, self._format = board.layout, format_of(board)
         self._next_image: int | None = None
         self._designs = designs or designs_of(board, fidelity, seed=seed)
@@ -292,6 +295,8 @@ class FlashBoard:
         current, self._current = self._current, None
         if current is not None:
             facts = current.stop()
+            now, stored = current.flash_status
+            self._file = replace(self._file, status=now, stored=stored)
             if facts is not None:
                 self._past.append(facts)
         self._show("", "", event)
@@ -305,6 +310,8 @@ class FlashBoard:
     def _load(self, number: int | None) -> None:
         try:
             data = self._file.path.read_bytes()
+            if number is None:
+                self._file = replace(self._file, status=self._file.stored)
             address = self._format.loaded(data, number, self._next_image)
             design = self._designs(data[address:])
             self._next_image = design.next_image

@@ -15,6 +15,7 @@ from neuroloom.boards.registry import all_boards, load_board
 from neuroloom.rtl.flash import layout as f
 from neuroloom.rtl.flash import network as n
 from neuroloom.rtl.flash.loader import BUSY_SECONDS, START_SECONDS, WAKE_SECONDS
+from neuroloom.rtl.flash.protection import protection, why_not
 from neuroloom.rtl.link.protocol import GUARD_SECONDS
 
 RESUMING = """
@@ -23,6 +24,33 @@ RESUMING = """
 A block of 64 KiB whose first page is right is looked at page by page: right pages from its beginning on, and blank ones behind
 them, are kept; the last right one is programmed once more, because the power may have gone while it was. Everything else is
 erased and written: a block without a right page may have been erased half, and what reads blank then is not to be trusted.
+"""
+
+CUTS = """
+## Cut at every page
+
+`make campaign` cuts the virtual board's power in every piece of the flash's work in an update, in the order that golden and host
+have now (the label or header erased, the blocks erased, every page, the label or header written), at eight or five shares of its
+time, some of them drawn; the seed, which also draws what a cut leaves, is printed. Golden answers each time, and boots a whole
+image or refuses; an engine starts with a whole network or waits. The last runs, November 2026:
+
+| update of | pieces | cuts | seed | found afterwards |
+|---|---|---|---|---|
+| an image of 12 pages | 15 | 120 | 1795803972 | 1 old, 1 new, 118 none and golden |
+| a network of 2 pages | 5 | 25 | 1795803920 | 1 old, 2 new, 22 none |
+"""
+
+PROTECTION = """
+## The flash's own protection of golden
+
+The loader refuses to write golden. Beyond that golden tells the flash to refuse it, so that no image that runs later, gone wild or
+not made here, erases golden by accident. It looks at the JEDEC id first, writes the status register of a chip that it knows the
+volatile way (0x50, 0x01), and every MAP reads it back; `flash --info` says what it found. Volatile, because then nothing wears out
+and no power cut can leave it half written: it is gone at the next power-up, which begins with golden, which sets it again.
+
+{table}
+
+Writing golden anew by cable without switching the board off first needs openFPGALoader's `--unprotect-flash`.
 """
 
 ALONE = """
@@ -39,6 +67,20 @@ neuroloom flash --port P --forget-network     # boards start without one again
 neuroloom ping --port P                       # what became of it at the start
 neuroloom emulate m.nloom --board icebreaker --flash flash.img --standalone    # all of it on a virtual board
 neuroloom flash m.nloom --into flash.img --board icebreaker                    # only the partition in its flash's file
+```
+
+On the virtual board, with golden and the core's image as they were placed, routed and packed, as RTL, and the same from their
+very bits (`--fidelity bitstream`):
+
+```
+$ neuroloom emulate --board icebreaker --flash flash.img
+golden runs
+slot 1 runs
+$ neuroloom ping --port P
+network in the flash: it was checked and loaded
+$ neuroloom run m.nloom --port P -i x.npy --check
+2 samples in 0.27 s (7/s), 0 frames repeated
+144 integers compared with the simulator, no differences
 ```
 
 What stands there are the very bytes that `neuroloom load` sends, and behind them a fresh start. The engine's image reads them twice
@@ -64,8 +106,11 @@ Loading takes 17 clock cycles a byte twice: 0.19 s for the 131 kB that the iCEBr
 logic cells beside an engine with `--boot unattended`; {carry}
 """
 
-CELLS = 190
-CARRY = "see the table of builds below."
+CELLS = "some 200"
+CARRY = """on the
+iCEBreaker the spiking core `infer` (5,030 of 5,280 cells, placed and routed at 26.6 MHz by seed 1) carries it. The gated engines
+`lanes8` and `tables6` do not: with it they came to 5,288 and 5,292 cells (eight fewer since), which nothing can place. On the ULX3S
+there is room beside every engine. An engine without it takes its networks over the link, as ever."""
 
 ECP5 = """
 ## ECP5: one user slot, or a jump sector?
@@ -83,7 +128,9 @@ the multi-boot bit of control register 0; both pull PROGRAMN by the board's `pro
 HOLD and WP are kept high. The host's commands are those of the iCE40 boards; golden's file for the cable is `golden.bit`, which
 openFPGALoader writes without its comment. An image carries its length and CRC-32 in its record, because its frames are compressed.
 The virtual board runs the RTL of the build with models of PLL and USRMCLK, and loads the address that the build packed; its
-bitstreams are not read back. On a real board this has not run yet.
+bitstreams are not read back. Golden (2,049 LUTs, 66.8 MHz by seed 1, 40 needed) and the digits network beside it (3,293 LUTs, 75.9
+MHz) were placed, routed and packed, and that image of 747,862 bytes was flashed, booted and left again on the virtual board. On a
+real board this has not run yet.
 """
 
 VIRTUAL = """
@@ -178,6 +225,24 @@ def _map(board: Board) -> list[str]:
         )
     rows.append((f"{layout.end:#08x}", f"{layout.flash_bytes - layout.end:,}", "not used, not written"))
     return _table(("from", "bytes", "what"), rows)
+
+
+def _protection(boards: Sequence[Board]) -> str:
+    """The section on the flash's own protection."""
+    rows = []
+    for board in boards:
+        found = protection(board.layout)
+        chips = "none" if found is None else ", ".join(chip.hex(" ") for chip in found[0])
+        status = "" if found is None else f"0x{found[1]:02X}"
+        jedec = bytes.fromhex(board.flash.jedec)
+        own = f"`{jedec.hex(' ')}`: " + (
+            "protected"
+            if found is not None and jedec in found[0]
+            else f"not protected, because {why_not(board.layout, jedec)}"
+        )
+        rows.append((f"`{board.name}`", chips, status, own))
+    head = ("board", "chips that protect exactly its golden", "status register", "the board's own chip")
+    return PROTECTION.format(table="\n".join(_table(head, rows)))
 
 
 def _alone(board: Board) -> str:
@@ -283,7 +348,8 @@ def render() -> str:
         "",
         "## What golden does",
         "",
-        f"1. Wakes the flash (0xAB, {1e6 * WAKE_SECONDS:g} us) and gives a host {START_SECONDS:g} s to speak.",
+        f"1. Wakes the flash (0xAB, {1e6 * WAKE_SECONDS:g} us), sets its protection of golden, and gives a host"
+        f" {START_SECONDS:g} s to speak.",
         "2. If nobody does: the first slot that is to start and is known to be good, or was never tried, is checked and booted.",
         "3. Before any boot: label right, CRC-32 of the whole image right, and, unless the image is"
         " confirmed, the attempt written down.",
@@ -298,8 +364,9 @@ def render() -> str:
         "",
         *_table(("byte", "name", "fields (bytes)", "answer", "what it does"), opcodes),
         "",
-        "The map record: version (1), slots (1), blocks of 64 KiB for a network (1), 0 (1), golden's bytes (4), a slot's bytes"
-        " (4), the flash's bytes (4).",
+        "The map record: version (1), slots (1), blocks of 64 KiB for a network (1), the status register (1), golden's bytes (4),"
+        " a slot's",
+        "bytes (4), the flash's bytes (4).",
         "",
         *_table(("result", "meaning"), f.RESULTS.items()),
         "",
@@ -314,6 +381,10 @@ def render() -> str:
     lines += [
         "",
         *RESUMING.strip().split("\n"),
+        "",
+        *CUTS.strip().split("\n"),
+        "",
+        *_protection(mapped).strip().split("\n"),
         "",
         *_alone(load_board("icebreaker")).strip().split("\n"),
         "",

@@ -214,11 +214,26 @@ def _xilinx_count(cells: Mapping[str, int]) -> Mapping[str, int]:
     }
 
 
-def place_arguments(flow: Flow, board: Board, engine: str, json: str, stem: str, seed: int) -> list[str]:
-    """Arguments of the family's nextpnr for one seed; the report goes to ``stem + ".report.json"``."""
+def place_arguments(
+    flow: Flow, board: Board, engine: str, json: str, stem: str, seed: int, router: str = ""
+) -> list[str]:
+    """Arguments of the family's nextpnr for one seed; the report goes to ``stem + ".report.json"``.
+
+    ``router``: another one than the family's for this board and engine.
+    """
     common = ("--report", f"{stem}.report.json", "--seed", str(seed), "--freq", _mhz(board.speed(engine).plan.logic_hz))
-    chosen = (*flow.device(board), *flow.routing(board, engine))
+    chosen = [*flow.device(board), *flow.routing(board, engine)]
+    if router:
+        chosen[chosen.index("--router") + 1] = router
     return [*chosen, "--json", json, *flow.pins, *flow.output(stem), *common, "--timing-allow-fail"]
+
+
+def other_router(flow: Flow, board: Board, engine: str) -> str:
+    """The router that a board's family does not use for an engine, or "" where there is no choice."""
+    words = [*flow.device(board), *flow.routing(board, engine)]
+    if "--router" not in words:
+        return ""
+    return {"router1": "router2", "router2": "router1"}[words[words.index("--router") + 1]]
 
 
 def pack_only_arguments(flow: Flow, board: Board, json: str, *, whole: bool = False) -> list[str]:

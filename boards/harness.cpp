@@ -4,7 +4,7 @@
 // flash_miso) and warmboot with warmboot_image. Everything is at the level of bits on the
 // pins: 8N1 at the given baud rate, so a bitstream read back to Verilog runs here exactly as the RTL does.
 //
-// stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | boot IMAGE | off | end KEY=VALUE ...
+// stdout, one event a line:   port PATH | leds HEX | stats KEY=VALUE ... | flash NOW STORED | boot IMAGE | off | end KEY=VALUE ...
 // stdin, one command a line:  stats | reset [CYCLES] | faults KEY=VALUE ... | cut MS | unplug MS | detach | attach |
 //                             power [CYCLE] | power work N SHARE | quit
 // End of file: quit (the parent has died). `faults` sets all line faults anew (keys: baud, and to.X and from.X for the X of
@@ -12,7 +12,8 @@
 // `detach` gives it up for good, and `attach` takes another one, whose master side was sent through the socket --socket before.
 // `power` cuts the supply, now or in that clock cycle, or when a share of the flash's N-th erasure or program from now on is over:
 // the flash is left as it then is. After `boot` and `off` the program ends; whoever
-// started it loads the image that was booted into the next one (flash_board.py), which gets the same --terminal.
+// started it loads the image that was booted into the next one (flash_board.py), which gets the same --terminal, and the flash's
+// status register: `flash` says what it is, and what it is after the next power-up.
 
 #include <cerrno>
 #include <chrono>
@@ -72,6 +73,7 @@ struct Options {
     std::string flash;
     unsigned flash_id = 0;
     double flash_speed = 1;
+    unsigned flash_status = 0, flash_stored = 0;
     double eager = 0;  // seconds of the board's time in which it never waits for somebody to open the port
 };
 
@@ -96,6 +98,8 @@ Options parse(int argc, char** argv) {
         else if (arg == "--flash") o.flash = value();
         else if (arg == "--flash-id") o.flash_id = unsigned(std::strtoul(value(), nullptr, 16));
         else if (arg == "--flash-speed") o.flash_speed = std::atof(value());
+        else if (arg == "--flash-status") o.flash_status = unsigned(std::strtoul(value(), nullptr, 16));
+        else if (arg == "--flash-stored") o.flash_stored = unsigned(std::strtoul(value(), nullptr, 16));
         else if (arg == "--eager") o.eager = std::atof(value());
         else {
             std::fprintf(stderr, "virtual board: unknown option %s\n", arg.c_str());
@@ -115,6 +119,7 @@ public:
         : options_(options), terminal_(options.terminal), line_(options.clock_hz, options.baud, options.seed) {
         if (!options.flash.empty()) {
             flash_ = std::make_unique<NorFlash>(options.clock_hz, options.flash_speed, options.flash_id, options.seed);
+            flash_->set_status(options.flash_status, options.flash_stored);
             const std::string wrong = flash_->open(options.flash);
             if (!wrong.empty()) {
                 std::fprintf(stderr, "virtual board: %s\n", wrong.c_str());
@@ -147,6 +152,7 @@ public:
         }
         if (flash_ && boot_ < 0) flash_->power_cut(cycle_);
         else if (flash_) flash_->finish();
+        if (flash_) std::printf("flash %x %x\n", flash_->status(), flash_->stored());
         if (left_) boot_ < 0 ? std::printf("off\n") : std::printf("boot %d\n", boot_);
         model_->final();
         report("end");

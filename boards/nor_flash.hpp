@@ -3,7 +3,8 @@
 // Written from the data sheet of Winbond's W25Q128JV and JEDEC JESD216 (SFDP): mode 0; starts in deep power-down, as an iCE40
 // leaves it after loading an image packed by icepack; programming only clears bits and wraps inside a page; erasing and
 // programming need the write enable latch, take their time, and meanwhile everything but reading the status is ignored;
-// protected blocks stay as they are. A power cut in the middle leaves a torn page or a half-erased block.
+// protected blocks stay as they are, the protection being that of a W25Q: for good, or until the power goes (command 0x50, which other
+// makers' chips do not have). A power cut in the middle leaves a torn page or a half-erased block.
 #pragma once
 
 #include <algorithm>
@@ -54,6 +55,14 @@ public:
         make_sfdp();
         return "";
     }
+
+    // The status register as it is, and as it will be at the next power-up: of a chip that was on before this program started.
+    void set_status(unsigned now, unsigned stored) {
+        status_ = std::uint8_t(now);
+        stored_ = std::uint8_t(stored);
+    }
+    unsigned status() const { return status_; }
+    unsigned stored() const { return stored_; }
 
     // Once per clock cycle with the levels of the pins; returns the level of its output.
     int step(int sck, int cs_n, int mosi, std::uint64_t cycle) {
@@ -110,7 +119,7 @@ private:
     enum class Work { none, program, erase, status };
     static constexpr std::size_t kPage = 256, kSector = 4096, kHalfBlock = 32768, kBlock = 65536;
     static constexpr std::size_t kKept = 5;  // command, address and one byte; the data of a page go to page_
-    static constexpr unsigned kBusy = 1, kEnabled = 2;
+    static constexpr unsigned kBusy = 1, kEnabled = 2, kWinbond = 0xEF;
 
     std::uint64_t cycles(double seconds) const { return std::uint64_t(seconds * clock_hz_) + 1; }
 
@@ -162,7 +171,10 @@ private:
                 break;
             case 0xB9: asleep_ = true; break;
             case 0x06: enabled_ = true; break;
-            case 0x50: volatile_ = true; break;
+            case 0x50:
+                if (id_[0] == kWinbond) volatile_ = true;
+                else ++ignored;
+                break;
             case 0x04: enabled_ = false; break;
             case 0x01:
                 if (n >= 2 && (enabled_ || volatile_)) start_status(cycle);
@@ -224,13 +236,13 @@ private:
         start(Work::erase, cycle, seconds);
     }
 
-    // Status bits SEC, TB and BP2 to BP0 protect a power of two of sectors or of 256 KiB, at the top or at the bottom.
+    // Status bits SEC, TB and BP2 to BP0 protect a power of two of sectors or of 64ths, at the top or at the bottom.
     bool is_protected(std::size_t at, std::size_t size) const {
         const unsigned level = status_ >> 2 & 7;
         if (level == 0) return false;
         if (level == 7) return true;
         const bool small = status_ & 0x40, bottom = status_ & 0x20;
-        const std::size_t unit = small ? kSector << std::min(level - 1, 3u) : std::size_t(1 << 18) << (level - 1);
+        const std::size_t unit = small ? kSector << std::min(level - 1, 3u) : (size_ / 64) << (level - 1);
         const std::size_t held = std::min(unit, size_);
         return bottom ? at < held : at + size > size_ - held;
     }
@@ -240,7 +252,7 @@ private:
     }
 
     void complete() {
-        if (work_ == Work::status) status_ = next_status_;
+        if (work_ == Work::status) status_ = stored_ = next_status_;
         else std::copy(after_.begin(), after_.end(), data_ + where_);
         work_ = Work::none;
         enabled_ = false;
@@ -289,7 +301,7 @@ private:
     std::size_t size_ = 0;
 
     bool asleep_ = true, enabled_ = false, volatile_ = false, dead_ = false;
-    std::uint8_t status_ = 0, next_status_ = 0;
+    std::uint8_t status_ = 0, stored_ = 0, next_status_ = 0;
     std::uint64_t awake_at_ = 0;
 
     int sck_ = 0, cs_n_ = 1, miso_ = 0, count_ = 0;

@@ -10,26 +10,32 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from neuroloom.boards import emit, spread, toolchain
 from neuroloom.boards.board import Board
 from neuroloom.boards.convergence import RoutingWatch
-from neuroloom.boards.flows import FLOWS, Flow, pack_only_arguments, place_arguments, shortfalls
+from neuroloom.boards.flows import FLOWS, Flow, other_router, pack_only_arguments, place_arguments, shortfalls
 from neuroloom.boards.registry import all_boards
 from neuroloom.compiler.errors import DoesNotFitError
 
 SYNTH_TIMEOUT_S = 3600
 PACK_TIMEOUT_S = 900
+NEARLY_ROUTED = 16
+"""Wires that may be overused still, for another try to be worth its time: half the seeds of small designs on the UP5K end with one
+or two, around the link's LUTs, and the others are routed in a minute."""
+
+FURTHER_SEEDS = 4
 
 
 @dataclass(frozen=True)
 class SeedResult:
     """Place and route with one seed: the fastest clock in hertz, whether it reaches the board's, wall time in seconds.
 
-    ``unrouted`` says in half a sentence why the router was given up; the clock is then 0 and not met.
+    ``unrouted`` says in half a sentence why the router was given up; the clock is then 0 and not met. ``router`` names the router,
+    if it is not the one that the board's family takes first.
     """
 
     seed: int
@@ -37,6 +43,18 @@ class SeedResult:
     met: bool
     seconds: float
     unrouted: str = ""
+    router: str = ""
+
+    @property
+    def stem(self) -> str:
+        """Name of this run's files."""
+        return f"seed{self.seed}{'-' + self.router if self.router else ''}"
+
+    @property
+    def nearly(self) -> bool:
+        """Whether all but a few wires were routed, so that another seed or router may well do it."""
+        found = re.match(r"at (\d+) overused wires", self.unrouted)
+        return found is not None and int(found[1]) <= NEARLY_ROUTED
 
 
 @dataclass(frozen=True)
@@ -127,7 +145,9 @@ def leave_room(job: Job, cells: Mapping[str, int]) -> None:
 def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list[tuple[SeedResult, Usage]], int]:
     """Every seed, and the shell's own size, ``workers`` at once; the first failure or an interrupt stops the others.
 
-    A seed that cannot be routed is a result, not a failure; raises DoesNotFitError when that holds for all of them.
+    A seed that cannot be routed is a result, not a failure. Where none meets the clock and some were nearly routed, the next
+    :data:`FURTHER_SEEDS` are placed, and then these seeds with the family's other router, one after the other until one meets it.
+    Raises DoesNotFitError when none could be routed.
     """
     limit = max(1, min(len(seeds) + 1, workers or os.cpu_count() or 1))
     with ThreadPoolExecutor(max_workers=limit) as pool:
@@ -143,8 +163,15 @@ def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list
                 future.cancel()
             raise
     placed = [future.result() for future in futures]
+    for seed, router in _further(job, [result for result, _ in placed]):
+        if any(result.met for result, _ in placed):
+            break
+        placed.append(_place(job, seed, router))
     if all(result.unrouted for result, _ in placed):
-        each = "; ".join(f"seed {result.seed} stayed {result.unrouted}" for result, _ in placed)
+        each = "; ".join(
+            f"seed {result.seed}{' with ' + result.router if result.router else ''} stayed {result.unrouted}"
+            for result, _ in placed
+        )
         raise DoesNotFitError(
             f"The design cannot be routed on {job.board.name} ({each}); make the network smaller, try other seeds, "
             f"or take a larger board (logs: {job.logs})"
@@ -152,22 +179,33 @@ def place_all(job: Job, seeds: Sequence[int], workers: int | None) -> tuple[list
     return placed, size.result()
 
 
+def _further(job: Job, tried: Sequence[SeedResult]) -> list[tuple[int, str]]:
+    """(seed, router) of the tries behind those that were asked for, most promising first; none where those say all."""
+    nearly = [result.seed for result in tried if result.nearly]
+    if not nearly:
+        return []
+    last = max(result.seed for result in tried)
+    other = other_router(job.flow, job.board, job.engine)
+    return [(last + n, "") for n in range(1, FURTHER_SEEDS + 1)] + ([(seed, other) for seed in nearly] if other else [])
+
+
 _NO_ROOM = re.compile(r"no (more )?bels remaining|unable to (find a )?place|failed to expand region", re.IGNORECASE)
 
 
-def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
-    job.say(f"place and route, seed {seed}")
-    flow, stem = job.flow, f"seed{seed}"
+def _place(job: Job, seed: int, router: str = "") -> tuple[SeedResult, Usage]:
+    again = SeedResult(seed, 0.0, False, 0.0, router=router)
+    flow, stem, with_router = job.flow, again.stem, f" with {router}" if router else ""
+    job.say(f"place and route, seed {seed}{with_router}")
     started = time.monotonic()
     try:
-        done = _run_placer(job, job.netlist, seed)
+        done = _run_placer(job, job.netlist, again)
         reserved = job.reserved
         if done.returncode > 0 and reserved:  # it gave up; a signal is somebody's wish to stop
             job.say(f"place and route, seed {seed}, once more without free cells")
-            done, reserved = _run_placer(job, "netlist.json", seed), 0
+            done, reserved = _run_placer(job, "netlist.json", again), 0
     except NotRoutedError as error:
         job.say(f"seed {seed} is given up: its routing stayed {error}")
-        return SeedResult(seed, 0.0, False, round(time.monotonic() - started, 3), str(error)), Usage({}, {})
+        return replace(again, seconds=round(time.monotonic() - started, 3), unrouted=str(error)), Usage({}, {})
     usage = usage_from_log(done.output, flow)
     if reserved:
         usage = Usage({**usage.used, "luts": usage.used["luts"] - reserved}, usage.available)
@@ -194,22 +232,22 @@ def _place(job: Job, seed: int) -> tuple[SeedResult, Usage]:
     # one clock domain; if a tool ever splits it, the slowest part counts
     fmax_hz = min(clock["achieved"] for clock in clocks.values()) * 1e6
     target = job.board.speed(job.engine).plan.logic_hz
-    return SeedResult(seed, fmax_hz, fmax_hz >= target, round(done.seconds, 3)), usage
+    return replace(again, fmax_hz=fmax_hz, met=fmax_hz >= target, seconds=round(done.seconds, 3)), usage
 
 
 class NotRoutedError(toolchain.ToolFailedError):
     """The router was ended because it got no further; the text is half a sentence that says where it stayed."""
 
 
-def _run_placer(job: Job, netlist: str, seed: int) -> toolchain.Completed:
+def _run_placer(job: Job, netlist: str, what: SeedResult) -> toolchain.Completed:
     watch = RoutingWatch(job.stop, job.place_timeout_s)
     try:
         return toolchain.run(
             job.flow.placer,
-            place_arguments(job.flow, job.board, job.engine, netlist, f"seed{seed}", seed),
+            place_arguments(job.flow, job.board, job.engine, netlist, what.stem, what.seed, what.router),
             cwd=job.work,
             timeout=job.place_timeout_s,
-            log=job.logs / f"seed{seed}.log",
+            log=job.logs / f"{what.stem}.log",
             check=False,
             on_line=watch.see,
             cancel=watch,
@@ -220,9 +258,9 @@ def _run_placer(job: Job, netlist: str, seed: int) -> toolchain.Completed:
         raise
 
 
-def pack(job: Job, seed: int) -> Path:
+def pack(job: Job, placed: SeedResult) -> Path:
     """The bitstream of one placed seed."""
-    stem = f"seed{seed}"
+    stem = placed.stem
     job.run(job.flow.packer, job.flow.pack(job.board, stem, job.next_image), "pack", PACK_TIMEOUT_S)
     return job.work / f"{stem}{job.flow.suffix}"
 

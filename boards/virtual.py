@@ -81,6 +81,9 @@ class FlashFile:
     path: Path
     jedec: bytes
     speed: float = 1.0
+    status: int = 0
+    stored: int = 0
+    """Its status register, and what that is after the next power-up."""
 
 
 class VirtualBoard:
@@ -131,6 +134,7 @@ class VirtualBoard:
         if flash is not None:
             self._arguments += ["--flash", str(flash.path), "--flash-id", flash.jedec.hex()]
             self._arguments += ["--flash-speed", repr(float(flash.speed))]
+            self._arguments += ["--flash-status", f"{flash.status:x}", "--flash-stored", f"{flash.stored:x}"]
         if terminal is not None:
             self._arguments += ["--terminal", str(terminal)]
         if eager_s:
@@ -139,6 +143,8 @@ class VirtualBoard:
         self._socket: socket.socket | None = None  # through which a running board gets another terminal
         self._on_left = on_left
         self.left = ""
+        self.flash_status = (0, 0) if flash is None else (flash.status, flash.stored)
+        """The flash's status register when the board ended, and what it is after the next power-up."""
         self.faults = faults
         self._on_leds = on_leds
         self._on_port = on_port
@@ -255,6 +261,9 @@ class VirtualBoard:
             else:
                 if kind in ("boot", "off"):
                     self.left = line.strip()
+                if kind == "flash":
+                    now, stored = rest.split()
+                    self.flash_status = int(now, 16), int(stored, 16)
                 if kind == "end":
                     self._last = _statistics(line)
                 if kind == "port":

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from neuroloom.boards.board import Board
 from neuroloom.boards.flash_board import FlashBoard
-from neuroloom.boards.flash_file import erased_flash, install, write_image, write_network
+from neuroloom.boards.flash_file import erased_flash, install, slot_state, write_image, write_network
 from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.image_record import check_image, read_record
 from neuroloom.boards.registry import load_board
-from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.compiler.ir.file import load as load_graph
+from neuroloom.rtl.flash.loader import START_SECONDS
 
 from .engines import engine_of
 from .flow import board_of, build_model
@@ -22,6 +24,9 @@ from .standalone import STANDALONE, booted_design, network_for
 
 SLOT = 1
 """Where a design that is given goes."""
+
+DECIDED = 1.5
+"""Golden has booted a slot, or will not, when so many times the seconds are over that it leaves a host to speak."""
 
 
 def flash_board(
@@ -65,6 +70,31 @@ def flash_board(
     if network is not None:
         write_network(flash, board.layout, network)
     return FlashBoard(board, flash, progress=progress, **options)
+
+
+def wait_for_start(board: FlashBoard, timeout_s: float = 600.0) -> None:
+    """Wait until golden has booted the slot that the flash's labels let it start, if there is one; it waits for a host before.
+
+    Golden that stays, because the slot's image is not what its label says, ends the wait, too. Raises DeviceError after
+    ``timeout_s``.
+    """
+    target, clock_hz = board.board, board.board.speed("loader").plan.logic_hz
+    if not any(slot_state(board.flash, target, slot).starts for slot in range(1, target.layout.slots + 1)):
+        return
+    until = time.monotonic() + timeout_s
+    while board.image in ("golden", "") and board.running and _cycles(board) < DECIDED * START_SECONDS * clock_hz:
+        if time.monotonic() > until:
+            shown = board.image or "nothing"
+            raise DeviceError(f"the virtual board did not start its slot within {timeout_s:g} s; it shows {shown}")
+        time.sleep(0.1)
+
+
+def _cycles(board: FlashBoard) -> int:
+    """Cycles of the image that runs; 0 while one is left for another."""
+    try:
+        return board.cycles()
+    except DeviceError:
+        return 0
 
 
 def _prepare(flash: Path, board: Board, image: bytes, progress: Callable[[str], None] | None) -> None:

@@ -16,11 +16,13 @@ from neuroloom.rtl.flash.layout import (
     PAGE_BYTES,
     RESULTS,
     SECTOR_BYTES,
+    STATUS_AT,
     Layout,
     SlotState,
     label,
 )
 from neuroloom.rtl.flash.network import NetworkImage, NetworkState
+from neuroloom.rtl.flash.protection import protects
 
 from .device import Device
 from .flash_chip import HEADER_BYTES, FlashChip, check_id, read_chip, table_at
@@ -51,6 +53,7 @@ class FlashLoader:
     """A session with golden's loader.
 
     Every method returns when the flash has done it, or raises DeviceError; InputError for what the flash's map forbids.
+    Attributes: ``layout``, the flash's map; ``chip``; ``status``, the flash's status register when the session began.
     """
 
     def __init__(self, device: Device) -> None:
@@ -60,11 +63,17 @@ class FlashLoader:
         device.allow(1 + device.identity.watchdog_ms / 1000)
         self._device = device
         self._largest = device.identity.max_payload
-        self.layout = Layout.from_bytes(self._ask("MAP", 16))
+        record = self._ask("MAP", 16)
+        self.layout, self.status = Layout.from_bytes(record), record[STATUS_AT]
         jedec = self._ask("JEDEC", 3)
         check_id(jedec, device.name)
         at, size = table_at(self._read("SFDP", 0, HEADER_BYTES), jedec, device.name)
         self.chip: FlashChip = read_chip(jedec, self._read("SFDP", at, size), self.layout.end, device.name)
+
+    @property
+    def shielded(self) -> bool:
+        """Whether the flash itself protects golden, as golden has set it."""
+        return protects(self.layout, self.chip.jedec, self.status)
 
     # ------------------------------------------------------------------ opcodes
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuroloom.compiler.frontends.export import export
-    from neuroloom.compiler.spiking import encoders, events, topology
+    from neuroloom.compiler.spiking import device_encoders, encoders, events, topology
     from neuroloom.compiler.spiking.models import (
         ALIF,
         IF,
@@ -68,6 +68,7 @@ __all__ = [
     "WindowSTDP",
     "compile",
     "connect",
+    "device_encoders",
     "encoders",
     "events",
     "export",
@@ -98,7 +99,7 @@ _HOME = {
 }
 """Where each public name lives. They are imported at first use, so that ``neuroloom --help`` answers at once."""
 
-_MODULES = {name: f"{_SPIKING}.{name}" for name in ("encoders", "events", "topology")}
+_MODULES = {name: f"{_SPIKING}.{name}" for name in ("device_encoders", "encoders", "events", "topology")}
 """Public modules, imported at first use too."""
 
 

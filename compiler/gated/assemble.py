@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from neuroloom.compiler.errors import UnsupportedError
 
-from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Main, Stream
+from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Main, Stream, Walk
 from .isa import MAX_DELAY, Op, encode
 from .schedule import Block
+from .timing import Timing
+from .walks import cycles, plan
 
 
 @dataclass
@@ -19,18 +21,6 @@ class Label:
 
 
 Word = tuple[Op, Fields, Label | None]
-
-START_CYCLES = 2
-"""Cycles from the begin of a run to its first instruction."""
-
-TAKEN_CYCLES = 2
-"""Cycles of a jump that is taken, to the next instruction."""
-
-READ_CYCLES = 5
-"""Cycles of BR (not taken; one more where it is) and LDO."""
-
-STREAM_CYCLES = 3
-"""Cycles of IN and OUT besides those of the stream unit."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,8 @@ class Cost:
 class Assembler:
     """Collects words; ``cycles`` are the least and the most of a run, once :meth:`program` is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
         self.words: list[Word] = []
         self.main = Label()
         self.cycles = (0, 0)
@@ -68,8 +59,8 @@ class Assembler:
         at = next(n for n, item in enumerate(items) if isinstance(item, Main))
         reset = self.items(items[: at + 1])
         main = self.items(items[at + 1 :])
-        ways = [*main.plus(TAKEN_CYCLES).ended, *reset.then(main).ended]
-        self.cycles = START_CYCLES + min(lo for lo, _ in ways), START_CYCLES + max(hi for _, hi in ways)
+        ways = [*main.plus(self.timing.taken).ended, *reset.then(main).ended]
+        self.cycles = self.timing.start + min(lo for lo, _ in ways), self.timing.start + max(hi for _, hi in ways)
 
     def put(self, op: Op, fields: Fields | None = None, label: Label | None = None) -> None:
         """One word; ``label`` fills its target."""
@@ -87,6 +78,8 @@ class Assembler:
             if isinstance(item, Job):
                 straight.append(item)
                 continue
+            if isinstance(item, Walk) and not item.sums:
+                continue
             cost = cost.then(self.block(straight)).then(self.control(item))
             straight = []
         return cost.then(self.block(straight))
@@ -95,7 +88,7 @@ class Assembler:
         """A straight piece, scheduled."""
         if not jobs:
             return Cost()
-        block = Block(jobs)
+        block = Block(jobs, self.timing)
         block.schedule()
         length = self._lay(block, block.end)
         return Cost((length, length))
@@ -119,7 +112,7 @@ class Assembler:
     def _wait(self, cycles: int) -> None:
         while cycles > 0:
             held = min(cycles - 1, MAX_DELAY)
-            self.put(Op.WAIT, {"delay": held})
+            self.put(Op.OFF, {"delay": held})
             cycles -= held + 1
 
     def control(self, item: Item) -> Cost:
@@ -131,19 +124,25 @@ class Assembler:
             jobs = [each for each in item.body if isinstance(each, Job)]
             if jobs and len(jobs) == len(item.body):
                 return self._rounds(item, jobs, top)
+            first = len(self.words)
             body = self.items(item.body)
+            if len(self.words) == first:  # END looks at the counter when it is fetched
+                self._wait(1)
+                body = body.plus(1)
             self.put(Op.END, {"level": item.level}, top)
             assert body.on is not None and not body.ended  # runs end at the top level only
-            turns = 2 + TAKEN_CYCLES * (item.count - 1)
+            turns = 2 + self.timing.taken * (item.count - 1)
             return Cost((body.on[0] * item.count + turns, body.on[1] * item.count + turns))
         if isinstance(item, Branch):
             return self._branch(item)
         if isinstance(item, Stream):
             self.put(item.op, item.fields)
-            return Cost((STREAM_CYCLES, STREAM_CYCLES))
+            return Cost((self.timing.stream, self.timing.stream))
         if isinstance(item, Load):
             self.put(Op.LDO, {"reg": item.reg, "addr": item.addr, "areg": item.areg})
-            return Cost((READ_CYCLES, READ_CYCLES))
+            return Cost((self.timing.branch, self.timing.branch))
+        if isinstance(item, Walk):
+            return self._walk(item)
         if isinstance(item, Main):
             self.mark(self.main)
             return Cost()
@@ -151,15 +150,21 @@ class Assembler:
         self.put(Op.HALT)
         return Cost(None, ((0, 0),))
 
+    def _walk(self, item: Walk) -> Cost:
+        planned = plan(item, self.timing)
+        for op, fields, follows in planned:
+            self.put(op, {**fields, "delay": follows - 1})
+        return Cost((cycles(planned, {}), cycles(planned, item.longest)))
+
     def _rounds(self, item: Loop, jobs: list[Job], top: Label) -> Cost:
         """A loop around a straight piece: rounds overlap, and the last one is waited for."""
-        block = Block(jobs)
+        block = Block(jobs, self.timing)
         block.schedule()
-        length = self._lay(block, block.repeat(TAKEN_CYCLES))
+        length = self._lay(block, block.repeat(self.timing.taken))
         self.put(Op.END, {"level": item.level}, top)
         rest = max(block.end - length - 1, 0)
         self._wait(rest)
-        whole = 1 + length * item.count + TAKEN_CYCLES * (item.count - 1) + 1 + rest
+        whole = 1 + length * item.count + self.timing.taken * (item.count - 1) + 1 + rest
         return Cost((whole, whole))
 
     def _branch(self, item: Branch) -> Cost:
@@ -169,12 +174,12 @@ class Assembler:
             beyond = Label()
             if not last:
                 self.put(Op.BR, {"addr": item.addr, "areg": item.reg, "imm": number, "unequal": 1}, beyond)
-            cost = self.items(body).plus(before + (0 if last else READ_CYCLES))
+            cost = self.items(body).plus(before + (0 if last else self.timing.branch))
             if not last:
                 self.put(Op.JUMP, None, end)
                 self.mark(beyond)
-                cost = cost.then(Cost((TAKEN_CYCLES, TAKEN_CYCLES)))
-                before += READ_CYCLES + 1
+                cost = cost.then(Cost((self.timing.taken, self.timing.taken)))
+                before += self.timing.branch + self.timing.taken - 1
             ways.append(cost)
         self.mark(end)
         on = [way.on for way in ways if way.on is not None]

@@ -10,18 +10,6 @@ from .isa import Op
 
 Fields = dict[str, int]
 
-READ_AFTER = 2
-"""Cycles from the fetch of a MAC, PICK, BR, LDO to the first address it reads."""
-
-VEC_AFTER = 3
-"""The same for a VEC."""
-
-SUM_AFTER = 4
-"""Cycles from an address to the sum it belongs to."""
-
-WRITE_AFTER = 7
-"""Cycles from the ports to the write."""
-
 
 @dataclass(frozen=True, eq=False)
 class Access:
@@ -93,7 +81,8 @@ class Job:
     """Something the engine does once started; the scheduler chooses when.
 
     ``parts``: the first decides; part n starts at least ``lags[n]`` cycles after the first, as soon as its units are free.
-    ``uses``, ``sets``: offset registers. ``holds``: the first part fills the row of sums, the others drain it.
+    ``uses``, ``sets``: offset registers. ``lists``: it lists
+    changes. ``holds``: the first part fills the row of sums, the others drain it.
     ``multiplies``: multiplications that count as work.
     """
 
@@ -104,6 +93,7 @@ class Job:
     holds: bool = False
     multiplies: int = 0
     source: str = ""
+    lists: bool = False
 
 
 @dataclass
@@ -144,6 +134,28 @@ class Load:
 
 
 @dataclass
+class Sum:
+    """One row of sums that stays in a bank: ``macs`` first (with their cycles from the first one's on), then ``walks``, the CMACs;
+    then ``drains``, DRAINs, each with the cycles for which it needs the ports.
+    """
+
+    macs: list[tuple[int, Fields]]
+    walks: list[Fields]
+    drains: list[tuple[int, Fields]]
+
+
+@dataclass
+class Walk:
+    """Sums over lists of changes, whose cycles are known only when it runs; ``longest``: most changes of each list."""
+
+    sums: list[Sum]
+    longest: dict[int, int] = field(default_factory=dict)
+    writes: Access = NOTHING
+    uses: frozenset[int] = frozenset()
+    source: str = ""
+
+
+@dataclass
 class Halt:
     """The end of a run."""
 
@@ -153,4 +165,4 @@ class Main:
     """Where a run begins that keeps the states."""
 
 
-Item = Job | Loop | Branch | Stream | Load | Halt | Main
+Item = Job | Loop | Branch | Stream | Load | Walk | Halt | Main

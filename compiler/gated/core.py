@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 
 from neuroloom.compiler.errors import InputError
 
 from .isa import LEVELS, OFFSETS, WORD_BYTES
+from .timing import DEEP, SHALLOW, Timing
 
 RTL_VERSION = "1"
 """Raise it when programs written for the engine before would not do the same on it."""
@@ -32,6 +33,10 @@ class GatedConfig:
     in memory without initial content and with one port (iCE40 SPRAM). ``serial``: samples come in and go out bit by bit, which is
     smaller. ``offsets`` registers for moving addresses (number 0 reads zero), ``levels`` of nested loops. ``ranks``: picks go on
     behind the pick before, which top-k needs. ``delay_memory``: places on their way through the ports wait in block RAM.
+    ``changes``: room for changed elements (``groups`` of them each), which delta layers need, and ``banks`` of lanes' sums that
+    stay; 0 where there are none.
+    ``deep``: for large chips at high clocks, registers between what stands far apart, copies of what many places need, and
+    tables that two ports share.
     """
 
     profile: str
@@ -54,6 +59,9 @@ class GatedConfig:
     levels: int = 8
     ranks: bool = True
     delay_memory: bool = False
+    deep: bool = False
+    changes: int = 0
+    banks: int = 0
 
     def __post_init__(self) -> None:
         if self.lanes % self.groups or self.per_group % self.ports:
@@ -79,9 +87,15 @@ class GatedConfig:
             ("program_words", 16, 1 << 14),
             ("offsets", 4, OFFSETS),
             ("levels", 2, LEVELS),
+            ("changes", 0, 1 << 12),
+            ("banks", 0, 1 << 12),
         ):
             if not least <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be in {least}..{most}, not {getattr(self, name)}")
+        if bool(self.changes) != bool(self.banks):
+            raise InputError(
+                f"changes and banks must both be 0, or none of them: delta layers need both, not {self.changes} and {self.banks}"
+            )
         if self.wide < self.acc:
             raise InputError(f"wide must be at least the {self.acc} bits of acc, not {self.wide}")
 
@@ -99,6 +113,11 @@ class GatedConfig:
     def digit(self) -> int:
         """Bits of a digit: values wider than a word are stored as digits, the topmost signed and a word wide."""
         return self.word - 2
+
+    @property
+    def timing(self) -> Timing:
+        """Cycles of everything on this engine."""
+        return DEEP if self.deep else SHALLOW
 
     @property
     def vector_bits(self) -> int:
@@ -159,7 +178,7 @@ class GatedConfig:
                 raise InputError(
                     f"gated profile {profile!r}: key must be one of {', '.join(sorted(known))}, not {key!r}"
                 )
-        missing = known - set(value) - {"shared", "spram", "serial", "offsets", "levels", "ranks", "delay_memory"}
+        missing = known - set(value) - {f.name for f in fields(cls) if f.default is not MISSING}
         if missing:
             raise InputError(f"gated profile {profile!r} must have the key {min(missing)!r}, and it is missing; add it")
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .code import SUM_AFTER, VEC_AFTER, WRITE_AFTER, Access, Job, Part
+from .code import Access, Job, Part
 from .forms import Spec
 from .isa import Op, limits
 from .locate import Loc, Space
@@ -213,13 +213,13 @@ def vec_job(
     """Append one VEC with its terms; ``operands`` are a and b of each product."""
     from .machine import emit_fields
 
-    config, space = machine.config, machine.space
+    config, space, time = machine.config, machine.space, machine.config.timing
     size = config.ports
     words, reads, multiplies = [], [], 0
     counts = [p.a.shape[-1] if p.reduced else 1 for p, _ in lifted]
     begins = np.concatenate([[0], np.cumsum(counts)])
     per_row, number_of = int(begins[-1]), len(lifted)
-    first = number_of + VEC_AFTER  # cycle of the first address
+    first = number_of + time.vec  # cycle of the first address
     last = first + rows * per_row - 1
     for number, (product, lift) in enumerate(lifted):
         a, b = operands[2 * number], operands[2 * number + 1]
@@ -269,16 +269,16 @@ def vec_job(
     }
     words.append((number_of, Op.VEC, fields))
     outs = dest.start + np.arange(rows) * dest.row
-    port = first + SUM_AFTER + per_row - 1 + np.arange(rows) * per_row
+    port = first + time.sum + per_row - 1 + np.arange(rows) * per_row
     if dest.reg:
         span = space.registers[dest.reg]
         lo, hi = (int(outs.min()) + span.lo) // size, (int(outs.max()) + span.hi) // size
-        writes = Access.span(lo, hi, int(port[0]) + WRITE_AFTER, int(port[-1]) + WRITE_AFTER)
+        writes = Access.span(lo, hi, int(port[0]) + time.write, int(port[-1]) + time.write)
     else:
-        writes = Access.of(outs // size, port + WRITE_AFTER)
+        writes = Access.of(outs // size, port + time.write)
     busy = [
         ("beat" if config.shared else "vec", first, last),
-        ("walk", 0, max(last - 3, number_of + 3)),
+        ("walk", 0, number_of + max(rows * per_row - 1, time.apart)),
     ]
     if per_row == 1 or rows > EXACT:
         busy.append(("port", int(port[0]), int(port[-1])))

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .assemble import READ_CYCLES, START_CYCLES, STREAM_CYCLES, TAKEN_CYCLES
-from .code import READ_AFTER, SUM_AFTER
 from .core import GatedConfig
-from .isa import LEVELS, OFFSETS, Op, Rounding, Source, decode
+from .isa import LEVELS, LISTS, OFFSETS, Op, Rounding, Source, decode
 from .program import Program
-
-OUT_CYCLES = 3
-"""Cycles to read one field of an answer."""
+from .walks import LATER
 
 
 @dataclass(frozen=True)
@@ -34,12 +30,16 @@ class Executor:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.config: GatedConfig = program.config
+        self.timing = program.config.timing
         self.words = [decode(word) for word in program.words]
         self.memory = np.zeros(1 << 16, np.int64)
         for address, word in program.image.items():
             self.memory[address] = word
         self.tables = np.array([*program.tables, 0], np.int64)
         self.weights = program.weights.astype(np.int64)
+        self.banks = np.zeros((max(self.config.banks, 1), self.config.lanes), np.int64)
+        self.lists = [0] * (LISTS + 1)
+        self.changes = [(0, np.zeros(self.config.groups, np.int64))] * max(self.config.changes, 1)
         self.multiplies = np.count_nonzero(self.weights, axis=1) if len(self.weights) else np.zeros(1, np.int64)
 
     # ------------------------------------------------------------------ control
@@ -54,9 +54,9 @@ class Executor:
         self.terms: dict[int, dict[str, int]] = {}
         self.bits, self.count, self.bytes, self.at = 0, 0, sample, 0
         self.answer = bytearray()
-        self.streaming, self.work = 0, 0
+        self.streaming, self.work, self.free = 0, 0, 0
         # fetch is one cycle, the first instruction the next
-        pc, now = int(fresh), START_CYCLES
+        pc, now = int(fresh), self.timing.start
         while True:
             op, f = self.words[pc]
             pc += 1
@@ -70,30 +70,35 @@ class Executor:
                 if self.loops[f["level"]]:
                     self.loops[f["level"]] -= 1
                     pc = f["target"]
-                    now += TAKEN_CYCLES
+                    now += self.timing.taken
                 else:
                     now += 1
             elif op == Op.JUMP:
-                pc, now = f["target"], now + TAKEN_CYCLES
+                pc, now = f["target"], now + self.timing.taken
             elif op == Op.BR:
                 element = int(self.memory[self._address(f["addr"], f["areg"])])
                 if (element == f["imm"]) != bool(f["unequal"]):
-                    pc, now = f["target"], now + READ_CYCLES + 1
+                    pc, now = f["target"], now + self.timing.branch + self.timing.taken - 1
                 else:
-                    now += READ_CYCLES
+                    now += self.timing.branch
             elif op == Op.LDO:
                 self._set(f["reg"], int(self.memory[self._address(f["addr"], f["areg"])]))
-                now += READ_CYCLES
+                now += self.timing.branch
             elif op == Op.OFF:
                 self._set(f["reg"], self.offsets[f["src"]] + f["imm"])
                 now += 1 + f["delay"]
             elif op in (Op.IN, Op.OUT):
                 cycles = self._stream(op, f)
                 self.streaming += cycles
-                now += cycles + STREAM_CYCLES
+                now += cycles + self.timing.stream
             else:
                 if op == Op.MAC:
                     self._mac(f, now)
+                elif op == Op.CMAC:
+                    now = max(now, self.free)
+                    self._changed(f, now)
+                elif op == Op.DELTA:
+                    self._delta(f)
                 elif op == Op.TERM:
                     self.terms[f["slot"]] = f
                 elif op == Op.VEC:
@@ -127,7 +132,42 @@ class Executor:
         self.acc = _wrap(total if f["first"] else self.acc + total, c.acc)
         self.work += int(self.multiplies[rows].sum())
         if f["capture"]:
-            self.captures.append((now + READ_AFTER + count - 1 + SUM_AFTER + 1, self.acc))
+            self.captures.append((now + self.timing.read + count - 1 + self.timing.sum + 1, self.acc))
+
+    def _changed(self, f: dict[str, int], now: int) -> None:
+        """A CMAC: the sum goes on, or begins with a bank's or with 0; the changes of a list times their weight rows."""
+        c = self.config
+        count = self.lists[f["list"]]
+        total = self.acc
+        if f["first"]:
+            total = self.banks[f["bank"]] if f["load"] else np.zeros(c.lanes, np.int64)
+        first, rows = self._address(f["entry"], f["e_reg"]), self._address(f["w_addr"], f["w_reg"])
+        for place, by in self.changes[first : first + count]:
+            total = total + np.repeat(by, c.per_group) * self.weights[rows + place]
+            self.work += int(self.multiplies[rows + place])
+        self.acc = _wrap(total, c.acc)
+        beats = f["pad"] + count
+        self.free = now + beats
+        if f["capture"]:
+            self.banks[f["bank"]] = self.acc
+            self.captures.append((now + self.timing.read + LATER + beats - 1 + self.timing.sum + 1, self.acc))
+
+    def _delta(self, f: dict[str, int]) -> None:
+        """Lists the elements that changed, ``groups`` at a time, and keeps their new values where the old ones stood."""
+        c = self.config
+        new, old = (self._address(f[f"{name}_addr"], f[f"{name}_reg"]) for name in "ab")
+        count = 0
+        for at in range(0, f["n"], c.groups):
+            place = np.arange(at, min(at + c.groups, f["n"]))
+            gap = self.memory[new + place] - self.memory[old + place]
+            gap = np.where(np.abs(gap) >= f["threshold"], gap, 0)
+            if gap.any():
+                by = np.zeros(c.groups, np.int64)
+                by[: len(gap)] = gap
+                self.changes[f["entry"] + count] = at // c.groups, by
+                self.memory[old + place] += gap
+                count += 1
+        self.lists[f["list"]] = count
 
     def _vec(self, f: dict[str, int]) -> None:
         c = self.config
@@ -157,7 +197,7 @@ class Executor:
             value = self.pick_value if f["source"] == Source.VALUE else self.pick_index
             self._emit(f, np.full((1, c.ports), value))
             return
-        hold = [values for cycle, values in self.captures if cycle <= now + READ_AFTER][-1]
+        hold = [values for cycle, values in self.captures if cycle <= now + self.timing.read][-1]
         sums = hold.reshape(c.groups, c.per_group).sum(axis=0).reshape(-1, c.ports)
         self._emit(f, sums[: f["rows"]])
 
@@ -218,7 +258,7 @@ class Executor:
                     cycles += self._give()
                     self.bits |= (int(self.memory[at]) & (1 << width) - 1) << self.count
                     self.count += width
-                    cycles += OUT_CYCLES + (width + 1 if serial else 0)
+                    cycles += self.timing.field + (width + 1 if serial else 0)
         if op == Op.OUT:
             cycles += self._give()
             if f["last"] and self.count:

@@ -43,7 +43,8 @@ class Op(IntEnum):
     LDO = 11
     BR = 12
     JUMP = 13
-    WAIT = 14
+    CMAC = 14
+    DELTA = 15
 
 
 class Rounding(IntEnum):
@@ -177,11 +178,37 @@ FORMATS: Mapping[Op, dict[str, Slot]] = {
     Op.LDO: _place(("addr", 16), ("areg", 4), ("reg", 4)),
     Op.BR: _place(("addr", 16), ("areg", 4), ("imm", 18, True), ("unequal", 1), ("target", 14)),
     Op.JUMP: _place(("target", 14)),
-    Op.WAIT: _place(("delay", 12)),
+    Op.CMAC: _place(
+        ("entry", 16),
+        ("e_reg", 4),
+        ("w_addr", 16),
+        ("w_reg", 4),
+        ("delay", 12),
+        ("list", 3),
+        ("bank", 12),
+        ("pad", 12),
+        ("first", 1),
+        ("load", 1),
+        ("capture", 1),
+    ),
+    Op.DELTA: _place(
+        ("a_addr", 16),
+        ("a_reg", 4),
+        ("b_addr", 16),
+        ("b_reg", 4),
+        ("delay", 12),
+        ("n", 12),
+        ("list", 3),
+        ("threshold", 18),
+        ("entry", 12),
+    ),
 }
 """The fields of every instruction, lowest bits first."""
 
 MAX_DELAY = (1 << 12) - 1
+
+LISTS = 7
+"""Lists of changes, numbered from 1; list 0 is always empty."""
 
 
 def limits(op: Op, field: str) -> tuple[int, int]:
@@ -205,11 +232,8 @@ def encode(op: Op, fields: Mapping[str, int]) -> int:
 
 
 def decode(word: int) -> tuple[Op, dict[str, int]]:
-    """Operation and all fields of a program word; raises GraphError on an unknown operation."""
-    try:
-        op = Op(word & 15)
-    except ValueError:
-        raise GraphError(f"operation code must be 0..{max(Op)}, not {word & 15}") from None
+    """Operation and all fields of a program word; there are as many operations as codes."""
+    op = Op(word & 15)
     fields = {}
     for name, slot in FORMATS[op].items():
         if name == "op":

@@ -15,7 +15,7 @@ from neuroloom.compiler.ir.types import Range
 from neuroloom.compiler.passes.sink_branches import ALWAYS
 from neuroloom.compiler.wire import answer_fields
 
-from .code import Branch, Halt, Item, Main, Stream
+from .code import Branch, Halt, Item, Main, Stream, Walk
 from .forms import Clipped, Const, Emitted, Form, Lin, Prod, Spec
 from .fuse import fuse_scans
 from .isa import Op, Rounding, limits
@@ -71,6 +71,10 @@ class Lowering:
         self.position = {id(node): number for number, node in enumerate(graph.walk())}
         self.last_read = self._last_reads()
         self.deferred: dict[str, Loc] = {}
+        self.starts: dict[
+            str, np.ndarray
+        ] = {}  # what a state or a carried value is before the first step, where it is known
+        self.leaves = any(node.op == "exit_when" for node in graph.walk())
         self.hints: dict[str, tuple[Loc, str]] = {}
         self.done: set[int] = set()
         self.remarks: list[str] = list(graph.records.get(ALWAYS, []))
@@ -94,6 +98,8 @@ class Lowering:
         machine = self.machine
         reset: list[Item] = []
         main: list[Item] = []
+        with machine.block(reset):
+            self.fill_banks()
         for node in self.graph.states:
             machine.source = node.where()
             init = node.attrs["init"].astype(np.int64)
@@ -101,6 +107,7 @@ class Lowering:
             self.states[node.name] = loc
             machine.space.write(loc, init)
             if node.attrs["lifetime"] == "sample":
+                self.starts[node.name] = init
                 with machine.block(reset):
                     machine.store(self.constant(init), loc)
         for node in self.graph.nodes:
@@ -112,6 +119,12 @@ class Lowering:
             self.nodes(self.graph.nodes)
             self.finish([o.value for o in self.graph.outputs])
         return [*reset, Main(), *main]
+
+    def fill_banks(self) -> None:
+        """Banks of what is lowered from now on are filled here."""
+        if self.machine.config.banks:
+            self.machine.changes.prologue = Walk([], source=self.machine.source)
+            self.machine.items.append(self.machine.changes.prologue)
 
     def inputs(self) -> None:
         """Take the sample."""

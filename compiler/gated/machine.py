@@ -10,6 +10,7 @@ import numpy as np
 from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from neuroloom.compiler.ir.types import Range
 
+from .changes import Changes, changed_sum, split
 from .code import Item, Job, Loop, Part
 from .core import GatedConfig
 from .digits import DigitSums
@@ -38,6 +39,8 @@ class Machine(DigitSums):
         self.level = 0
         self.source = ""
         self.picked: Loc | None = None
+        self.changes = Changes()
+        self._multiples: dict[tuple[bytes, int, int], tuple[Loc, list[Item], int]] = {}
 
     # ------------------------------------------------------------------ control
 
@@ -114,7 +117,7 @@ class Machine(DigitSums):
         bounds = value.bounds if result is None else result
         if spec is not None:
             form, spec = _without_common_shift(form, spec)
-        form = replace(form, terms=self._merged(form.terms, form.shape))
+        form = replace(form, terms=self._merged(tuple(map(self._scaled, form.terms)), form.shape))
         mats = [t for t in form.terms if isinstance(t, Mat)]
         if mats:
             alone = len(form.terms) == 1
@@ -152,6 +155,38 @@ class Machine(DigitSums):
             return None
         return replace(mat, weights=weights.astype(np.int64), bias=mat.bias.astype(object) * mat.coef, coef=1)
 
+    def _scaled(self, term: Term) -> Term:
+        """A product whose factor fits the input but not the weights: elements are multiplied, once for all such products."""
+        if not isinstance(term, Mat) or term.coef == 1 or term.x.parts > 1 or self._simple(term) is not None:
+            return term
+        lo, hi = sorted(end * term.coef for end in term.x.bounds)
+        if signed_width((lo, hi)) > self.config.word or self._simple(replace(term, coef=1)) is None:
+            return term
+        places, back = np.unique(term.x.addr, return_inverse=True)
+        register = int(term.x.reg.flat[0])
+        if (term.x.reg != register).any():
+            return term
+        key = places.tobytes(), register, term.coef
+        made, items, since = self._multiples.get(key, (None, self.items, 0))
+        if made is None or items is not self.items or self._changed(since, places, register):
+            source = Loc(places, np.full_like(places, register), 1, 0, term.x.bounds)
+            form = Form((Lin(source, term.coef),), places.shape, (lo, hi), self.source)
+            made = self.store(form, name="a multiple")
+            self._multiples[key] = made, self.items, len(self.items)
+        x = made.map(lambda a: a[back.reshape(term.x.addr.shape)])
+        return Mat(x, term.weights, term.bias.astype(object) * term.coef)
+
+    def _changed(self, since: int, places: np.ndarray, register: int) -> bool:
+        """Whether what was appended since then may write to these addresses, or move the register."""
+        reach = self.space.span(places, np.full_like(places, register))[0]
+        lo, hi = reach[0] // self.config.ports, reach[1] // self.config.ports
+        for item in self.items[since:]:
+            if not isinstance(item, Job) or register in item.sets:
+                return True
+            if any(((part.writes.rows >= lo) & (part.writes.rows <= hi)).any() for part in item.parts):
+                return True
+        return False
+
     def _merged(self, terms: tuple[Term, ...], shape: tuple[int, ...]) -> tuple[Term, ...]:
         """Matrix products that the lanes can sum in one go as one, with constants per output as its bias."""
         simple = [(t, self._simple(t)) for t in terms if isinstance(t, Mat)]
@@ -159,6 +194,14 @@ class Machine(DigitSums):
         if not ready:
             return terms
         others: list[Term] = [t for t, s in simple if s is None]
+        listed, ready = split(self, ready)
+        if listed and ready:  # the one's sums stay, the other's begin anew
+            return (
+                *self._merged(tuple(ready), shape),
+                *self._merged((*listed, *(t for t in terms if not isinstance(t, Mat))), shape),
+                *others,
+            )
+        ready = listed or ready
         first = ready[0]
         x, reg = (np.concatenate([getattr(r.x, name) for r in ready], axis=-1) for name in ("addr", "reg"))
         matrix = np.concatenate([r.weights for r in ready], axis=1)
@@ -235,6 +278,8 @@ class Machine(DigitSums):
 
     def _mat_rows(self, mat: Mat, target: Loc, parts: list[tuple[int, Spec]]) -> None:
         """The product for every row of the input (every window of a convolution), in loops where all rows look alike."""
+        if changed_sum(self, mat, target, parts):
+            return
         size, outs = mat.x.addr.shape[-1], len(mat.weights)
         x, x_reg = mat.x.addr.reshape(-1, size), mat.x.reg.reshape(-1, size)
         out, out_reg = target.addr.reshape(-1, outs), target.reg.reshape(-1, outs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from neuroloom.compiler.errors import UnsupportedError
 from neuroloom.compiler.ir import Node, Value
 
 from .code import Item
@@ -13,7 +12,7 @@ from .forms import Const, Emitted, Form, Lin, Spec
 from .isa import Op, Rounding, limits
 from .locate import Loc, signed_width
 from .lower import Lowering, branch, handles
-from .picks import pick_job
+from .picks import pick_job, pick_without_ranks
 
 
 @handles("state")
@@ -102,7 +101,17 @@ def scan(low: Lowering, node: Node) -> None:
     late = _late_work(low, node)
     stacks, kept, moving = _places(low, node, stacked, late.roots)
     machine.source = node.where()
-    for name, loc in zip(node.inputs[:carried], kept, strict=True):
+    outer = machine.changes.prologue
+    low.fill_banks()
+    for number, (name, loc) in enumerate(zip(node.inputs[:carried], kept, strict=True)):
+        parameter, held = parameters.get(("carried", number)), low.env[name]
+        if (
+            parameter is not None
+            and isinstance(held, Form)
+            and len(held.terms) == 1
+            and isinstance(held.terms[0], Const)
+        ):
+            low.starts[parameter.name] = np.broadcast_to(held.terms[0].values(), held.shape)
         low.store_at(name, loc.first if isinstance(loc, _Slot) else loc)
     sequences = [_sequence(low, name) for name in node.inputs[carried:]]
     walks = [
@@ -153,6 +162,7 @@ def scan(low: Lowering, node: Node) -> None:
             form = Form((Lin(counter), Const(np.array(1))), (), (0, count), node.where())
             spec = Spec(0, Rounding.FLOOR, True, machine.config.word, True)
             machine.store(Emitted(form, spec, (0, count)), counter)
+    machine.changes.prologue = outer
     for number, place in enumerate(kept):
         low.set(node, place.last if isinstance(place, _Slot) else place, number)
     for (value, _, _), loc in zip(stacked, stacks, strict=True):
@@ -348,6 +358,11 @@ def topk(low: Lowering, node: Node) -> None:
     best = low.machine.space.new(values.shape, low.bounds[values.name], node.where())
     which = low.machine.space.new(indices.shape, low.bounds[indices.name], node.where())
     tops = [loc.map(lambda a: np.moveaxis(a, axis, -1)) for loc in (best, which)]
+    if k > 1 and not low.machine.config.ranks:
+        pick_without_ranks(low, x, *tops, largest=node.attrs["largest"], source=node.where())
+        low.set(node, best, 0)
+        low.set(node, which, 1)
+        return
     for place in np.ndindex(*x.addr.shape[:-1]):
         for rank in range(k):
             spots = [loc.map(lambda a, place=place, rank=rank: a[(*place, rank)]) for loc in tops]
@@ -359,11 +374,6 @@ def topk(low: Lowering, node: Node) -> None:
 
 def _pick(low: Lowering, node: Node, row: Loc, again: bool, largest: bool, value: Loc | None, index: Loc) -> None:
     machine = low.machine
-    if again and not machine.config.ranks:
-        raise UnsupportedError(
-            f"{node.where()}: top-k must take only the first (k = 1) on profile {machine.config.profile!r}, whose engine picks one "
-            "element of a row; take a larger board"
-        )
     steps = np.diff(row.addr)
     reach = limits(Op.PICK, "stride")[1]
     if len(steps) and ((steps != steps[0]).any() or abs(int(steps[0])) > reach or (row.reg != row.reg[0]).any()):

@@ -14,6 +14,7 @@ from . import ops_arith, ops_control, ops_delta, ops_shape
 from .assemble import Assembler
 from .commands import Command, Memory, header
 from .core import GatedConfig
+from .isa import Op
 from .locate import Space
 from .lower import HANDLERS, Lowering
 from .machine import Machine
@@ -49,6 +50,11 @@ class Program:
     cycles: tuple[int, int]
     """Least and greatest number of cycles of a run, streams left out, over all ways through its choices."""
     remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether sums stay in banks from run to run; the first run must be a fresh one, which fills them."""
+        return any(word & 15 == Op.CMAC for word in self.words)
 
     def loads(self) -> Iterator[tuple[Memory, int, bytes, int]]:
         """(memory, first address, data, words) of every LOAD that brings the network onto an engine."""
@@ -120,7 +126,7 @@ def _compile(graph: Graph, config: GatedConfig, space: Space) -> Program:
     machine = Machine(config, space)
     lowering = Lowering(graph, machine)
     items = lowering.run()
-    assembler = Assembler()
+    assembler = Assembler(machine.config.timing)
     assembler.program(items)
     words = assembler.encoded()
     _check_rows(machine, config)

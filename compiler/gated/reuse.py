@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .code import Branch, Item, Job, Load, Loop, Stream
+from .code import Branch, Item, Job, Load, Loop, Stream, Walk
 
 
 @dataclass
@@ -70,6 +70,8 @@ class Lives:
                     self._walk(body)
             elif isinstance(item, Stream) and item.fields["n"]:
                 self._touch(np.arange(item.span[0] // self._row, item.span[1] // self._row + 1))
+            elif isinstance(item, Walk):
+                self._touch(item.writes.rows)
             elif isinstance(item, Load):
                 self._touch(np.array([item.addr // self._row]))
 

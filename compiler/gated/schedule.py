@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .code import SUM_AFTER, Access, Job
+from .code import Access, Job
 from .isa import Op
+from .timing import Timing
 
 Placed = tuple[int, Op, dict[str, int]]
 """An instruction and its cycle from the beginning of its piece."""
-
-SETTLE = 2
-"""Cycles before the last write at which the piece behind may begin: so long it takes to its first read."""
 
 
 REPEATED = 200
@@ -69,7 +67,8 @@ class Node:
 class Block:
     """A straight piece: jobs are placed one after the other, the most urgent of those that can go first."""
 
-    def __init__(self, jobs: list[Job]) -> None:
+    def __init__(self, jobs: list[Job], timing: Timing) -> None:
+        self.timing = timing
         self.nodes = [Node(job) for job in jobs]
         self.units: dict[str, Busy] = {}
         self.slots: set[int] = set()
@@ -87,7 +86,7 @@ class Block:
             job = self.nodes[later].job
             for earlier in range(later):
                 other = self.nodes[earlier].job
-                gaps = _gaps(other, job, spans[earlier], spans[later])
+                gaps = _gaps(other, job, spans[earlier], spans[later], self.timing.offset)
                 if gaps:
                     self.nodes[later].before.append((earlier, gaps))
                     expected = max(other.lags[g.earlier] + g.cycles - job.lags[g.later] for g in gaps)
@@ -140,7 +139,7 @@ class Block:
         spans = [_spans(node.job) for node in self.nodes]
         for a, node in enumerate(self.nodes):
             for b, other in enumerate(self.nodes):
-                for gap in _gaps(node.job, other.job, spans[a], spans[b]):
+                for gap in _gaps(node.job, other.job, spans[a], spans[b], self.timing.offset):
                     least = max(least, self.starts[a][gap.earlier] + gap.cycles - self.starts[b][gap.later])
         return min(least - jump, self.end)
 
@@ -155,7 +154,7 @@ class Block:
                 cycle = self._fit_part(job, number, after, taken)
                 cycles.append(cycle)
                 taken |= {cycle + offset for offset, _, _ in job.parts[number].words}
-            hold = _hold(job, cycles)
+            hold = self._hold(job, cycles)
             late = self._unit("hold").free_from(*hold) if hold else 0
             if not late:
                 return cycles
@@ -175,30 +174,34 @@ class Block:
             at += late
 
     def _place(self, job: Job, cycles: list[int]) -> None:
+        settle = self.timing.settle
         for part, cycle in zip(job.parts, cycles, strict=True):
             for unit, lo, hi in part.busy:
                 self._unit(unit).occupy(cycle + lo, cycle + hi)
             for offset, op, fields in part.words:
                 self.slots.add(cycle + offset)
                 self.placed.append((cycle + offset, op, fields))
+                if job.sets:
+                    self.end = max(self.end, cycle + offset + self.timing.offset)
             if len(part.writes.rows):
-                self.end = max(self.end, cycle + int(part.writes.last.max()) + 1 - SETTLE)
-            self.end = max([self.end, cycle + 1, *(cycle + hi - SETTLE for _, _, hi in part.busy)])
-        hold = _hold(job, cycles)
+                self.end = max(self.end, cycle + int(part.writes.last.max()) + 1 - settle)
+            self.end = max([self.end, cycle + 1, *(cycle + hi - settle for _, _, hi in part.busy)])
+        hold = self._hold(job, cycles)
         if hold:
             self._unit("hold").occupy(*hold)
 
     def _unit(self, name: str) -> Busy:
         return self.units.setdefault(name, Busy())
 
-
-def _hold(job: Job, cycles: list[int]) -> tuple[int, int] | None:
-    """When the row of sums is needed: from its capture to the last drain."""
-    if not job.holds:
-        return None
-    last = max(hi for unit, _, hi in job.parts[0].busy if unit in ("beat", "mac"))
-    drained = max(cycle + hi for part, cycle in zip(job.parts[1:], cycles[1:], strict=True) for _, _, hi in part.busy)
-    return cycles[0] + last + SUM_AFTER, drained - 1
+    def _hold(self, job: Job, cycles: list[int]) -> tuple[int, int] | None:
+        """When the row of sums is needed: from its capture to the last drain."""
+        if not job.holds:
+            return None
+        last = max(hi for unit, _, hi in job.parts[0].busy if unit in ("beat", "mac"))
+        drained = max(
+            cycle + hi for part, cycle in zip(job.parts[1:], cycles[1:], strict=True) for _, _, hi in part.busy
+        )
+        return cycles[0] + last + self.timing.sum, drained - 1
 
 
 def _drain_length(job: Job, number: int) -> int:
@@ -218,13 +221,15 @@ def _spans(job: Job) -> tuple[int, int, int, int]:
     )
 
 
-def _gaps(earlier: Job, later: Job, a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> list[Gap]:
-    """What keeps the order of two jobs where it matters."""
+def _gaps(
+    earlier: Job, later: Job, a: tuple[int, int, int, int], b: tuple[int, int, int, int], offset: int
+) -> list[Gap]:
+    """What keeps the order of two jobs where it matters; a new offset is there ``offset`` cycles after its instruction."""
     gaps: list[Gap] = []
-    if (earlier.sets & (later.uses | later.sets)) or (earlier.uses & later.sets):
-        # an instruction takes its offsets in the cycle after its fetch, and OFF changes one at its end
+    changed = bool(earlier.sets & (later.uses | later.sets))
+    if changed or (earlier.uses & later.sets):
         gaps += [
-            Gap(i, j, max(offset for offset, _, _ in part.words) + 1)
+            Gap(i, j, max(at for at, _, _ in part.words) + (offset if changed else 1))
             for i, part in enumerate(earlier.parts)
             for j in range(len(later.parts))
         ]

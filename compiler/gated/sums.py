@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from neuroloom.compiler.errors import UnsupportedError
 
-from .code import READ_AFTER, SUM_AFTER, WRITE_AFTER, Access, Job, Part
+from .code import Access, Job, Part
 from .core import GatedConfig
 from .forms import Spec
 from .isa import Op, Source, limits
@@ -79,6 +79,11 @@ def _bias(config: GatedConfig, bias: np.ndarray, source: str) -> list[tuple[tupl
     return out
 
 
+def bias_beats(config: GatedConfig, bias: np.ndarray, source: str) -> list[tuple[tuple[int, ...], list[np.ndarray]]]:
+    """Cycles that add a bias, as :func:`mac_job` does: the input elements (one per group), and the weights of each group."""
+    return _bias(config, bias, source)
+
+
 def mac_job(
     config: GatedConfig,
     space: Space,
@@ -98,7 +103,7 @@ def mac_job(
     """
     from .machine import emit_fields
 
-    groups, lanes = config.groups, config.per_group
+    groups, lanes, time = config.groups, config.per_group, config.timing
     count = len(matrix)
     beats: list[tuple[int, int, int, list[tuple[int, np.ndarray]]]] = []  # register, same, address, (group, weights)
     for elements, digits in _bias(config, bias, source):
@@ -156,17 +161,15 @@ def mac_job(
         limits_of = space.registers[register]
         if limits_of.lo or limits_of.hi or register:
             lo, hi = int(addresses.min()) + limits_of.lo, int(addresses.max()) + groups - 1 + limits_of.hi
-            touched.append(
-                Access.span(lo // config.ports, hi // config.ports, first + READ_AFTER, end - 1 + READ_AFTER)
-            )
+            touched.append(Access.span(lo // config.ports, hi // config.ports, first + time.read, end - 1 + time.read))
         else:
-            cycles.append((addresses // config.ports, np.arange(first, end) + READ_AFTER))
+            cycles.append((addresses // config.ports, np.arange(first, end) + time.read))
         first = end
     words[-1][2]["capture"] = 1
-    last = READ_AFTER + len(beats) - 1
+    last = time.read + len(beats) - 1
     reads = [Access.of(r, c) for r, c in cycles] + touched
     own = "beat" if config.shared else "mac"
-    mac = Part(words, [(own, READ_AFTER, last)], Access.join(reads))
+    mac = Part(words, [(own, time.read, last)], Access.join(reads))
 
     turns = lanes // config.ports
     out_rows = -(-count // config.ports)
@@ -182,14 +185,14 @@ def mac_job(
             **emit_fields(spec),
         }
         around = out_rows if number == len(drains) - 1 else turns
-        ports = READ_AFTER  # a drain's first row is at the ports two cycles after its fetch, too
+        ports = time.read  # a drain's first row is at the ports as soon as a sum's first element at the memory
         span = space.registers[register]
         lo, hi = (address + span.lo) // config.ports, (address + span.hi) // config.ports + out_rows - 1
         if register:
-            writes = Access.span(lo, hi, ports + WRITE_AFTER, ports + out_rows - 1 + WRITE_AFTER)
+            writes = Access.span(lo, hi, ports + time.write, ports + out_rows - 1 + time.write)
         else:
-            writes = Access.of(np.arange(lo, hi + 1), ports + np.arange(out_rows) + WRITE_AFTER)
+            writes = Access.of(np.arange(lo, hi + 1), ports + np.arange(out_rows) + time.write)
         jobs.append(Part([(0, Op.DRAIN, fields)], [("port", ports, ports + around - 1)], writes=writes))
-        lags.append(last + SUM_AFTER + 1 - ports + number * turns)
+        lags.append(last + time.sum + 1 - ports + number * turns)
     registers = frozenset([b[0] for b in beats] + [d[1] for d in drains]) - {0}
     return Job(jobs, lags, uses=registers, holds=True, multiplies=int(matrix.shape[0] * matrix.shape[1]), source=source)

@@ -54,7 +54,7 @@ def _stretches(program: CoreProgram, spiking: int) -> list[Stretch]:
         microcode = core.program[fields.get("pc", 0) :]
         return command_cycles(program.config, step, fields, activity, microcode=microcode)
 
-    return stretches(core.commands, cost)
+    return stretches(core.config, core.commands, cost)
 
 
 def _scan(core: CoreModel, f: Mapping[str, int], activity: Activity, spiking: int) -> None:

@@ -106,9 +106,9 @@ class CoreConfig:
     @property
     def pool_cycles(self) -> int:
         """Cycles from the address of a pool word to the word. The block RAMs of a large core's pool are all over the chip, so a
-        register stands in front of them.
+        register stands in front of them and another one behind them.
         """
-        return 2 if self.large else 1
+        return 3 if self.large else 1
 
     @property
     def walk_cycles(self) -> int:
@@ -128,9 +128,10 @@ class CoreConfig:
     @property
     def multiply_cycles(self) -> int:
         """Cycles of MUL and SQR: small cores take three, two for the multiplier (nextpnr takes those of an iCE40 for registers
-        and times no path through one) and one in which what RND needs to know of the product gets ready.
+        and times no path through one) and one in which what RND needs to know of the product gets ready; large ones take one
+        for the multipliers and one to add what they gave.
         """
-        return 3 if self.lanes <= 2 else 1
+        return 2 if self.large else 3
 
     @property
     def sources(self) -> int:

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.isa import END_BIT, FIELDS, Op, Step
 
-END_CYCLES = 2
-"""What END costs on a core alone, so that an empty step program takes this long per step."""
 BARRIER_CYCLES = 2
 """From the cycle in which the last of several cores comes to EXCHANGE or END until all of them leave it."""
 
@@ -30,14 +28,17 @@ def fetched_words(command: Step) -> int:
     return max((place.word for place in FIELDS[command].values()), default=0) + 1
 
 
-def fetch_cycles(command: Step) -> int:
-    """What a command costs before its unit starts."""
-    return 1 + fetched_words(command)
+def fetch_cycles(config: CoreConfig, command: Step) -> int:
+    """What a command costs before its unit starts; large cores read four words at once."""
+    words = fetched_words(command)
+    return 1 + (-(-words // 4) if config.large else words)
 
 
 def end_cycles(config: CoreConfig) -> int:
-    """END, from the last core's coming on where there are several."""
-    return END_CYCLES + (BARRIER_CYCLES if config.cores > 1 else 0)
+    """END, from the last core's coming on where there are several; so long takes a step of an empty program. Large cores look at a
+    command one cycle after they read it.
+    """
+    return 2 + config.large + (BARRIER_CYCLES if config.cores > 1 else 0)
 
 
 def exchange_cycles(words: int) -> int:
@@ -48,7 +49,8 @@ def exchange_cycles(words: int) -> int:
 def inputs_cycles(config: CoreConfig, words: int, *, raster: bool) -> int:
     """INPUTS of ``words`` spike words, with or without a raster in the pool."""
     drawn = -(-words // (config.word_bits // SPIKE_WORD))  # pool words
-    return fetch_cycles(Step.INPUTS) + 1 + words + (1 + config.pool_cycles * (drawn - 1) if raster else 1)
+    more = config.pool_cycles * (drawn - 1) if raster else 0
+    return fetch_cycles(config, Step.INPUTS) + 2 + config.large + words + more
 
 
 def microcode_cycles(config: CoreConfig, microcode: Sequence[int]) -> int:
@@ -68,28 +70,38 @@ def microcode_cycles(config: CoreConfig, microcode: Sequence[int]) -> int:
 def scan_cycles(config: CoreConfig, neurons: int, microcode: Sequence[int], events: int) -> int:
     """SCAN of ``neurons`` neurons with a microprogram; ``events`` are its spikes if it watches them, else 0."""
     groups = -(-neurons // config.lanes)
-    return fetch_cycles(Step.SCAN) + 1 + groups * (3 + microcode_cycles(config, microcode)) + events
+    between, begin = (
+        (1, 5) if config.large else (3, 1)
+    )  # cycles behind each group; from the command to the first instruction
+    return fetch_cycles(config, Step.SCAN) + begin + groups * (between + microcode_cycles(config, microcode)) + events
 
 
 def dense_cycles(config: CoreConfig, words: int, row_words: int, spikes: int) -> int:
     """DENSE over ``words`` spike words with ``spikes`` spikes of the delay in them."""
-    return fetch_cycles(Step.DENSE) + 3 + words + spikes * row_words * (config.fields // acc_banks(config))
+    return (
+        fetch_cycles(config, Step.DENSE)
+        + 3
+        + config.large
+        + words
+        + spikes * row_words * (config.fields // acc_banks(config))
+    )
 
 
 def sparse_row_cycles(config: CoreConfig, delay: int, *, records: int = 0, seeks: int = 0, repeats: int = 0) -> int:
     """One spike of SPARSE: ``records`` of this delay in its row, 0 when it has none.
 
     ``seeks``: 0 when the delay is the row's first one; else 1 for the pool word in which the group before it ends and 1 for
-    every word of the row in front of that one; each takes two cycles, four on large cores. ``repeats``, records with the
+    every word of the row in front of that one; each takes two cycles, six on large cores. ``repeats``, records with the
     target of the record before them, cost nothing: what is being written is added to at once.
     """
     header = {1: 4, 2: 3}.get(config.lanes, 4) + (config.lanes <= 2 and delay >= 32)
     if not records:
-        return header + config.large
-    return header + config.pool_cycles + (4 if config.large else 2) * seeks + records
+        return header + 4 * config.large
+    return header + config.pool_cycles + 4 * config.large + (6 if config.large else 2) * seeks + records
 
 
 def sparse_cycles(config: CoreConfig, words: int, rows: Mapping[int, Iterable[int]]) -> int:
     """SPARSE over ``words`` spike words; ``rows`` has the cycles of every spike's row for each delay in the command's set."""
     passed = max(rows, default=-1) + 2
-    return fetch_cycles(Step.SPARSE) + 1 + passed + sum(2 + words + sum(cycles) for cycles in rows.values())
+    each = 4 if config.large else 2
+    return fetch_cycles(config, Step.SPARSE) + 1 + passed + sum(each + words + sum(cycles) for cycles in rows.values())

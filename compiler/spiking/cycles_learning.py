@@ -65,17 +65,17 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
         return START + DONE
     per, lanes = config.fields, config.lanes
     groups = -(-sources // lanes)
-    comes, walk = config.pool_cycles, config.walk_cycles
+    walk = config.walk_cycles
     blocks = -(-targets // per)
     if fast and fast_rule(fields):
-        total = START + comes + FAST_STAGES + DONE
+        total = START + walk + FAST_STAGES + DONE
         for block in range(blocks):
             fired = any(look.post[block * per : min(targets, (block + 1) * per)])
             due = [bool(look.pre[j]) or (bool(look.x[j]) and fired) for j in range(sources)]
             rows = [sum(due[first : first + lanes]) for first in range(0, sources, lanes)]
             # the traces of the next group are asked for when a group's rows begin
-            waits = sum(max(0, comes - count) for count in rows[:-1])
-            total += per // lanes + 1 + comes + groups + sum(rows) + waits
+            waits = sum(max(0, walk - count) for count in rows[:-1])
+            total += per // lanes + 1 + walk + groups + sum(rows) + waits
         return total
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
     enables = fields.get("enables", 0)
@@ -140,7 +140,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             records.append(
                 LOCATE * dep + multiply + _rule_cycles(config, eligible, dep, pot, look.reward) if busy else 0
             )
-        total += _row_cycles(config.records(eligible), comes, 3 + config.large, start, records)
+        total += _row_cycles(config.records(eligible), comes, 3 + 3 * config.large, start, records)
     return total
 
 

@@ -106,7 +106,7 @@ class Emitter:
         if uniform and IMM_LOW <= first <= IMM_HIGH and not (self.keep_words and array.ndim):
             number = len(self.code.passes) - 1
             self.code.immediates.setdefault(name, []).append((number, len(self.code.passes[-1])))
-            self(Op.IMM, first)
+            self.code.passes[-1].append(Instruction(Op.IMM, first, parameter=True))
             return
         self.code.constants.setdefault(name, np.broadcast_to(array, (self.size,)).copy())
         self.ldb(name)

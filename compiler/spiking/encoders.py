@@ -15,7 +15,8 @@ from .fields import need_finite
 LFSR_POLYNOMIAL = 0x80200003
 
 
-def _values(values: np.ndarray, what: str = "values") -> np.ndarray:
+def unit_values(values: np.ndarray, what: str = "values") -> np.ndarray:
+    """Values as float64, refused outside 0..1."""
     array = np.asarray(values, np.float64)
     need_finite(what, array)
     if array.ndim < 1:
@@ -71,7 +72,7 @@ def rate(values: np.ndarray, steps: int, *, seed: int | None = None) -> np.ndarr
     With ``seed``: independent draws from the LFSR (see above). Without: evenly spaced, a spike whenever the running
     sum of round(65536·value) passes a multiple of 65536, so n steps hold value·n spikes up to one.
     """
-    array = _values(values)
+    array = unit_values(values)
     target = np.rint(array * 65536).astype(np.int64)
     count = _steps(steps)
     if seed is None:
@@ -87,7 +88,7 @@ def latency(values: np.ndarray, steps: int, *, silent_below: float = 0.0) -> np.
     """One spike per channel, the earlier the larger: at step round((1 − value)·(steps − 1)); none at or below
     ``silent_below``.
     """
-    array, count = _values(values), _steps(steps)
+    array, count = unit_values(values), _steps(steps)
     when = np.rint((1 - array) * (count - 1)).astype(np.int64)
     raster = when[..., None, :] == np.arange(count).reshape(-1, 1)
     return (raster & (array > silent_below)[..., None, :]).astype(np.uint8)

@@ -16,7 +16,7 @@ from neuroloom.compiler.errors import InputError
 from . import cycles, layout
 from .core import SPIKE_WORD, CoreConfig, CoreProgram
 from .image import input_spikes, read_synapses, write_raster
-from .isa import END_BIT, Op, Step, command_words, decode_command
+from .isa import END_BIT, Step, command_words, decode_command
 from .lanes import Lanes
 from .learner import learn_dense, learn_sparse
 from .timing import Activity, command_cycles
@@ -90,7 +90,7 @@ class CoreModel:
         self.raster = raster
         for step, fields in self.commands:
             if step is Step.EXCHANGE:
-                self.cycles += cycles.fetch_cycles(step) + 1
+                self.cycles += cycles.fetch_cycles(self.config, step) + 1
                 yield step, fields
                 continue
             activity = Activity()
@@ -244,8 +244,7 @@ class CoreModel:
         pc = f["pc"]
         while True:
             word = self.program[pc]
-            op, imm = Op(word >> 26 & 31), word & 0xFFFFFF
-            lanes.execute(op, imm)
+            lanes.execute(word)
             if word & END_BIT:
                 break
             pc += 1

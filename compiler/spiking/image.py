@@ -14,7 +14,7 @@ from neuroloom.compiler.errors import InputError
 
 from . import layout
 from .core import CoreConfig, CoreProgram
-from .isa import IMM_BITS, Op
+from .isa import IMM_BITS, RIDES, Op
 
 
 def weights_from_pool(program: CoreProgram, name: str, data: bytes) -> np.ndarray:
@@ -113,7 +113,7 @@ def patch_parameter(program: CoreProgram, population: str, name: str, values: in
         )
     words = program.program.copy()
     for address in place["immediates"][name]:
-        if int(words[address]) >> 26 & 31 != Op.IMM:
+        if int(words[address]) >> 26 & 31 != Op.IMM and not int(words[address]) & RIDES:
             raise InputError(f"program word {address} must be an IMM instruction; map the network again")
         words[address] = int(words[address]) & ~((1 << IMM_BITS) - 1) | int(array.flat[0]) & (1 << IMM_BITS) - 1
     return replace(program, program=words)

@@ -16,7 +16,7 @@ import numpy as np
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import Graph
 
-from . import encoders
+from . import device_encoders, encoders
 from .fields import need_finite
 from .parts import Input
 
@@ -30,15 +30,18 @@ def _scaled(values: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Kind:
-    """An encoder: its options, and steps [N, T, n] of samples [N, n] (of signals [N, T, n] when ``signal``)."""
+    """An encoder: its options, and steps [N, T, n] of samples [N, n] (of signals [N, T, n], with two channels for each of theirs,
+    when ``signal``); they are currents when ``current``.
+    """
 
     options: tuple[str, ...]
     apply: Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
     signal: bool = False
+    current: bool = False
 
 
 KINDS = {
-    "constant": Kind(("steps",), lambda x, o: encoders.constant(x, o["steps"])),
+    "constant": Kind(("steps",), lambda x, o: encoders.constant(x, o["steps"]), current=True),
     "rate": Kind(
         ("steps", "low", "high", "seed"), lambda x, o: encoders.rate(_scaled(x, o), o["steps"], seed=o.get("seed"))
     ),
@@ -47,6 +50,18 @@ KINDS = {
         lambda x, o: encoders.latency(_scaled(x, o), o["steps"], silent_below=o.get("silent_below", 0.0)),
     ),
     "delta": Kind(("threshold",), lambda x, o: encoders.delta(x, o["threshold"]), signal=True),
+    # the host's part of encoders on the device
+    "rate_current": Kind(
+        ("steps", "low", "high"), lambda x, o: device_encoders.rate_current(_scaled(x, o), o["steps"]), current=True
+    ),
+    "latency_current": Kind(
+        ("steps", "low", "high", "silent_below"),
+        lambda x, o: device_encoders.latency_current(
+            _scaled(x, o), o["steps"], silent_below=o.get("silent_below", 0.0)
+        ),
+        current=True,
+    ),
+    "delta_current": Kind((), lambda x, o: device_encoders.delta_current(x), signal=True, current=True),
 }
 """Encoders by name; ``low`` and ``high`` are the values that become 0 and 1 (others are clipped), 0 and 1 when not given."""
 
@@ -130,7 +145,9 @@ def declared(
     options: Mapping[str, Any],
 ) -> Encoding:
     """The encoding of a network's input, checked against it; raises InputError."""
-    channels = item.size // 2 if kind == "delta" else item.size
+    chosen = KINDS.get(kind)
+    signal = chosen is not None and chosen.signal
+    channels = item.size // 2 if signal else item.size
     if matrix is not None:
         matrix = np.asarray(matrix, np.float64)
         need_finite("matrix", matrix)
@@ -143,9 +160,9 @@ def declared(
         raise InputError(f"shape must be a list of sizes, not {shape!r}")
     sizes = (channels,) if shape is None else tuple(shape)
     made = Encoding(item.name, samples or item.name, sizes, kind, options, matrix)
-    if (kind == "constant") != (item.kind == "current"):
-        raise InputError(f"encoder {kind!r} must go with a {'current' if kind == 'constant' else 'spike'} input")
-    if int(np.prod(made.shape)) != channels or (kind == "delta" and item.size % 2):
+    if KINDS[kind].current != (item.kind == "current"):
+        raise InputError(f"encoder {kind!r} must go with a {'current' if KINDS[kind].current else 'spike'} input")
+    if int(np.prod(made.shape)) != channels or (signal and item.size % 2):
         raise InputError(f"shape of encoder {kind!r} must hold {channels} values, not {list(made.shape)}")
     return made
 

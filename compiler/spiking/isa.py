@@ -6,14 +6,16 @@ The meaning of every instruction and command is in ``docs/spiking-core.md``; thi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from neuroloom.compiler.errors import InputError
 
 
 class Op(IntEnum):
-    """Microcode operation, bits 30..26 of an instruction; bit 31 ends the group, bits 23..0 are the immediate."""
+    """Microcode operation, bits 30..26 of an instruction; bit 31 ends the group, bits 25 and 24 say whether an IMM rides on it,
+    bits 23..0 are the immediate.
+    """
 
     NOP = 0
     LDA = 1
@@ -50,6 +52,11 @@ class Op(IntEnum):
 END_BIT = 1 << 31
 IMM_BITS = 24
 MUL_BITS = 17
+RIDES, RIDES_SHORT = 1 << 25, 1 << 24
+"""An IMM rides on the instruction: with its 24 bits, or with the 20 bits above the instruction's own four."""
+SHORT_BITS, SHORT_LSB = 20, 4
+LARGE_STORE_DISTANCE = 4
+"""Instructions from a store to the first one that may load the same word, on large cores."""
 SQR_BITS = 18
 
 RND_SHIFT8, RND_HALF_UP, RND_TOWARD_ZERO = 1, 2, 4
@@ -59,14 +66,24 @@ LOADS = frozenset({Op.LDA, Op.LDB})
 STORES = frozenset({Op.STA, Op.STB})
 STATE_OPS = LOADS | STORES
 STATE_WORDS_MAX = 8
+FREE_OPS = frozenset(Op) - STATE_OPS - {Op.IMM, Op.MOV, Op.SWP, Op.MUL, Op.RND}
+"""Instructions with neither an immediate nor B as their destination."""
+SHORT_OPS = (STATE_OPS - {Op.LDB}) | {Op.RND}
+"""Those that use the immediate's low four bits only, and leave B alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One microcode instruction; ``imm`` is the state word of a load or store, or the immediate."""
+    """One microcode instruction; ``imm`` is the state word of a load or store, or the immediate.
+
+    ``parameter``: it is an IMM whose value may be written over later, so that it keeps all its bits. ``rider``: the immediate of
+    the IMM that rides on the instruction, executed in the same cycle behind it.
+    """
 
     op: Op
     imm: int = 0
+    parameter: bool = False
+    rider: int | None = None
 
     def encode(self, *, end: bool = False) -> int:
         """The 32-bit word; raises InputError when the immediate does not fit."""
@@ -77,27 +94,69 @@ class Instruction:
             low, high = 0, (1 << MUL_BITS) - 1
         if not low <= self.imm <= high:
             raise InputError(f"immediate of {self.op.name} must be in {low}..{high}, not {self.imm}")
-        return (END_BIT if end else 0) | int(self.op) << 26 | self.imm & (1 << IMM_BITS) - 1
+        word = (END_BIT if end else 0) | int(self.op) << 26
+        if self.rider is None:
+            return word | self.imm & (1 << IMM_BITS) - 1
+        if self.op in FREE_OPS:
+            return word | RIDES | self.rider & (1 << IMM_BITS) - 1
+        return word | RIDES_SHORT | (self.rider & (1 << SHORT_BITS) - 1) << SHORT_LSB | self.imm
 
 
-def assemble(program: Iterable[Instruction], *, large: bool = False) -> list[int]:
-    """Words of one microprogram: NOPs between a store and a load that may not follow it yet, the END bit on the last instruction.
+def rider_of(word: int) -> int | None:
+    """The immediate, sign-extended, of the IMM that rides on an instruction word; None when none does."""
+    if word & RIDES:
+        value, bits = word & (1 << IMM_BITS) - 1, IMM_BITS
+    elif word & RIDES_SHORT:
+        value, bits = word >> SHORT_LSB & (1 << SHORT_BITS) - 1, SHORT_BITS
+    else:
+        return None
+    return value - (1 << bits) if value >> bits - 1 else value
 
-    A load may not directly follow a store; on ``large`` cores, which read and write the pool at once, one of the same word must
-    be the third instruction behind it at least.
-    """
+
+def ride(program: Iterable[Instruction]) -> list[Instruction]:
+    """The same program with every IMM on the instruction before it, where that one leaves B alone and has room for it."""
     out: list[Instruction] = []
     for item in program:
+        last = out[-1] if out else None
+        if item.op is Op.IMM and last is not None and last.rider is None:
+            value = item.imm - (1 << IMM_BITS) if item.imm >= 1 << IMM_BITS - 1 else item.imm
+            half = 1 << SHORT_BITS - 1
+            if last.op in FREE_OPS or (last.op in SHORT_OPS and not item.parameter and -half <= value < half):
+                out[-1] = replace(last, rider=value)
+                continue
+        out.append(item)
+    return out
+
+
+def spaced(program: Iterable[Instruction], *, large: bool = False) -> list[Instruction]:
+    """The instructions of a microprogram as a core executes them: IMM on the instruction before it where ``large`` cores allow it,
+    NOPs between a store and a load that may not follow it yet.
+
+    A load may not directly follow a store; on ``large`` cores, which read and write the pool at once, one of the same word must
+    be the fourth instruction behind it at least.
+    """
+    out: list[Instruction] = []
+    for item in ride(program) if large else program:
         if large:
-            for back in (1, 2):
+            for back in range(1, LARGE_STORE_DISTANCE):
                 if item.op in LOADS and len(out) >= back and out[-back].op in STORES and out[-back].imm == item.imm:
-                    out += [Instruction(Op.NOP)] * (3 - back)
+                    out += [Instruction(Op.NOP)] * (LARGE_STORE_DISTANCE - back)
                     break
         elif out and out[-1].op in STORES and item.op in LOADS:
             out.append(Instruction(Op.NOP))
         out.append(item)
+    return out
+
+
+def assemble(program: Iterable[Instruction], *, large: bool = False) -> list[int]:
+    """Words of one microprogram: its instructions as :func:`spaced` has them, the END bit on the last one; at least two on
+    ``large`` cores. Raises InputError when there is none.
+    """
+    out = spaced(program, large=large)
     if not out:
         raise InputError("a microprogram must have at least one instruction")
+    if large and len(out) == 1:
+        out.append(Instruction(Op.NOP))
     return [item.encode(end=number == len(out) - 1) for number, item in enumerate(out)]
 
 

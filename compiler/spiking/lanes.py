@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import layout
-from .isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op
+from .isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op, rider_of
 
 if TYPE_CHECKING:
     from .executor import CoreModel
@@ -30,9 +30,12 @@ class Lanes:
         self.a, self.b, self.p = (np.zeros(self.count, np.int64) for _ in range(3))
         self.f, self.k = np.zeros(self.count, bool), np.zeros(self.count, bool)
 
-    def execute(self, op: Op, imm: int) -> None:
-        """One instruction on all lanes."""
-        _OPS[op](self, imm)
+    def execute(self, word: int) -> None:
+        """One instruction on all lanes, and the IMM that rides on it."""
+        rider = rider_of(word)
+        _OPS[Op(word >> 26 & 31)](self, word & 0xFFFFFF if rider is None else word & 15)
+        if rider is not None:
+            self.b = self.constant(rider & 0xFFFFFF)
 
     def sat(self, x: np.ndarray, kind: int) -> np.ndarray:
         """x saturated to S bits; raises the sticky bit of ``kind``."""

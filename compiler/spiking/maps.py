@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .isa import assemble
+from .isa import assemble, spaced
 from .placement import Placement
 from .recognise import Projection, Source
 from .recognised import Mirror
@@ -55,11 +55,11 @@ def maps_of(place: Placement, raster: dict[str, int] | None, sizes: dict[str, in
 
 
 def _immediate(place: Placement, name: str, number: int, position: int) -> int:
-    """Program address of an IMM instruction (the assembler may have put NOPs before it)."""
+    """Program address of an IMM, or of the instruction that it rides on (the assembler may have put NOPs before it)."""
     placed = place.placed[name]
     assert placed.code is not None
     items = placed.code.passes[number][: position + 1]
-    return placed.pcs[number] + len(assemble(items, large=place.config.large)) - 1
+    return placed.pcs[number] + len(spaced(items, large=place.config.large)) - 1
 
 
 def _source_map(place: Placement, name: str, source: Source) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _stretches(program: CoreProgram, spikes: Mapping[str, np.ndarray], raster: b
             )
         return np.zeros(steps, np.int64) + _COUNTS[step](core, f, history, raster)
 
-    return stretches(core.commands, cost)
+    return stretches(core.config, core.commands, cost)
 
 
 def _sources(f: Mapping[str, int], history: np.ndarray, delay: int) -> np.ndarray:
@@ -122,7 +122,7 @@ def _decide(core: CoreModel, f: Mapping[str, int], history: np.ndarray, raster: 
     counts = history[:, place["first"] : place["first"] + place["size"]].cumsum(0)
     decided, out = False, np.zeros(len(history), np.int64)
     for t, row in enumerate(counts):
-        out[t] = cycles.fetch_cycles(Step.DECIDE) + decide_cycles(core.config, f, decided=decided)
+        out[t] = cycles.fetch_cycles(core.config, Step.DECIDE) + decide_cycles(core.config, f, decided=decided)
         decided = decided or core.is_sure(f, row)[1]
     return out
 

@@ -97,14 +97,16 @@ def _learn(config: CoreConfig, f: Mapping[str, int], activity: Activity, microco
         rows=activity.rows,
     )
     if activity.sparse:
-        return cycles.fetch_cycles(Step.LEARN_SPARSE) + learn_sparse_cycles(config, f, look)
-    return cycles.fetch_cycles(Step.LEARN_DENSE) + learn_dense_cycles(config, f, look, fast=config.fast_learning)
+        return cycles.fetch_cycles(config, Step.LEARN_SPARSE) + learn_sparse_cycles(config, f, look)
+    return cycles.fetch_cycles(config, Step.LEARN_DENSE) + learn_dense_cycles(
+        config, f, look, fast=config.fast_learning
+    )
 
 
 def _decide(
     config: CoreConfig, f: Mapping[str, int], activity: Activity, microcode: Sequence[int], raster: bool
 ) -> int:
-    return cycles.fetch_cycles(Step.DECIDE) + decide_cycles(config, f, decided=activity.decided)
+    return cycles.fetch_cycles(config, Step.DECIDE) + decide_cycles(config, f, decided=activity.decided)
 
 
 _CYCLES: dict[Step, Callable[[CoreConfig, Mapping[str, int], Activity, Sequence[int], bool], int]] = {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import cycles
+from .core import CoreConfig
 from .isa import Step
 
 Stretch = tuple[Step, int, Any]
@@ -16,14 +17,16 @@ Stretch = tuple[Step, int, Any]
 
 
 def stretches(
-    commands: Iterable[tuple[Step, Mapping[str, int]]], cost: Callable[[Step, Mapping[str, int]], Any]
+    config: CoreConfig,
+    commands: Iterable[tuple[Step, Mapping[str, int]]],
+    cost: Callable[[Step, Mapping[str, int]], Any],
 ) -> list[Stretch]:
     """A core's step; ``cost``: the cycles of a command that does not wait, and of END."""
     out: list[Stretch] = []
     total: Any = 0
     for step, fields in commands:
         if step is Step.EXCHANGE:
-            out.append((step, fields["words"], total + cycles.fetch_cycles(step) + 1))
+            out.append((step, fields["words"], total + cycles.fetch_cycles(config, step) + 1))
             total = 0
         else:
             total = total + cost(step, fields)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from neuroloom.boards.registry import load_board
+from neuroloom.host.gated.choose import choose_config
+from neuroloom.host.verify.gated import predicted_cycles
 
 import neuroloom as nl
 from examples.lorenz_lfads import data
@@ -29,3 +32,17 @@ def test_state_lives_on_within_a_sample(model: nl.Model) -> None:
     assert np.array_equal(whole, model.simulate(counts, engine="reference"))
     assert np.array_equal(whole[:, :5], model.simulate(counts[:, :5]))
     assert not np.array_equal(whole[:, 5:], model.simulate(counts[:, 5:])), "the past matters"
+
+
+def test_a_delta_network_takes_fewer_cycles_and_follows_as_well(model: nl.Model) -> None:
+    whole = model.simulate(TEST.counts[:20])
+    free, still = (compiled(TRAINING, delta=threshold) for threshold in (0, 0.02))
+    assert np.array_equal(free.simulate(TEST.counts[:20]), whole), "a threshold of 0 changes no bit"
+    board = load_board("ulx3s_85f")
+    cycles = [
+        predicted_cycles(m.graph, choose_config(m.graph, board), {"counts": TEST.counts[:1]}).mean()
+        for m in (model, free, still)
+    ]
+    assert cycles[1] < 0.9 * cycles[0] and cycles[2] < 0.95 * cycles[1]
+    scores = [r_squared(TEST.path[::5], decode(m, TEST.counts[::5])) for m in (model, still)]
+    assert scores[1] > scores[0] - 0.002

@@ -18,6 +18,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="BOARD", nargs="?", help="show this board's pins, clocks and notes")
 
 
+def _flash(board: Board) -> str:
+    """How images get into the board's flash."""
+    layout = board.flash.layout
+    return "cable only" if layout is None else f"golden and {layout.slots} slot{'s' if layout.slots > 1 else ''}"
+
+
 def run(args: argparse.Namespace, ui: Ui) -> int:
     """Print the table, or one board."""
     if args.name:
@@ -39,7 +45,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
                 f"{r.dsps}",
                 f"{speed.plan.logic_hz / 1e6:g}",
                 f"{speed.baud / 1e6:g}",
-                "cable only" if b.flash.layout is None else f"golden and {b.flash.layout.slots} slots",
+                _flash(b),
             )
         )
     ui.table("", ("board", "title", "support", ">logic", ">memory kbit", ">DSP", ">MHz", ">Mbaud", "flash"), rows)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from neuroloom.boards.faults import FORMS, LineFaults
+from neuroloom.boards.flash_board import FlashBoard
 from neuroloom.boards.images import FIDELITIES, emulate_image
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
-from neuroloom.host.flash_emulation import flash_board
+from neuroloom.host.flash_emulation import flash_board, wait_for_start
 from neuroloom.host.flow import board_of, emulate_core, emulate_model
 
 from neuroloom.model import load
@@ -44,7 +45,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--board", metavar="B", help="see 'neuroloom boards' (default: the one compiled for)")
     parser.add_argument("--link", metavar="PATH", help="make PATH a link to the serial port while it exists")
     parser.add_argument(
-        "--then", metavar="COMMAND", help="run COMMAND, with {port} replaced, and stop with its exit code"
+        "--then",
+        metavar="COMMAND",
+        help="run COMMAND, with {port} replaced, and stop with its exit code; with --flash when golden has started what it is to "
+        "start",
     )
     parser.add_argument("--register-interval", type=int, metavar="R", help="LUT levels between pipeline registers")
     parser.add_argument("--seed", type=int, default=1, help="random content of memories and registers (default 1)")
@@ -102,6 +106,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         if args.fault:
             ui.note(f"line faults: {board.faults}, seed {args.seed}")
         if args.then:
+            if isinstance(board, FlashBoard):
+                wait_for_start(board)
             return _then(args.then, port)
         ui.say(f"serial port {port}" + (f" (also {link})" if link else ""))
         ui.result({"port": port})

@@ -28,6 +28,7 @@ from neuroloom.host.flash_flow import (
     slots_of,
 )
 from neuroloom.host.standalone import is_network
+from neuroloom.rtl.flash.protection import why_not
 
 from . import flash_network
 from .ports import add_port, port_options
@@ -190,6 +191,8 @@ def _info(device: Device, ui: Ui) -> int:
     loader = open_loader(device)
     layout = loader.layout
     ui.say(f"{device.identity.board}: {loader.chip}; golden in the first {layout.golden_bytes:,} bytes")
+    why = "" if loader.shielded else f": {why_not(layout, loader.chip.jedec)}"
+    ui.say(f"golden is {'' if loader.shielded else 'not '}write-protected by the flash itself{why}")
     slots = slots_of(loader)
     rows = []
     for info in slots:
@@ -208,6 +211,7 @@ def _info(device: Device, ui: Ui) -> int:
             "jedec": loader.chip.jedec.hex(),
             "size_bytes": loader.chip.size_bytes,
             "layout": asdict(layout),
+            "shielded": loader.shielded,
             "slots": [
                 {
                     "slot": info.slot,

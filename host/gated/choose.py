@@ -20,6 +20,8 @@ RECORD = "gated"
 def choose_config(graph: Graph, board: Board | None = None) -> GatedConfig:
     """The board's first profile that holds the network (of any board when none is named), or the smallest that meets its target.
 
+    Profiles that list changes come first for networks with delta layers.
+
     Raises DoesNotFitError saying what is missing, with another board that would do, or UnsupportedError.
     """
     boards = [board] if board is not None else [b for b in all_boards() if b.gated]
@@ -52,7 +54,10 @@ def _of_board(graph: Graph, board: Board) -> GatedConfig:
     target: Mapping[str, Any] = graph.records.get(RECORD, {})
     first: Exception | None = None
     clock_hz = board.speed("gated").plan.logic_hz
-    for config in candidates(board, target):
+    found = list(candidates(board, target))
+    if any(node.op == "delta" for node in graph.walk()):  # where only changes are computed, if there is such a profile
+        found.sort(key=lambda config: not config.changes)
+    for config in found:
         try:
             program = compile_program(graph, config)
         except (DoesNotFitError, UnsupportedError) as error:

@@ -45,6 +45,7 @@ class GatedDevice:
         self.graph: Graph | None = None
         self.program: Program | None = None
         self.facts: dict[str, Any] = {}
+        self._begun = False
 
     def call(self, data: bytes, answer: int = 0) -> bytes:
         """Send a command and return its answer; raises DeviceError."""
@@ -62,9 +63,11 @@ class GatedDevice:
         program = compile_program(graph, self.config)
         if self._read(*stamp_at(self.config)) != stamp_words(program):
             return False
-        if self.device.network() == Start.CHANGED:  # it was loaded from the flash, and not as it stood there
+        start = self.device.network()
+        if start == Start.CHANGED:  # it was loaded from the flash, and not as it stood there
             return False
         self.graph, self.program = graph, program
+        self._begun = start != Start.LOADED or not program.keeps_sums  # else its banks may not be filled yet
         return True
 
     def load(self, graph: Graph, *, check: bool = True) -> Program:
@@ -72,7 +75,7 @@ class GatedDevice:
 
         ``check`` reads back what can be read, the vector memory.
         """
-        program = compile_program(graph, self.config)
+        program, self._begun = compile_program(graph, self.config), False
         content, seal = load_commands(program)
         self.device.stream([(command, 0) for command in content])
         if check:
@@ -97,6 +100,7 @@ class GatedDevice:
         arrays = prepare(graph, inputs)
         count = len(next(iter(arrays.values())))
         steps = next(iter(arrays.values())).shape[1] if graph.clocked else 1
+        self._begun = True
         flat = {k: v.reshape(count * steps, *v.shape[2:]) if graph.clocked else v for k, v in arrays.items()}
         packed = pack_samples(graph, flat)
         size = total_bytes(answer_fields(graph))
@@ -123,7 +127,8 @@ class GatedDevice:
     def step(self, inputs: Mapping[str, np.ndarray] | np.ndarray, *, fresh: bool = False) -> dict[str, np.ndarray]:
         """One run on inputs without samples' and steps' axes, and its outputs by name, as soon as they are there.
 
-        A clocked network goes on from its states, which stay on the device; ``fresh`` resets them first. For loops that make the
+        A clocked network goes on from its states, which stay on the device; ``fresh`` resets them first, and so does the first
+        run after :meth:`load`, which also fills the banks of delta layers. For loops that make the
         next input of the last output. Raises DeviceError.
         """
         if self.graph is None:
@@ -132,7 +137,8 @@ class GatedDevice:
         named = inputs if isinstance(inputs, Mapping) else {self.graph.inputs[0].name: inputs}
         arrays = prepare(self.graph, {name: np.asarray(value)[lead] for name, value in named.items()})
         packed = pack_samples(self.graph, {k: v.reshape(1, *v.shape[len(lead) :]) for k, v in arrays.items()})
-        command = Command.RUN_FRESH if fresh else Command.RUN
+        command = Command.RUN_FRESH if fresh or not self._begun else Command.RUN
+        self._begun = True
         answer = self.call(bytes([command]) + packed[0].tobytes(), total_bytes(answer_fields(self.graph)))
         outputs = unpack_answers(self.graph, np.frombuffer(answer, np.uint8)[None])
         return {name: values[0] for name, values in outputs.items()}

@@ -74,7 +74,10 @@ RESULTS = {
 """Results of ERASE, PROGRAM and BOOT."""
 
 MAP = struct.Struct("<BBBBIII")
-"""Version, slots, blocks of 64 KiB for a network, 0, golden_bytes, slot_bytes, flash bytes."""
+"""Version, slots, blocks of 64 KiB for a network, the flash's status register, golden_bytes, slot_bytes, flash bytes."""
+
+STATUS_AT = 3
+"""Offset of the status register in the map record: it is read whenever the record is asked for."""
 
 
 @dataclass(frozen=True)

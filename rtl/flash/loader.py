@@ -1,7 +1,8 @@
 """The golden image's engine: takes the loader's opcodes, works on the flash, and boots slots.
 
 What it promises: golden's own bytes are never erased or programmed; a slot is booted only after its image's CRC-32 was found
-right and, unless the image is known to be good, after the attempt was written down.
+right and, unless the image is known to be good, after the attempt was written down. The flash's own protection of golden is set
+before anything else, where the chip has one (:mod:`.protection`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.rtl.link.crc import SerialCrc32
 from neuroloom.rtl.link.protocol import CRC_RESIDUE
 
-from .layout import ERASED, FLAGS, LABEL_BYTES, LABEL_MAGIC, OPCODES, PAGE_BYTES, Layout
+from .layout import ERASED, FLAGS, LABEL_BYTES, LABEL_MAGIC, OPCODES, PAGE_BYTES, STATUS_AT, Layout
 from .nor import NorMaster
+from .protection import ENABLE, WRITE, protection
 
 WAKE_SECONDS = 50e-6
 """After command 0xAB; the slowest usual tRES1 is 35 us."""
@@ -103,7 +105,7 @@ class LoaderCore(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        layout = self._layout
+        layout, shield = self._layout, protection(self._layout)
         m.submodules.nor = nor = NorMaster()
         m.submodules.crc = crc = SerialCrc32()
         m.d.comb += [
@@ -159,6 +161,9 @@ class LoaderCore(wiring.Component):
         def into_crc() -> None:
             m.d.comb += [crc.start.eq(1), crc.data.eq(nor.r.payload)]
 
+        def into_label() -> None:
+            m.d.sync += label.eq(Cat(label[8:], nor.r.payload))
+
         with m.If(self.host):
             m.d.sync += starting.eq(0)
         with m.FSM(name="loader", init="WAKE") as fsm:
@@ -170,7 +175,28 @@ class LoaderCore(wiring.Component):
                     m.next = "WOKEN"
             with m.State("WOKEN"):
                 with m.If(~nor.busy):
-                    wait(WAKE_SECONDS, "IDLE")
+                    wait(WAKE_SECONDS, "IDLE" if shield is None else "WHO")
+            if shield is not None:
+                chips, protected = shield
+                with m.State("WHO"):
+                    command(0x9F, count=3)
+                    m.next = "KNOWN"
+                with m.State("KNOWN"):
+                    read_into(into_label, "SHIELD")
+                with m.State("SHIELD"):
+                    m.next = "IDLE"
+                    with m.If(Cat(label[-24:] == int.from_bytes(chip, "little") for chip in chips).any()):
+                        command(ENABLE)
+                        m.next = "PROTECT"
+                with m.State("PROTECT"):
+                    with m.If(~nor.busy):
+                        command(WRITE, count=1)
+                        m.d.comb += nor.write.eq(1)
+                        m.next = "PROTECT_BYTE"
+                with m.State("PROTECT_BYTE"):
+                    m.d.comb += [nor.w.valid.eq(1), nor.w.payload.eq(protected)]
+                    with m.If(~nor.busy):
+                        m.next = "IDLE"
 
             with m.State("IDLE"):
                 m.d.sync += [result.eq(0), booting.eq(0)]
@@ -222,7 +248,8 @@ class LoaderCore(wiring.Component):
                 with m.Else():
                     with m.Switch(opcode):
                         with m.Case(CODE["MAP"]):
-                            reply(Const(int.from_bytes(layout.to_bytes(), "little"), 128), 16)
+                            known = Const(int.from_bytes(layout.to_bytes(), "little"), 128)
+                            reply(Cat(known[: 8 * STATUS_AT], status, known[8 * STATUS_AT + 8 :]), 16)
                         with m.Case(CODE["JEDEC"]):
                             command(0x9F, count=3)
                             m.next = "SEND"
@@ -313,7 +340,8 @@ class LoaderCore(wiring.Component):
             with m.State("READ_LABEL"):
 
                 def take() -> None:
-                    m.d.sync += [label.eq(Cat(label[8:], nor.r.payload)), label_left.eq(label_left + 1)]
+                    into_label()
+                    m.d.sync += label_left.eq(label_left + 1)
                     with m.If(label_left < LABEL_BYTES):
                         into_crc()
 

@@ -46,8 +46,6 @@ HEADER_ABOUT = (
 """Fields of the header that hosts read: name, bytes, what; numbers are little-endian."""
 
 POLYNOMIAL = 0x04C11DB7
-RESIDUE = 0xC704DD7B
-"""The register behind a message and its own CRC."""
 
 
 class Start(IntEnum):

@@ -14,10 +14,9 @@ from amaranth.lib.wiring import In, Out
 
 from .layout import BLOCK_BYTES, Layout
 from .loader import PINS, WAKE_SECONDS
-from .network import POLYNOMIAL, RESIDUE, TAIL_BYTES, Start, mark
+from .network import POLYNOMIAL, TAIL_BYTES, Start, mark
 
 WORD_BITS = 32
-_ONES = 0xFFFFFFFF
 
 
 class NetworkStarter(wiring.Component):
@@ -69,15 +68,17 @@ class NetworkStarter(wiring.Component):
         )  # crc: complemented, so that it starts with zeros
         right, blank = Signal(reset_less=True), Signal(reset_less=True)
         giving, changed = Signal(), Signal()
-        bit, shift, fall, last, take = self.flash_miso, Signal(), Signal(), Signal(), Signal()
+        bit, shift, fall, last, take, compare = self.flash_miso, Signal(), Signal(), Signal(), Signal(), Signal()
+        unlike = Signal()  # the bit and the CRC's highest one: feeds the CRC back, and tells its own last bits from it
         m.d.comb += [fall.eq(shift & self.flash_sck), last.eq(fall & n.all()), self.o.payload.eq(byte)]
         m.d.comb += [self.loading.eq(self.state == Start.LOADING), self.hold.eq(changed & ~giving)]
         with m.If(shift):
             m.d.sync += self.flash_sck.eq(~self.flash_sck)
         with m.If(fall):
             m.d.sync += [n.eq(n + 1), byte.eq(Cat(bit, byte[:-1]))]
+        m.d.comb += unlike.eq(crc[-1] ^ bit)
         with m.If(fall & take):
-            m.d.sync += crc.eq(Cat(C(1, 1), crc[:-1]) ^ ((~crc[-1] ^ bit).replicate(32) & POLYNOMIAL))
+            m.d.sync += crc.eq(Cat(C(1, 1), crc[:-1]) ^ ((~unlike & ~compare).replicate(32) & POLYNOMIAL))
 
         def highest_first(value: int) -> Any:
             """The bit of a word whose turn it is."""
@@ -132,14 +133,16 @@ class NetworkStarter(wiring.Component):
                     m.next = "DATA"
                     with m.If(count == 0):
                         m.next = "SUM"
-            with m.State("SUM"):
-                m.d.comb += [shift.eq(1), take.eq(1)]
+            with m.State("SUM"):  # the CRC moves out, beside the one that comes in
+                m.d.comb += [shift.eq(1), take.eq(1), compare.eq(1)]
+                with m.If(fall & unlike):
+                    m.d.sync += right.eq(0)
                 with m.If(last):
                     m.next = "VERDICT"
             with m.State("VERDICT"):
                 m.d.sync += self.flash_cs_n.eq(1)
                 m.next = "REST"
-                with m.If(crc != (RESIDUE ^ _ONES)):
+                with m.If(~right):
                     # only what it read twice alike is the network; it may be right again the next time
                     m.d.sync += giving.eq(0)
                     with m.If(giving):

@@ -8,12 +8,15 @@ all it reads is written.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import WORD_BITS, Op, Source
 
+from .changes import ChangeWalker, Finder, list_memory, spread
 from .fields import Fields
 from .lanes import Lanes
 from .memories import Vectors, Weights
@@ -23,6 +26,15 @@ from .sequencer import Sequencer
 from .serial_streams import SerialStreamUnit
 from .streams import StreamUnit
 from .walkers import SumWalker, TermWalker
+
+
+class _Load(NamedTuple):
+    """What is loaded: a bit for each memory, where, and the word."""
+
+    on: Value
+    addr: Value
+    column: Value
+    data: Value
 
 
 class GatedCore(wiring.Component):
@@ -73,17 +85,19 @@ class GatedCore(wiring.Component):
         m.submodules.ports = ports = Ports(c)
         m.submodules.weights = weights = Weights(c)
         m.submodules.vectors = vectors = Vectors(c, 2 if c.shared else 3)
+        self._changes = self._delta(m, seq) if c.changes else None
+        load = self._loader(m)
         m.d.comb += [
             seq.begin.eq(self.begin),
             seq.entry.eq(self.entry),
             self.running.eq(seq.running),
             self.cycles.eq(seq.cycles),
             seq.busy.eq(streams.busy),
-            seq.w_addr.eq(self.load_addr),
-            seq.w_data.eq(self.load_data),
+            seq.w_addr.eq(load.addr),
+            seq.w_data.eq(load.data),
         ]
-        with m.If(self.load[0]):
-            m.d.comb += seq.write.eq(Const(1, WORD_BITS // PROGRAM_COLUMN) << self.load_column[:3])
+        with m.If(load.on[0]):
+            m.d.comb += seq.write.eq(Const(1, WORD_BITS // PROGRAM_COLUMN) << load.column[:3])
         for unit in (sums, terms, pick, streams):
             m.d.comb += unit.word.eq(seq.word)
         m.d.comb += [
@@ -104,34 +118,74 @@ class GatedCore(wiring.Component):
         wiring.connect(m, streams.o, wiring.flipped(self.o))
 
         low = (c.ports - 1).bit_length()
-        element = self._read(m, seq, sums, terms, pick, streams, weights, vectors, lanes, low)
+        element = self._read(m, load, seq, sums, terms, pick, streams, weights, vectors, lanes, low)
         m.d.comb += [seq.element.eq(element), pick.element.eq(element), streams.element.eq(element)]
         m.d.comb += self.peeked.eq(element)
         sum_row = self._sums(m, terms, lanes)
         self._emit(m, seq, terms, lanes, pick, ports, sum_row, low)
 
         # one write port: ports, IN and the loader never write at once
-        word = self.load_data[: c.word]
-        with m.If(ports.w_en.any()):
-            m.d.comb += [
-                vectors.w_en.eq(ports.w_en),
-                vectors.w_addr.eq(ports.w_addr >> low),
-                vectors.w_data.eq(ports.w_data),
+        word = load.data[: c.word]
+        address = Mux(streams.write, streams.w_addr, load.addr)
+        hot = Const(1, c.ports) << address[:low] if low else Const(1, 1)
+        enable = Mux(streams.write | load.on[3], hot, 0)
+        data = Mux(streams.write, streams.w_data, word)
+        written = [
+            vectors.w_en.eq(ports.w_en),
+            vectors.w_addr.eq(ports.w_addr >> low),
+            vectors.w_data.eq(ports.w_data),
+        ]
+        if c.deep:
+            m.d.comb += written
+            m.d.sync += [
+                ports.other_en.eq(enable),
+                ports.other_addr.eq(address),
+                ports.other_data.eq(data),
             ]
-        with m.Else():
-            address = Mux(streams.write, streams.w_addr, self.load_addr)
-            hot = Const(1, c.ports) << address[:low] if low else Const(1, 1)
-            m.d.comb += [
-                vectors.w_en.eq(Mux(streams.write | self.load[3], hot, 0)),
-                vectors.w_addr.eq(address >> low),
-                vectors.w_data.eq(Mux(streams.write, streams.w_data, word).replicate(c.ports)),
-            ]
-        m.d.comb += [ports.load.eq(self.load[2]), ports.load_addr.eq(self.load_addr), ports.load_data.eq(word)]
+        else:
+            with m.If(ports.w_en.any()):
+                m.d.comb += written
+            with m.Else():
+                m.d.comb += [
+                    vectors.w_en.eq(enable),
+                    vectors.w_addr.eq(address >> low),
+                    vectors.w_data.eq(data.replicate(c.ports)),
+                ]
+        m.d.comb += [ports.load.eq(load.on[2]), ports.load_addr.eq(load.addr), ports.load_data.eq(word)]
         return m
+
+    def _delta(self, m: Module, seq: Sequencer) -> tuple[Finder, ChangeWalker]:
+        """What delta layers need: changes are found, listed, and walked through."""
+        m.submodules.finder = finder = Finder(self.config)
+        m.submodules.changes = walker = ChangeWalker(self.config)
+        list_memory(m, finder, walker, self.config.changes)
+        m.d.comb += [
+            finder.word.eq(seq.word),
+            finder.start.eq(seq.started[Op.DELTA]),
+            finder.a_addr.eq(seq.address0),
+            finder.b_addr.eq(seq.address1),
+            walker.word.eq(seq.word),
+            walker.start.eq(seq.started[Op.CMAC]),
+            walker.entry.eq(seq.address0),
+            walker.w_addr.eq(seq.address1),
+            walker.counts.eq(finder.counts),
+            seq.left.eq(walker.left),
+        ]
+        return finder, walker
+
+    def _loader(self, m: Module) -> _Load:
+        """What is loaded; in a deep engine a cycle later."""
+        given = _Load(self.load, self.load_addr, self.load_column, self.load_data)
+        if not self.config.deep:
+            return given
+        later = [Signal.like(value, name=f"loader_{name}") for name, value in given._asdict().items()]
+        m.d.sync += [signal.eq(value) for signal, value in zip(later, given, strict=True)]
+        return _Load(*later)
 
     def _read(
         self,
         m: Module,
+        load: _Load,
         seq: Sequencer,
         sums: SumWalker,
         terms: TermWalker,
@@ -142,45 +196,71 @@ class GatedCore(wiring.Component):
         lanes: Lanes,
         low: int,
     ) -> Signal:
-        """Memories to operands; returns the element that was read, one cycle after its address."""
-        c = self.config
-        # BR and LDO ask with their word, which stays until they are done
-        other = Mux(
-            self.running, Mux(streams.busy, streams.read, Mux(pick.valid, pick.x, seq.address0)), self.load_addr
-        )
-        address_a = Mux(terms.valid, terms.a, Mux(sums.valid, sums.x, other) if c.shared else other)
-        m.d.comb += [
-            vectors.addr0.eq(address_a >> low),
-            vectors.addr1.eq(terms.b >> low),
-            weights.addr.eq(Mux(self.running, sums.w, self.load_addr)),
-            weights.data.eq(self.load_data),
-        ]
-        with m.If(self.load[1]):
-            m.d.comb += weights.write.eq(Const(1, c.columns) << self.load_column)
-        if not c.shared:
-            m.d.comb += vectors.addr2.eq(sums.x >> low)
+        """Memories to operands; returns the element that was read, one cycle after its address.
 
-        names = ("valid", "a_bcast", "b_bcast", "first", "emit", "final", "fresh", "negate", "lift")
-        self._flags = {name: Signal(name=f"term_{name}", reset_less=name != "valid") for name in names}
-        for name, signal in self._flags.items():
-            m.d.sync += signal.eq(getattr(terms, name))
-        at_a, at_b, at_x = (Signal(max(low, 1), name=f"at_{n}", reset_less=True) for n in "abx")
-        mac_valid, first, capture, same = Signal(), Signal(), Signal(), Signal()
-        m.d.sync += [
-            at_a.eq(address_a[:low]),
-            at_b.eq(terms.b[:low]),
-            at_x.eq(sums.x[:low]),
-            mac_valid.eq(sums.valid),
-            first.eq(sums.first),
-            capture.eq(sums.capture),
-            same.eq(sums.same),
+        In a deep engine there is a register before the memory, one behind it, and one for the element: four cycles.
+        """
+        c = self.config
+
+        def behind(names: list[str], values: list[Any], prefix: str = "", holds: str = "") -> list[Any]:
+            """The values a cycle later; ``holds`` is what a reset clears."""
+            later = [Signal.like(v, name=prefix + n, reset_less=n != holds) for n, v in zip(names, values, strict=True)]
+            m.d.sync += [signal.eq(value) for signal, value in zip(later, values, strict=True)]
+            return later
+
+        # BR and LDO ask with their word, which stays until they are done
+        other = Mux(self.running, Mux(streams.busy, streams.read, Mux(pick.valid, pick.x, seq.address0)), load.addr)
+        address_a = Mux(terms.valid, terms.a, Mux(sums.valid, sums.x, other) if c.shared else other)
+        addresses = [address_a, terms.b, sums.x]
+        w_addr: Value = sums.w
+        names = ["valid", "a_bcast", "b_bcast", "first", "emit", "final", "fresh", "negate", "lift"]
+        term = [getattr(terms, name) for name in names]
+        mac_names = ["mac_valid", "first", "capture", "same"]
+        mac = [sums.valid, sums.first, sums.capture, sums.same]
+        found_names, found = ["found", "found_left", "found_at"], []
+        if self._changes:
+            finder, walker = self._changes
+            addresses[:2] = [Mux(finder.valid, new, old) for new, old in ((finder.a, address_a), (finder.b, terms.b))]
+            found = [finder.valid, finder.left, finder.b]
+            w_addr = Mux(walker.valid, walker.w, w_addr)
+            mac_names += ["listed", "by", "load", "bank"]
+            mac = [
+                Mux(walker.valid, new, old) for new, old in zip((1, walker.first, walker.capture, 0), mac, strict=True)
+            ]
+            mac += [walker.valid, walker.by, walker.load, walker.bank]
+        m.d.comb += [
+            weights.addr.eq(Mux(self.running, w_addr, load.addr)),
+            weights.data.eq(load.data),
         ]
+        with m.If(load.on[1]):
+            m.d.comb += weights.write.eq(Const(1, c.columns) << load.column)
+        if c.deep:
+            addresses = behind(["address_a", "address_b", "address_x"], addresses)
+            term = behind(names, term, "before_term_", "valid")
+            mac = behind(mac_names, mac, "before_", "mac_valid")
+            found = behind(found_names[: len(found)], found, "before_", "found")
+        address_a, address_b, address_x = addresses
+        m.d.comb += [vectors.addr0.eq(address_a >> low), vectors.addr1.eq(address_b >> low)]
+        if not c.shared:
+            m.d.comb += vectors.addr2.eq(address_x >> low)
+        term = behind(names, term, "term_", "valid")
+        mac = behind(mac_names, mac, "", "mac_valid")
+        found = behind(found_names[: len(found)], found, "", "found")
+        at = behind(["at_a", "at_b", "at_x"], [a[: max(low, 1)] for a in addresses])
+        rows = [vectors.row0, vectors.row1, vectors.row0 if c.shared else vectors.row2]
+        if c.deep:
+            rows = behind(["row_a", "row_b", "row_x"], rows)
+            at = behind(["row_at_a", "row_at_b", "row_at_x"], at)
+            term = behind(names, term, "row_term_", "valid")
+            mac = behind(mac_names, mac, "row_", "mac_valid")
+            found = behind(found_names[: len(found)], found, "row_", "found")
+        (row_a, row_b, row_x), (at_a, at_b, at_x) = rows, at
+        same = mac[3]
 
         def pick_word(row: Value, at: Signal) -> Value:
             return row.word_select(at[:low], c.word) if low else row[: c.word]
 
-        one_a, one_b = pick_word(vectors.row0, at_a), pick_word(vectors.row1, at_b)
-        row_x = vectors.row0 if c.shared else vectors.row2
+        one_a, one_b = pick_word(row_a, at_a), pick_word(row_b, at_b)
         at_x = at_a if c.shared else at_x
         step = (c.groups - 1).bit_length()
         xs = []
@@ -192,17 +272,36 @@ class GatedCore(wiring.Component):
                 xs.append(row_x.word_select(apart[:low], c.word))
             else:
                 xs.append(pick_word(row_x, at_x))
+        tuples = [
+            row.word_select(at[step:low], c.groups * c.word) if low > step else row
+            for row, at in ((row_a, at_a), (row_b, at_b))
+        ]
+        if c.deep:
+            term = behind(names, term, "operand_term_", "valid")
+            mac = behind(mac_names, mac, "operand_", "mac_valid")
+            one_a, one_b, row_a, row_b = behind(["one_a", "one_b", "all_a", "all_b"], [one_a, one_b, row_a, row_b])
+            xs = behind([f"x{group}" for group in range(c.groups)], xs)
+            if found:
+                found = behind(found_names, found, "operand_", "found")
+                tuples = behind(["new", "old"], tuples)
+        if self._changes:
+            finder = self._changes[0]
+            m.d.comb += [finder.row.eq(found[0]), finder.row_left.eq(found[1]), finder.at.eq(found[2])]
+            m.d.comb += [finder.x.eq(tuples[0]), finder.old.eq(tuples[1])]
+            m.d.comb += [lanes.keep.eq(mac[4]), lanes.load.eq(mac[6]), lanes.bank.eq(mac[7])]
+            xs = [Mux(mac[4], mac[5], Cat(*xs))]
+        self._flags = dict(zip(names, term, strict=True))
         element = Signal(signed(c.word))
         m.d.comb += element.eq(one_a)
         m.d.comb += [
-            lanes.go.eq(mac_valid),
-            lanes.first.eq(first),
-            lanes.capture.eq(capture),
+            lanes.go.eq(mac[0]),
+            lanes.first.eq(mac[1]),
+            lanes.capture.eq(mac[2]),
             lanes.x.eq(Cat(*xs)),
             lanes.w.eq(weights.row),
             lanes.vec.eq(self._flags["valid"]),
-            lanes.a.eq(Mux(self._flags["a_bcast"], one_a.replicate(c.ports), vectors.row0)),
-            lanes.b.eq(Mux(self._flags["b_bcast"], one_b.replicate(c.ports), vectors.row1)),
+            lanes.a.eq(Mux(self._flags["a_bcast"], one_a.replicate(c.ports), row_a)),
+            lanes.b.eq(Mux(self._flags["b_bcast"], one_b.replicate(c.ports), row_b)),
         ]
         return element
 
@@ -285,16 +384,25 @@ class GatedCore(wiring.Component):
             hot = Const(1, c.ports) << how["d_addr"][:low]
             return Mux(how["element"], hot, Mux(last, tail, ~Const(0, c.ports)))[: c.ports]
 
-        def send(how: dict[str, Signal], mask: Value) -> None:
-            out = ports.how
+        def send(how: dict[str, Signal], mask: Value, out: Any, domain: Any) -> None:
             for key in ("shift", "rounding", "wrap", "width", "signed", "table", "tbase"):
-                m.d.comb += getattr(out, key).eq(how[key])
-            m.d.comb += [out.addr.eq(how["d_addr"]), out.mask.eq(mask)]
+                domain += getattr(out, key).eq(how[key])
+            domain += [out.addr.eq(how["d_addr"]), out.mask.eq(mask)]
 
         hold = Cat(_extend(lanes.row.word_select(port, lanes.row_bits), c.wide) for port in range(c.ports))
+        shows, last = shown < drain["rows"], shown == drain["rows"] - 1
+        if c.deep:  # the turn of the row of sums reaches the lanes a cycle later
+            how = Signal(ports.how.shape(), name="drain_how", reset_less=True)
+            send(drain, masked(drain, last), how, m.d.sync)
+            drains, shows_now, from_now = Signal(), Signal(reset_less=True), Signal.like(source)
+            m.d.sync += [drains.eq(draining), shows_now.eq(shows), from_now.eq(source)]
+            draining, shows, source = drains, shows_now, from_now
         with m.If(draining):
-            m.d.comb += ports.valid.eq(shown < drain["rows"])
-            send(drain, masked(drain, shown == drain["rows"] - 1))
+            m.d.comb += ports.valid.eq(shows)
+            if c.deep:
+                m.d.comb += ports.how.eq(how)
+            else:
+                send(drain, masked(drain, last), ports.how, m.d.comb)
             with m.Switch(source):
                 with m.Case(Source.VALUE):
                     m.d.comb += ports.values.eq(pick.value.replicate(c.ports))
@@ -302,9 +410,27 @@ class GatedCore(wiring.Component):
                     m.d.comb += ports.values.eq(_extend(Cat(pick.index, Const(0, 1)), c.wide).replicate(c.ports))
                 with m.Default():
                     m.d.comb += ports.values.eq(hold)
+        if self._changes:
+            finder = self._changes[0]
+            with m.Elif(finder.changed):
+                self._keep_changed(m, finder, ports, low)
         with m.Else():
             m.d.comb += [ports.valid.eq(emits), ports.values.eq(sum_row)]
-            send(vec, masked(vec, final))
+            send(vec, masked(vec, final), ports.how, m.d.comb)
+
+    def _keep_changed(self, m: Module, finder: Finder, ports: Ports, low: int) -> None:
+        """New elements where the old ones were, as they are."""
+        c = self.config
+        values = [_extend(finder.values.word_select(port % c.groups, c.word), c.wide) for port in range(c.ports)]
+        m.d.comb += [
+            ports.valid.eq(1),
+            ports.values.eq(Cat(*values)),
+            ports.how.wrap.eq(1),
+            ports.how.width.eq(c.word),
+            ports.how.signed.eq(1),
+            ports.how.addr.eq(finder.d_addr),
+            ports.how.mask.eq(spread(finder.mask, finder.d_addr, c.ports, c.groups)),
+        ]
 
 
 def _extend(value: Value, width: int) -> Value:

@@ -12,6 +12,7 @@ from neuroloom.rtl.link.protocol import Buffers
 
 from .core import GatedCore
 from .memories import memory_files
+from .slice import Slice
 
 
 class GatedEngine(wiring.Component):
@@ -45,10 +46,16 @@ class GatedEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        inner = ResetInserter(self.reset)(_Bytes(self.config))
-        m.submodules.bytes = inner
-        wiring.connect(m, wiring.flipped(self.i), inner.i)
-        wiring.connect(m, inner.o, wiring.flipped(self.o))
+        again = ResetInserter(self.reset)
+        m.submodules.bytes = inner = again(_Bytes(self.config))
+        given, answered = inner.i, inner.o
+        if self.config.deep:  # the link's memory and logic are far away
+            m.submodules.given, m.submodules.answered = before, behind = again(Slice()), again(Slice())
+            wiring.connect(m, before.o, inner.i)
+            wiring.connect(m, inner.o, behind.i)
+            given, answered = before.i, behind.o
+        wiring.connect(m, wiring.flipped(self.i), given)
+        wiring.connect(m, answered, wiring.flipped(self.o))
         return m
 
 
@@ -135,7 +142,7 @@ class _Bytes(wiring.Component):
             with m.State("PEEK"):  # the vector memory, whatever memory is named
                 m.d.comb += core.peek.eq(1)
                 m.d.sync += waited.eq(waited + 1)
-                with m.If(waited == 3):
+                with m.If(waited == (7 if c.deep else 3)):
                     m.d.sync += [answer.eq(core.peeked), wanted.eq(sizes[Memory.VECTOR]), waited.eq(0)]
                     next_word()
                     m.next = "ANSWER"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, Signal
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
@@ -33,13 +33,120 @@ endmodule
 """
 
 
+PAIR_FILE = "neuroloom_ram_pair.v"
+PAIR_VERILOG = """\
+// Two ports of one address each; the first one writes or reads. For block RAM with two whole ports (ECP5, Artix-7).
+module neuroloom_ram_pair #(parameter WIDTH = 18, parameter DEPTH = 1024, parameter ADDR = 10) (
+  input clk,
+  input [ADDR-1:0] a_addr,
+  input a_write,
+  input [WIDTH-1:0] a_data_w,
+  output reg [WIDTH-1:0] a_data,
+  input [ADDR-1:0] b_addr,
+  output reg [WIDTH-1:0] b_data
+);
+  (* no_rw_check *) reg [WIDTH-1:0] mem [0:DEPTH-1];
+  integer i;
+  initial for (i = 0; i < DEPTH; i = i + 1) mem[i] = 0;
+  always @(posedge clk)
+    if (a_write) mem[a_addr] <= a_data_w;
+    else a_data <= mem[a_addr];
+  always @(posedge clk) b_data <= mem[b_addr];
+endmodule
+"""
+
+COPIES_FILE = "neuroloom_copies.v"
+COPIES_VERILOG = """\
+// The same register several times, each for another part of the chip; synthesis would make one of them without the attribute.
+module neuroloom_copies #(parameter WIDTH = 1, parameter COPIES = 2) (
+  input clk,
+  input [WIDTH-1:0] d,
+  output [WIDTH*COPIES-1:0] q
+);
+  genvar copy;
+  generate for (copy = 0; copy < COPIES; copy = copy + 1) begin : copies
+    (* keep *) reg [WIDTH-1:0] r;
+    initial r = 0;
+    (* keep *) always @(posedge clk) r <= d;
+    assign q[WIDTH*copy +: WIDTH] = r;
+  end endgenerate
+endmodule
+"""
+
+
 def memory_files(config: GatedConfig) -> dict[str, str]:
     """Verilog files by name of the memories that an engine instantiates."""
-    return {RAM_FILE: RAM_VERILOG, **({COLUMN_FILE: COLUMN_VERILOG} if config.spram else {})}
+    files = {RAM_FILE: RAM_VERILOG}
+    if config.spram:
+        files[COLUMN_FILE] = COLUMN_VERILOG
+    if config.deep:
+        files |= {COPIES_FILE: COPIES_VERILOG, PAIR_FILE: PAIR_VERILOG}
+    return files
 
 
 def _bits(depth: int) -> int:
     return max((depth - 1).bit_length(), 1)
+
+
+class Copies(wiring.Component):
+    """``o`` is ``i`` of the cycle before, ``count`` times."""
+
+    def __init__(self, width: int, count: int) -> None:
+        self._width, self._count = width, count
+        super().__init__({"i": In(width), "o": Out(width * count)})
+
+    def copy(self, number: int) -> Value:
+        """One of them."""
+        return self.o.word_select(number, self._width)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.copies = Instance(
+            "neuroloom_copies",
+            p_WIDTH=self._width,
+            p_COPIES=self._count,
+            i_clk=ClockSignal(),
+            i_d=self.i,
+            o_q=self.o,
+        )
+        return m
+
+
+class RamPair(wiring.Component):
+    """A memory with two read ports that starts with zeros: ``r_data0`` and ``r_data1`` have the words of ``r_addr0`` and
+    ``r_addr1`` a cycle later. ``w_en`` stores ``w_data`` at ``r_addr0``.
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
+        self._width, self._depth = width, max(depth, 2)
+        bits = _bits(self._depth)
+        super().__init__(
+            {
+                "r_addr0": In(bits),
+                "r_addr1": In(bits),
+                "r_data0": Out(width),
+                "r_data1": Out(width),
+                "w_en": In(1),
+                "w_data": In(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = Instance(
+            "neuroloom_ram_pair",
+            p_WIDTH=self._width,
+            p_DEPTH=self._depth,
+            p_ADDR=len(self.r_addr0),
+            i_clk=ClockSignal(),
+            i_a_addr=self.r_addr0,
+            i_a_write=self.w_en,
+            i_a_data_w=self.w_data,
+            o_a_data=self.r_data0,
+            i_b_addr=self.r_addr1,
+            o_b_data=self.r_data1,
+        )
+        return m
 
 
 class Delay(wiring.Component):
@@ -64,10 +171,15 @@ class Delay(wiring.Component):
         return m
 
 
-class Weights(wiring.Component):
-    """Rows of one weight per lane, lane 0 lowest; ``row`` has the row of ``addr`` one cycle later.
+NEAR_BITS = 16 * 18 * 1024
+"""Bits of weights whose address comes out of one register, in a deep engine: so many blocks of memory lie together."""
 
-    ``write`` (one bit per column) stores ``data`` in that column of the row ``addr``; nothing may be read meanwhile.
+
+class Weights(wiring.Component):
+    """Rows of one weight per lane, lane 0 lowest; ``row`` has the row of ``addr`` one cycle later, in a deep engine four.
+
+    ``write`` (one bit per column) stores ``data`` in that column of the row ``addr``; nothing may be read meanwhile. In a deep
+    engine the address goes through two registers, and from there to one for every :data:`NEAR_BITS`.
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -85,7 +197,25 @@ class Weights(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows = []
-        for column in range(self._config.columns):
+        c = self._config
+        near = max(1, NEAR_BITS // (self._width * c.weight_rows))  # columns
+        nears = -(-c.columns // near)
+        addrs, datas, write = [self.addr] * nears, [self.data] * nears, self.write
+        if c.deep:
+            bits = len(self.addr)
+            m.submodules.copies = copies = Copies(bits + self._width, nears)
+            place: Value = Cat(self.addr, self.data)
+            for _ in range(2):
+                places, writes = Signal.like(place, reset_less=True), Signal(c.columns)
+                m.d.sync += [places.eq(place), writes.eq(write)]
+                place, write = places, writes
+            writes = Signal(c.columns)
+            m.d.sync += writes.eq(write)
+            m.d.comb += copies.i.eq(place)
+            write = writes
+            addrs, datas = ([copies.copy(n)[part] for n in range(nears)] for part in (slice(bits), slice(bits, None)))
+        for column in range(c.columns):
+            addr, data = addrs[column // near], datas[column // near]
             if self._config.spram:
                 row = wiring.Signature({"data": In(self._width)}).create().data
                 m.submodules[f"column{column}"] = Instance(
@@ -94,9 +224,9 @@ class Weights(wiring.Component):
                     p_DEPTH=self._config.weight_rows,
                     p_ADDR=len(self.addr),
                     i_clk=ClockSignal(),
-                    i_addr=self.addr,
-                    i_write=self.write[column],
-                    i_data_w=self.data,
+                    i_addr=addr,
+                    i_write=write[column],
+                    i_data_w=data,
                     o_data_r=row,
                 )
             else:
@@ -104,10 +234,10 @@ class Weights(wiring.Component):
                 m.submodules[f"column{column}"] = ram
                 row = ram.r_data
                 m.d.comb += [
-                    ram.r_addr.eq(self.addr),
-                    ram.w_addr.eq(self.addr),
-                    ram.w_en.eq(self.write[column]),
-                    ram.w_data.eq(self.data),
+                    ram.r_addr.eq(addr),
+                    ram.w_addr.eq(addr),
+                    ram.w_en.eq(write[column]),
+                    ram.w_data.eq(data),
                 ]
             rows.append(row)
         m.d.comb += self.row.eq(Cat(*rows))

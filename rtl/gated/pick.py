@@ -16,8 +16,9 @@ class Pick(wiring.Component):
 
     The largest or the smallest; of equals the one that comes first. With ``again`` only what stands behind the pick before in
     this order counts (an engine without ``ranks`` has no ``again``). ``start`` with the instruction and its address; from the next
-    cycle on an address per cycle (``valid``, ``x``); one cycle after an address its word is taken from ``element``. The pick can be
-    used four cycles after the last address. ``value`` and ``index`` are undefined when nothing counts.
+    cycle on an address per cycle (``valid``, ``x``); one cycle after an address (in a deep engine four) its word is taken from
+    ``element``. The pick can be used ``timing.sum`` cycles after its last address is at the memory. ``value`` and ``index`` are
+    undefined when nothing counts.
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -50,8 +51,11 @@ class Pick(wiring.Component):
                 m.d.sync += [part.eq(parts), base.eq(base + stride), self.x.eq(base + stride), left.eq(left - 1)]
                 with m.If(left == 0):
                     m.d.sync += self.valid.eq(0)
-        valid, top, whole = Signal(), Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += [valid.eq(self.valid), top.eq(part == parts), whole.eq(part == 0)]
+        valid, top, whole = self.valid, part == parts, part == 0
+        for stage in range(4 if self._config.deep else 1):
+            later = [Signal(name=f"{name}{stage}", reset_less=name != "valid") for name in ("valid", "top", "whole")]
+            m.d.sync += [signal.eq(value) for signal, value in zip(later, (valid, top, whole), strict=True)]
+            valid, top, whole = later
 
         key = Signal.like(self.value, reset_less=True)
         compares = Signal()

@@ -15,7 +15,7 @@ class SerialStreamUnit(wiring.Component):
     """Does what :class:`~neuroloom.rtl.gated.streams.StreamUnit` does, with the same members.
 
     A cycle takes one byte, moves one bit, or stores one field; or it gives one byte, moves one bit, or one field is read, which
-    takes three cycles.
+    takes ``timing.field`` cycles.
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -46,7 +46,7 @@ class SerialStreamUnit(wiring.Component):
         field, above = Signal(c.word, reset_less=True), Signal(c.word, reset_less=True)  # above: not filled yet
         base, address = Signal(c.vector_bits, reset_less=True), Signal(c.vector_bits, reset_less=True)
         left, part = Signal(12, reset_less=True), Signal(3, reset_less=True)
-        moved, waited = Signal(5, reset_less=True), Signal(2, reset_less=True)
+        moved, waited = Signal(5, reset_less=True), Signal(range(c.timing.field + 1), reset_less=True)
         last, bits, full = Signal(), Signal(5), Signal()
         m.d.comb += [
             last.eq(part == f.parts - 1),
@@ -115,7 +115,7 @@ class SerialStreamUnit(wiring.Component):
                         m.d.sync += [byte.eq(byte >> 1), held.eq(held + 1)]
                 with m.Elif(left == 0):
                     m.next = "IDLE"
-                with m.Elif(waited != 3):
+                with m.Elif(waited != c.timing.field):
                     m.d.sync += [waited.eq(waited + 1), field.eq(self.element)]
                 with m.Elif(full):
                     m.d.sync += waited.eq(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
@@ -18,7 +18,7 @@ class StreamUnit(wiring.Component):
     over all INs of a sample and all OUTs of an answer, which begin with ``first``; ``last`` of an OUT fills the last byte with
     zeros.
 
-    A cycle takes one byte, or stores one field; one byte is given, or one field is read, which takes three cycles.
+    A cycle takes one byte, or stores one field; one byte is given, or one field is read, which takes ``timing.field`` cycles.
 
     Members
     -------
@@ -26,7 +26,7 @@ class StreamUnit(wiring.Component):
     busy : Out(1), until the cycle after the last one
     waits : Out(1), the other side of the stream is waited for
     i, o : the streams of bytes
-    read, element : Out, In, an element is there one cycle after its address
+    read, element : Out, In, an element is there ``timing.field`` - 1 cycles after its address
     write, w_addr, w_data : Out, an element is stored
     """
 
@@ -57,16 +57,19 @@ class StreamUnit(wiring.Component):
         buffer, count = Signal(32, reset_less=True), Signal(6)
         base, address = Signal(c.vector_bits, reset_less=True), Signal(c.vector_bits, reset_less=True)
         left, part = Signal(12, reset_less=True), Signal(3, reset_less=True)
-        last, bits = Signal(), Signal(5)
-        m.d.comb += [last.eq(part == f.parts - 1), bits.eq(Mux(last, f.width, c.digit))]
+        last, bits, ones = Signal(reset_less=True), Signal(5, reset_less=True), Signal(c.word, reset_less=True)
+
+        def begin_field(ends: Value) -> None:
+            """Whether the next field is the element's last, its bits, and the bits of a word above them: known before it comes."""
+            width = Mux(ends, f.width, c.digit)
+            m.d.sync += [last.eq(ends), bits.eq(width), ones.eq(Cat(place >= width for place in range(c.word)))]
 
         def next_field() -> None:
             m.d.sync += [part.eq(part + 1), address.eq(address + f.part_stride)]
+            begin_field(Mux(last, f.parts == 1, part + 2 == f.parts))
             with m.If(last):
                 m.d.sync += [part.eq(0), left.eq(left - 1), base.eq(base + f.stride), address.eq(base + f.stride)]
 
-        ones = Signal(c.word)
-        m.d.comb += ones.eq(Cat(place >= bits for place in range(c.word)))
         top = Signal()
         m.d.comb += top.eq((buffer[: c.word] & ~ones & (ones >> 1)).any() | (ones == 0) & buffer[c.word - 1])
         m.d.comb += [
@@ -75,10 +78,11 @@ class StreamUnit(wiring.Component):
             self.w_data.eq(Mux(last & f.signed & top, buffer[: c.word] | ones, buffer[: c.word] & ~ones)),
             self.o.payload.eq(buffer[:8]),
         ]
-        waited = Signal(2)
+        waited = Signal(range(c.timing.field))
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
+                begin_field(f.parts == 1)
                 with m.If(self.start_in | self.start_out):
                     m.d.sync += [
                         base.eq(self.addr),
@@ -113,7 +117,7 @@ class StreamUnit(wiring.Component):
                     m.next = "IDLE"
                 with m.Else():
                     m.d.sync += waited.eq(waited + 1)
-                    with m.If(waited == 2):
+                    with m.If(waited == c.timing.field - 1):
                         kept = (self.element & ~ones)[: c.word]
                         m.d.sync += [waited.eq(0), count.eq(count + bits)]
                         m.d.sync += buffer.eq(buffer | (kept << count)[:32])

@@ -83,13 +83,14 @@ class TermWalker(wiring.Component):
     """Addresses of a VEC: for every row, for every term, ``n`` pairs of operands.
 
     ``load`` puts the TERM in ``word`` with its addresses (offsets added) into its slot; ``start`` begins the VEC in ``word``.
-    Two cycles after ``start`` the first operands' addresses are out, one pair per cycle.
+    Two cycles after ``start`` the first operands' addresses are out, one pair per cycle; in a deep engine three: it counts in one
+    cycle, and computes addresses in the next one.
 
     ``first``: the first operands of a row; ``emit``: the last ones; ``final``: of the last row; ``fresh``: the first of all.
     """
 
     def __init__(self, config: GatedConfig) -> None:
-        self._terms, self._bits = config.terms, config.vector_bits
+        self._terms, self._bits, self._deep = config.terms, config.vector_bits, config.deep
         flags = ("first", "emit", "final", "fresh", "a_bcast", "b_bcast", "negate", "lift", "valid")
         super().__init__(
             {
@@ -112,32 +113,63 @@ class TermWalker(wiring.Component):
         active, fresh = Signal(), Signal(reset_less=True)
         rows, number, last_number = Signal(12, reset_less=True), Signal(3, reset_less=True), Signal(3, reset_less=True)
         count, run_a, run_b = Signal(10, reset_less=True), Signal(bits, reset_less=True), Signal(bits, reset_less=True)
-        term = Signal(layout)
-        m.d.comb += term.as_value().eq(Array(t.as_value() for t in terms)[number])
+        slot, load, address_a, address_b = Signal(layout), self.load, self.a_addr, self.b_addr
+        place = f.slot
+        m.d.comb += [slot[name].eq(getattr(f, name)) for name in layout.members if name not in ("a", "b")]
+        begins, ends, last = Signal(), Signal(), Signal()
+        n = Signal(10)
+        if self._deep:  # the numbers of pairs, less one, apart from the rest, which is loaded a cycle later
+            counts = [Signal(10, name=f"n{number}", reset_less=True) for number in range(self._terms)]
+            for each, number_of in enumerate(counts):
+                with m.If(load & (f.slot == each)):
+                    m.d.sync += number_of.eq(f.n - 1)
+            m.d.comb += n.eq(Array(counts)[number])
+            later = [
+                Signal.like(v, name=f"later_{k}", reset_less=True)
+                for k, v in enumerate((slot, address_a, address_b, place))
+            ]
+            loads = Signal()
+            m.d.sync += [
+                loads.eq(load),
+                *(x.eq(y) for x, y in zip(later, (slot, address_a, address_b, place), strict=True)),
+            ]
+            slot, address_a, address_b, place = later
+            load = loads
+        m.d.comb += [begins.eq(count == 0), last.eq(ends & (number == last_number))]
 
-        a, b, begins, ends, last = Signal(bits), Signal(bits), Signal(), Signal(), Signal()
-        m.d.comb += [
-            begins.eq(count == 0),
-            ends.eq(count == term.n - 1),
-            last.eq(ends & (number == last_number)),
-            a.eq(Mux(begins, term.a, run_a)),
-            b.eq(Mux(begins, term.b, run_b)),
-        ]
+        # what the addresses need to know
+        names = ("active", "begins", "ends", "last", "zeroth", "final", "fresh")
+        now = dict(zip(names, (active, begins, ends, last, number == 0, rows == 0, fresh), strict=True))
+        which = number
+        if self._deep:
+            step = {name: Signal(name=f"step_{name}", reset_less=name != "active") for name in names}
+            m.d.sync += [step[name].eq(now[name]) for name in names]
+            which = Signal.like(number, name="step_number", reset_less=True)
+            m.d.sync += which.eq(number)
+            now = step
+        term = Signal(layout)
+        m.d.comb += term.as_value().eq(Array(t.as_value() for t in terms)[which])
+        m.d.comb += ends.eq(count == (n if self._deep else term.n - 1))
+
+        a, b = Signal(bits), Signal(bits)
+        m.d.comb += [a.eq(Mux(now["begins"], term.a, run_a)), b.eq(Mux(now["begins"], term.b, run_b))]
         m.d.sync += [
-            self.valid.eq(active),
+            self.valid.eq(now["active"]),
             self.a.eq(a),
             self.b.eq(b),
             self.a_bcast.eq(term.a_bcast),
             self.b_bcast.eq(term.b_bcast),
             self.negate.eq(term.negate),
-            self.lift.eq(term.lift & begins),
-            self.first.eq(begins & (number == 0)),
-            self.emit.eq(last),
-            self.final.eq(rows == 0),
-            self.fresh.eq(fresh),
+            self.lift.eq(term.lift & now["begins"]),
+            self.first.eq(now["begins"] & now["zeroth"]),
+            self.emit.eq(now["last"]),
+            self.final.eq(now["final"]),
+            self.fresh.eq(now["fresh"]),
         ]
+        with m.If(now["active"]):
+            m.d.sync += [run_a.eq(a + term.a_ks), run_b.eq(b + term.b_ks)]
         with m.If(active):
-            m.d.sync += [fresh.eq(0), count.eq(count + 1), run_a.eq(a + term.a_ks), run_b.eq(b + term.b_ks)]
+            m.d.sync += [fresh.eq(0), count.eq(count + 1)]
             with m.If(ends):
                 m.d.sync += [count.eq(0), number.eq(number + 1)]
             with m.If(last):
@@ -150,12 +182,12 @@ class TermWalker(wiring.Component):
         # a slot is loaded only when the rows before need no further step
         new_a, new_b = Signal(bits), Signal(bits)
         m.d.comb += [new_a.eq(term.a + term.a_rs), new_b.eq(term.b + term.b_rs)]
-        with m.If(self.load):
-            m.d.comb += [new_a.eq(self.a_addr), new_b.eq(self.b_addr)]
-        for place, each in enumerate(terms):
-            chosen = self.load & (f.slot == place)
-            with m.If(chosen | (~self.load & active & ends & (number == place))):
+        with m.If(load):
+            m.d.comb += [new_a.eq(address_a), new_b.eq(address_b)]
+        for number_of, each in enumerate(terms):
+            chosen = load & (place == number_of)
+            with m.If(chosen | (~load & now["active"] & now["ends"] & (which == number_of))):
                 m.d.sync += [each.a.eq(new_a), each.b.eq(new_b)]
             with m.If(chosen):
-                m.d.sync += [each[name].eq(getattr(f, name)) for name in layout.members if name not in ("a", "b")]
+                m.d.sync += [each[name].eq(slot[name]) for name in layout.members if name not in ("a", "b")]
         return m

@@ -12,7 +12,7 @@ transition, address-decoder and unlinked coupling fault between words; 0 and 1 a
 
 
 class MemoryMarch(wiring.Component):
-    """Runs March C- once, up to the first wrong byte; takes at most ``6 * 2 * 2**address_bits`` cycles.
+    """Runs March C- once, up to the first wrong byte; takes at most ``6 * 3 * 2**address_bits`` cycles.
 
     Members
     -------
@@ -48,12 +48,10 @@ class MemoryMarch(wiring.Component):
         step = Signal(self._address_bits, reset_less=True)
         phase = Signal(range(PHASES), reset_less=True)
         difference = Signal(8)
-        wrong = Signal(8)
         m.d.comb += [
             self.at.eq(Mux(phase >= 3, ~step, step)),
             # Phases alternate: each reads the value that the previous one wrote and writes its complement.
             self.write_data.eq(Mux(phase[0], ~self.background, self.background)),
-            wrong.eq(self.read_data ^ ~self.write_data),
             self.difference.eq(difference),
         ]
         with m.FSM(name="march"):
@@ -63,12 +61,16 @@ class MemoryMarch(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += self.busy.eq(1)
+                m.next = "COMPARE"
+            with m.State("COMPARE"):
+                m.d.comb += self.busy.eq(1)
+                with m.If(phase != 0):
+                    m.d.sync += difference.eq(self.read_data ^ ~self.write_data)
                 m.next = "CHECK"
             with m.State("CHECK"):
                 m.d.comb += [self.busy.eq(1), self.write_en.eq(phase != PHASES - 1)]
                 m.next = "READ"
-                with m.If((phase != 0) & (wrong != 0)):
-                    m.d.sync += difference.eq(wrong)
+                with m.If(difference != 0):
                     m.next = "IDLE"
                 with m.Else():
                     m.d.sync += step.eq(step + 1)

@@ -7,7 +7,7 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
-from .core import Core, Space
+from .core import BYTE_CYCLES, Core, Space
 from .ports import several_members
 
 
@@ -223,11 +223,12 @@ class ByteEngine(wiring.Component):
 
             with m.State("READ"):
                 m.d.comb += core.access.eq(1)
-                m.next = "WAIT" if config.large else "KEEP"
+                m.next = f"WAIT{BYTE_CYCLES - 1}" if config.large else "KEEP"
             if config.large:
-                with m.State("WAIT"):
-                    m.d.comb += core.access.eq(1)
-                    m.next = "KEEP"
+                for left in range(BYTE_CYCLES - 1, 0, -1):
+                    with m.State(f"WAIT{left}"):
+                        m.d.comb += core.access.eq(1)
+                        m.next = f"WAIT{left - 1}" if left > 1 else "KEEP"
             shown = Signal(8, reset_less=True)  # a byte of a memory comes late, and the link's checksum hangs on it
             with m.State("KEEP"):
                 m.d.comb += core.access.eq(1)

@@ -11,17 +11,23 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import fetched_words
 from neuroloom.compiler.spiking.isa import FIELDS, Step
 
+from .accumulators_large import LargeAccumulators
 from .decide import Decide
 from .deliver import Deliver
+from .deliver_large import LargeDeliver
 from .exchange import Exchange
 from .history import History
 from .inputs import Inputs
 from .learn import Learn
 from .learn_serial import SerialLearn
-from .memories import Accumulators, Events, Pool, Program, Staging
+from .memories import BLOCK, Accumulators, Events, Pool, Program, Staging
 from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS, several_members
 from .random import Lfsr
 from .scan import Scan
+from .scan_large import LargeScan
+
+BYTE_CYCLES = 4
+"""Cycles from the address of a byte to the byte, on large cores: those of the pool's word, and one for the lane's part of it."""
 
 
 class Space:
@@ -41,8 +47,8 @@ class Core(wiring.Component):
     sweep : In(1), write 0 to the history, the staged spikes and the accumulators at index ``address``
     reset_run : In(1), strobe: step 0, no events, no decision, counters and saturation flags 0
     access, space, address, write, data_w : In, the memories while idle: byte ``address`` of a space; a write takes 32 bits (the
-        upper half of ``data_w`` alone for HIST). On large cores the address must have stood with ``access`` for two cycles before
-    byte_r : Out(8), the byte of ``address`` in the cycle before, on large cores in the one before that
+        upper half of ``data_w`` alone for HIST). On large cores the address must have stood with ``access`` for three cycles before
+    byte_r : Out(8), the byte of ``address`` in the cycle before, on large cores in the cycle :data:`BYTE_CYCLES` before
     stage, stage_word, stage_write, stage_data_w, stage_data_r : the staged spikes, used while ``stage``
     event_next : In(1), drop the oldest event; ``event``, ``events`` : Out, it and how many wait
     step, cycles, stalls : Out(32); ``stalled`` : Out(1), ``saturated`` : Out(4), accumulators, ADD or SUB, RND, eligibilities
@@ -99,13 +105,15 @@ class Core(wiring.Component):
         m.submodules.pool = pool = Pool(config)
         m.submodules.hist = hist = History(config)
         m.submodules.program = program = Program(config)
-        m.submodules.acc = acc = Accumulators(config)
+        m.submodules.acc = acc = LargeAccumulators(config) if config.large else Accumulators(config)
         m.submodules.events = events = Events(config)
         m.submodules.staging = staging = Staging(config)
 
         m.submodules.inputs = inputs = Inputs(config)
-        m.submodules.scan = scan = Scan(config)
-        m.submodules.deliver = deliver = Deliver(config)
+        m.submodules.scan = scan = LargeScan(config) if config.large else Scan(config)
+        m.submodules.deliver = deliver = LargeDeliver(config) if config.large else Deliver(config)
+        if config.large:
+            m.d.comb += pool.hold.eq(scan.freeze)
         units: dict[Step, Any] = {
             Step.INPUTS: inputs,
             Step.SCAN: scan,
@@ -172,8 +180,10 @@ class Core(wiring.Component):
             acc.clear.eq(scan.acc_clear),
             scan.acc_values.eq(acc.values),
         ]
-        swept = Signal()
-        m.d.sync += swept.eq(self.sweep)
+        swept: Value = self.sweep
+        for number in range(1 + config.large):  # until its accumulators are there
+            sooner, swept = swept, Signal(name=f"swept{number}" if config.large else "swept")
+            m.d.sync += swept.eq(sooner)
         with m.If(swept):
             m.d.comb += acc.clear.eq(Const(-1, acc.banks))
 
@@ -244,7 +254,12 @@ class Core(wiring.Component):
                 m.d.comb += self.byte_r.eq(program.data_r.word_select(at[:2], 8))
             with m.Case(Space.POOL):
                 bits = (config.lanes - 1).bit_length() + 2
-                m.d.comb += self.byte_r.eq(pool.data_r.word_select(at[:bits], 8))
+                if config.large:
+                    lane_word = Signal(32, reset_less=True)
+                    m.d.sync += lane_word.eq(pool.data_r.word_select(at[2:bits], 32))
+                    m.d.comb += self.byte_r.eq(lane_word.word_select(at[:2], 8))
+                else:
+                    m.d.comb += self.byte_r.eq(pool.data_r.word_select(at[:bits], 8))
             with m.Case(Space.HIST):
                 m.d.comb += self.byte_r.eq(hist.port.data_r.word_select(at[0], 8))
             with m.Case(Space.CONTROL):
@@ -268,11 +283,15 @@ class Core(wiring.Component):
             m.d.comb += learn.behind.eq(pc[2:])
         opcode = Signal(4)
         last = Signal()
-        m.d.comb += opcode.eq(Mux(index == 0, program.data_r[28:], command))
-        with m.Switch(opcode):
-            for code in units:
-                with m.Case(code):
-                    m.d.comb += last.eq(index == fetched_words(code) - 1)
+        more = Signal(2, reset_less=True)  # blocks of the command that are still to come
+        if config.large:
+            m.d.comb += last.eq(more == 0)
+        else:
+            m.d.comb += opcode.eq(Mux(index == 0, program.data_r[28:], command))
+            with m.Switch(opcode):
+                for code in units:
+                    with m.Case(code):
+                        m.d.comb += last.eq(index == fetched_words(code) - 1)
         running = Signal()
         with m.If(running):
             with m.If(self.any_stalled if exchange is not None else self.stalled):
@@ -296,33 +315,52 @@ class Core(wiring.Component):
                     with m.If(self.restart):
                         m.d.sync += step.eq(0)
                     m.next = "NEXT"
+
             with m.State("NEXT"):
                 m.d.comb += fetch_at.eq(pc)
                 m.d.sync += index.eq(0)
                 m.next = "FETCH"
-            with m.State("FETCH"):
-                m.d.comb += fetch_at.eq(pc + 1)
-                m.d.sync += [pc.eq(pc + 1), index.eq(index + 1), command.eq(opcode)]
-                with m.Switch(index):
-                    for number, word in enumerate(words):
-                        with m.Case(number):
-                            m.d.sync += word.eq(program.data_r)
-                with m.If((index == 0) & (opcode == Step.END)):
-                    if exchange is None:
-                        self._end_step(m, pc, steps_left, step_ends, stop & self.decided)
-                    else:
-                        m.next = "JOIN"
-                with m.Elif(last):
+            if config.large:
+                m.d.comb += [unit.soon.eq(fsm.ongoing("START") & last) for unit in (inputs, scan)]
+                with m.State("FETCH"):
+                    self._take_block(m, program, fetch_at, pc, index, words)
+                    m.d.sync += [command.eq(program.block[28:32]), more.eq(0)]
+                    with m.Switch(program.block[28:32]):
+                        for code in units:
+                            with m.Case(code):
+                                m.d.sync += more.eq((fetched_words(code) - 1) // BLOCK)
                     m.next = "START"
-            with m.State("START"):
-                # A command takes whole blocks of four words.
-                with m.If(pc[:2] != 0):
-                    m.d.sync += pc.eq(Cat(Const(0, 2), pc[2:] + 1))
-                with m.Switch(command):
-                    for code, unit in units.items():
-                        with m.Case(code):
-                            m.d.comb += unit.start.eq(1)
-                m.next = "WORK"
+                with m.State("START"):
+                    with m.If(command == Step.END):
+                        if exchange is None:
+                            self._end_step(m, pc, steps_left, step_ends, stop & self.decided)
+                        else:
+                            m.next = "JOIN"
+                    with m.Elif(last):
+                        self._start(m, command, units)
+                    with m.Else():
+                        self._take_block(m, program, fetch_at, pc, index, words)
+                        m.d.sync += more.eq(more - 1)
+            else:
+                with m.State("FETCH"):
+                    m.d.comb += fetch_at.eq(pc + 1)
+                    m.d.sync += [pc.eq(pc + 1), index.eq(index + 1), command.eq(opcode)]
+                    with m.Switch(index):
+                        for number, word in enumerate(words):
+                            with m.Case(number):
+                                m.d.sync += word.eq(program.data_r)
+                    with m.If((index == 0) & (opcode == Step.END)):
+                        if exchange is None:
+                            self._end_step(m, pc, steps_left, step_ends, stop & self.decided)
+                        else:
+                            m.next = "JOIN"
+                    with m.Elif(last):
+                        m.next = "START"
+                with m.State("START"):
+                    # A command takes whole blocks of four words.
+                    with m.If(pc[:2] != 0):
+                        m.d.sync += pc.eq(Cat(Const(0, 2), pc[2:] + 1))
+                    self._start(m, command, units)
             with m.State("WORK"):
                 with m.If(done):
                     m.next = "NEXT"
@@ -345,6 +383,25 @@ class Core(wiring.Component):
         with m.If(self.reset_run):
             m.d.sync += [step.eq(0), self.cycles.eq(0), self.stalls.eq(0), self.saturated.eq(0), self.stopped.eq(0)]
         return m
+
+    def _start(self, m: Module, command: Signal, units: dict[Step, Any]) -> None:
+        """Start the unit of the command."""
+        with m.Switch(command):
+            for code, unit in units.items():
+                with m.Case(code):
+                    m.d.comb += unit.start.eq(1)
+        m.next = "WORK"
+
+    def _take_block(
+        self, m: Module, program: Program, fetch_at: Signal, pc: Signal, index: Signal, words: list[Signal]
+    ) -> None:
+        """Keep four words of a command and ask for the next four: large cores look at the first ones in the cycle behind."""
+        m.d.comb += fetch_at.eq(pc + BLOCK)
+        m.d.sync += [pc.eq(pc + BLOCK), index.eq(index + 1)]
+        with m.Switch(index):
+            for first in range(0, len(words), BLOCK):
+                with m.Case(first // BLOCK):
+                    m.d.sync += Cat(words[first : first + BLOCK]).eq(program.block)
 
     def _end_step(self, m: Module, pc: Signal, left: Signal, ends: Signal, stops: Value) -> None:
         """What END does, in the last cycle of a step."""
@@ -387,7 +444,9 @@ class Core(wiring.Component):
             if "rows" in unit.signature.members:
                 rows.append(unit.rows)
         if config.large:
-            w_addr = addr
+            w_addr = Const(0)
+            for unit in units:  # no other unit writes through the port that it reads by
+                w_addr = unit.pool.addr if isinstance(unit, Learn) else w_addr
             for port in rows:
                 w_addr = Mux(port.write, port.addr, w_addr)
                 write, data = write | port.write, data | port.data

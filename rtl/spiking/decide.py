@@ -57,7 +57,8 @@ class Decide(wiring.Component):
         pages = self.pool.data_r
         count = pages.word_select(number[:lane_bits], 32)[:bits] if lanes > 1 else pages[:bits]
 
-        late = self._config.pool_cycles > 1  # a count comes two cycles after its word was asked for
+        comes = self._config.pool_cycles  # a count comes so many cycles after its word was asked for
+        late = comes > 1
         last_lane = number % lanes == lanes - 1
         last = left == 1
 
@@ -94,17 +95,17 @@ class Decide(wiring.Component):
                         m.next = "DONE"
             with m.State("ASK"):
                 m.d.comb += self.pool.addr.eq(address)
-                m.next = "COMES" if late else "RANK"
-            if late:
-                with m.State("COMES"):
+                m.next = f"COMES{comes - 1}" if late else "RANK"
+            for more in range(comes - 1, 0, -1):
+                with m.State(f"COMES{more}"):
                     m.d.comb += self.pool.addr.eq(address)
-                    m.next = "RANK"
+                    m.next = f"COMES{more - 1}" if more > 1 else "RANK"
             with m.State("RANK"):
                 m.d.comb += self.pool.addr.eq(address)
                 m.d.sync += fresh.eq(1)
                 take()
                 advance()
-                ask_next(number % lanes == lanes - 2 if late else last_lane)
+                ask_next(number % lanes == lanes - comes if late else last_lane)
                 with m.If(last):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
@@ -118,11 +119,11 @@ class Decide(wiring.Component):
 
             with m.State("ASK_AGAIN"):
                 m.d.comb += self.pool.addr.eq(address)
-                m.next = "COMES_AGAIN" if late else "TAKE"
-            if late:
-                with m.State("COMES_AGAIN"):
+                m.next = f"COMES_AGAIN{comes - 1}" if late else "TAKE"
+            for more in range(comes - 1, 0, -1):
+                with m.State(f"COMES_AGAIN{more}"):
                     m.d.comb += self.pool.addr.eq(address)
-                    m.next = "TAKE"
+                    m.next = f"COMES_AGAIN{more - 1}" if more > 1 else "TAKE"
             with m.State("TAKE"):
                 m.d.comb += self.pool.addr.eq(address)
                 take()
@@ -132,11 +133,11 @@ class Decide(wiring.Component):
                 most = self.entries - 1
                 behind = (leader - seen)[:bits]
                 m.d.sync += place.eq(Mux(behind > most, most, behind))
+                if late:
+                    ask_next(last_lane)
                 m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.comb += [self.pool.addr.eq(address), self.program.addr.eq(self.table + place)]
-                if late:
-                    ask_next(last_lane)
                 m.next = "SUM"
             with m.State("SUM"):
                 m.d.sync += total.eq(total + self.program.data_r[:ENTRY_BITS])

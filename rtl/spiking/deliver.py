@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
 from neuroloom.compiler.spiking.isa import Step
-from neuroloom.compiler.spiking.layout import header_place
-from neuroloom.compiler.spiking.layout import header_stride as header_stride_of
 
 from .ports import HIST_SLOT_BITS, HIST_WORD_BITS, POOL_ADDR_BITS, HistPort, PoolPort, command_members, times
 from .rows import Rows
-from .rows_large import LargeRows
 
 _FIELDS = {
     name: member
@@ -22,8 +19,27 @@ _FIELDS = {
 }
 
 
+def deliver_members(config: CoreConfig) -> dict[str, wiring.Member]:
+    """Members of :class:`Deliver`."""
+    banks = acc_banks(config)
+    return {
+        "start": In(1),
+        "sparse": In(1),
+        "done": Out(1),
+        **_FIELDS,
+        "delays": In(config.slots),
+        "next_delay": Out(1),
+        "slot": In(HIST_SLOT_BITS),
+        "pool": Out(PoolPort(config)),
+        "hist": Out(HistPort()),
+        "acc_row": Out(max((-(-config.neurons // banks) - 1).bit_length(), 1)),
+        "acc_add": Out(banks),
+        "acc_weights": Out(banks * config.state_bits),
+    }
+
+
 class Deliver(wiring.Component):
-    """The unit of DENSE and SPARSE.
+    """The unit of DENSE and SPARSE; large cores have :class:`~.deliver_large.LargeDeliver`.
 
     One spike word of the sources is looked at in one cycle; its spikes are taken one after the other, lowest first, and dense rows
     follow each other without a gap. What is read from the pool in one cycle is in registers in the next and added in the one
@@ -39,24 +55,8 @@ class Deliver(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        banks = acc_banks(config)
-        self._row_bits = max((-(-config.neurons // banks) - 1).bit_length(), 1)
-        super().__init__(
-            {
-                "start": In(1),
-                "sparse": In(1),
-                "done": Out(1),
-                **_FIELDS,
-                "delays": In(config.slots),
-                "next_delay": Out(1),
-                "slot": In(HIST_SLOT_BITS),
-                "pool": Out(PoolPort(config)),
-                "hist": Out(HistPort()),
-                "acc_row": Out(self._row_bits),
-                "acc_add": Out(banks),
-                "acc_weights": Out(banks * config.state_bits),
-            }
-        )
+        self._row_bits = max((-(-config.neurons // acc_banks(config)) - 1).bit_length(), 1)
+        super().__init__(deliver_members(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -81,15 +81,11 @@ class Deliver(wiring.Component):
         scanning, free, take, load, exhausted = Signal(), Signal(), Signal(), Signal(), Signal()
         index = Signal(4)  # of the lowest spike
         ahead = Signal(SPIKE_WORD)  # spikes of the next cycle, where that one's index is found on small cores
-        seen = spikes if config.large else ahead
         lowest = Signal(4)
         for bit in reversed(range(SPIKE_WORD)):
-            with m.If(seen[bit]):
+            with m.If(ahead[bit]):
                 m.d.comb += lowest.eq(bit)
-        if config.large:
-            m.d.comb += index.eq(lowest)
-        else:
-            m.d.sync += index.eq(lowest)
+        m.d.sync += index.eq(lowest)
         none = Signal()
         m.d.comb += [
             none.eq(spikes == 0),
@@ -99,11 +95,7 @@ class Deliver(wiring.Component):
         ]
         header_words = max(4 // config.lanes, 1)
         header_stride = header_words * SPIKE_WORD
-        header_step, header_lane = index, Const(0, 1)
-        if config.large:  # packed headers
-            header_stride = header_stride_of(config)
-            places = Array(Cat(*(Const(v, 4) for v in header_place(config, n))) for n in range(SPIKE_WORD))[index]
-            header_step, header_lane = places[:4], places[4:]
+        header_step = index  # every source has a header
         row_words = Signal(12)
         steps = Signal(4)
         m.d.comb += [
@@ -131,15 +123,8 @@ class Deliver(wiring.Component):
             if beats > 1:  # the row of a field's beat stays aligned
                 m.d.sync += row[:beat_bits].eq(0)
         looks = Signal()  # the history is read for the scanner
-        past: Value = self.slot - delay
-        if config.large:
-            # registers of their own: the way to the history is long enough
-            past, behind = Signal(HIST_SLOT_BITS, reset_less=True), Signal.like(word, reset_less=True)
-            following = Mux(load, behind, word)
-        else:
-            following = word + load
         with m.If(looks):
-            m.d.comb += [self.hist.slot.eq(past), self.hist.word.eq(following)]
+            m.d.comb += [self.hist.slot.eq(self.slot - delay), self.hist.word.eq(word + load)]
 
         # A dense row: `beats` cycles for each of its words.
         dense_read, dense_last = Signal(), Signal()
@@ -151,17 +136,13 @@ class Deliver(wiring.Component):
             with m.If(word_done):
                 m.d.sync += [address.eq(address + 1), row_left.eq(row_left - 1)]
         came, came_row = Signal(), Signal(self._row_bits, reset_less=True)
-        comes, comes_row = dense_read, row
-        if config.pool_cycles > 1:
-            comes, comes_row = Signal(), Signal(self._row_bits, reset_less=True)
-            m.d.sync += [comes.eq(dense_read), comes_row.eq(row)]
-        m.d.sync += [came.eq(comes), came_row.eq(comes_row)]
+        m.d.sync += [came.eq(dense_read), came_row.eq(row)]
 
         # A sparse row.
-        m.submodules.rows = rows = LargeRows(config) if config.large else Rows(config)
+        m.submodules.rows = rows = Rows(config)
         lane = Signal.like(rows.lane)  # of the header in its pool word
         with m.If(take):
-            m.d.sync += lane.eq(header_lane)
+            m.d.sync += lane.eq(Const(0, 1))
         m.d.comb += [
             rows.lane.eq(lane),
             rows.delay.eq(delay),
@@ -173,23 +154,13 @@ class Deliver(wiring.Component):
 
         def rewind() -> None:
             m.d.sync += word.eq(self.first_word)
-            if config.large:
-                m.d.sync += behind.eq(self.first_word + 1)
 
         def look_further_back() -> None:
             m.d.sync += delay.eq(delay + 1)
-            if config.large:
-                m.d.sync += past.eq(past - 1)
-
-        if config.large:
-            with m.If(load):
-                m.d.sync += behind.eq(behind + 1)
 
         with m.FSM(name="deliver"):
             with m.State("IDLE"):
                 rewind()
-                if config.large:
-                    m.d.sync += past.eq(self.slot - Mux(self.sparse, 0, self.delay))
                 m.d.sync += [
                     words_left.eq(self.words),
                     spikes.eq(0),
@@ -240,8 +211,7 @@ class Deliver(wiring.Component):
                     looks.eq(1),
                     scanning.eq(1),
                     rows.active.eq(active),
-                    # in a row's last cycle only where that does not hang on the word just read
-                    free.eq(~active | rows.done if config.large else ~active),
+                    free.eq(~active),  # not in a row's last cycle, which hangs on the word just read
                     self.pool.addr.eq(rows.addr),
                 ]
                 with m.If(free | rows.done):

@@ -16,12 +16,14 @@ from .learn_serial import REGISTERS_FILE, registers_verilog
 from .memories import POOL_FILE, POOL_VERILOG, RAM_FILE, RAM_VERILOG, ROWS_FILE, ROWS_VERILOG
 
 RTL_VERSION = "2"
-"""Raise it when programs written for the core before would not do the same on it."""
+LARGE_VERSION = "3"
+"""Of cores of one lane or two, and of more. Raise it when programs written for the core before would not do the same on it."""
 
 
 def model_hash(config: CoreConfig) -> bytes:
     """The 32 bytes that a device with this core states as its model."""
-    return hashlib.sha256(b"neuroloom spiking core " + RTL_VERSION.encode() + config.to_bytes()).digest()
+    version = LARGE_VERSION if config.large else RTL_VERSION
+    return hashlib.sha256(b"neuroloom spiking core " + version.encode() + config.to_bytes()).digest()
 
 
 def buffers(config: CoreConfig) -> Buffers:

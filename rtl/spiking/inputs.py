@@ -15,7 +15,8 @@ from .ports import HIST_SLOT_BITS, HIST_WORD_BITS, POOL_ADDR_BITS, HistPort, Poo
 
 class Inputs(wiring.Component):
     """The unit of INPUTS: one spike word per cycle, and ``pool_cycles`` more for each pool word of the raster, the first one less
-    one on large cores. On these a spike word is written in the cycle after; ``done`` does not wait for that.
+    one on large cores, which take one more with and without a raster. On these a spike word is written in the cycle after;
+    ``done`` does not wait for that.
 
     A word is what the host staged for it, or'ed with the raster's when that is used; the staged word becomes 0.
 
@@ -26,6 +27,7 @@ class Inputs(wiring.Component):
     position : In(16), pool word that the raster's next word has behind ``raster_base``; ``advance`` : Out(1), that word is used up
     staged : In(16), the staged word of ``stage_addr`` of the cycle before; ``stage_clear`` : Out(1), forget the word of
         ``stage_clear_addr``
+    soon : In(1), of large cores: ``start`` may come in this cycle, and no unit uses the pool in it
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -45,6 +47,7 @@ class Inputs(wiring.Component):
                 "stage_clear_addr": Out(HIST_WORD_BITS),
                 "stage_clear": Out(1),
                 "staged": In(16),
+                **({"soon": In(1)} if config.large else {}),
             }
         )
 
@@ -80,9 +83,14 @@ class Inputs(wiring.Component):
         with m.FSM(name="inputs"):
             with m.State("IDLE"):
                 m.d.sync += [word.eq(self.first_word), left.eq(self.words), part.eq(0)]
-                with m.If(self.start):
-                    if large:
+                if large:
+                    with m.If(self.soon):
                         m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
+                with m.If(self.start):
+                    m.next = "COMES" if large else "READ"
+            if large:
+                with m.State("COMES"):
+                    m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
                     m.next = "READ"
             with m.State("READ"):  # the raster's word and the staged word
                 m.d.comb += [
@@ -93,7 +101,7 @@ class Inputs(wiring.Component):
             if large:
                 with m.State("ANOTHER"):
                     m.d.comb += self.pool.addr.eq(self.raster_base + self.position)
-                    m.next = "READ"
+                    m.next = "COMES"
             with m.State("WRITE"):
                 m.d.comb += [
                     self.stage_addr.eq(word + 1),

@@ -11,42 +11,23 @@ PIECE = 16
 """Operands of multipliers are cut into signed pieces of this width, that of an iCE40 DSP block."""
 
 
-DECODED_BITS = 9
-
-
-def decode(op: Value, imm: Value) -> Value:
-    """What A does under an instruction: RND by 8, RND by 16; takes the sum, the pool's word, the accumulator, B; B if F, if A is
-    larger, if it is smaller.
-    """
-
-    def of(*ops: Op) -> Value:
-        return Cat(op == Const(o, 5) for o in ops).any()
-
-    by8 = imm[RND_SHIFT8.bit_length() - 1]
-    sums = of(Op.ADD, Op.SUB, Op.RND), of(Op.LDA), of(Op.ACC), of(Op.SWP)
-    return Cat(of(Op.RND) & by8, of(Op.RND) & ~by8, *sums, of(Op.SEL), of(Op.MIN), of(Op.MAX))
-
-
 class Lane(wiring.Component):
-    """One lane of the microcode engine; executes one instruction in every cycle of ``go``.
+    """One lane of the microcode engine; executes one instruction in every cycle of ``go``. Large cores have
+    :class:`~.lane_large.LargeLane`.
+
+    The product must be right two cycles before RND uses it: how it is rounded is decided in the cycle before. Multipliers take 16
+    signed bits, as an iCE40's.
 
     Parameters
     ----------
     state_bits : :class:`int`
         Width of A and B.
-    wide_multipliers : :class:`bool`
-        Multipliers take 18 signed bits (ECP5), not 16 (iCE40).
-    decoded : :class:`bool`
-        ``hot`` has the operation decoded, in registers, as A's long paths need it on large cores.
-    early : :class:`bool`
-        The product must be right two cycles before RND uses it: how it is rounded is then decided in the cycle before.
 
     Members
     -------
     fresh : In(1), F and K become 0
     go, op, imm : In, the instruction; ``coming``: the immediate's low bits of the one behind it
     rounds, adds : In(1), it is RND, ADD: known early, because the longest paths begin with them
-    hot : In(DECODED_BITS), what :func:`decode` says of the instruction, with ``decoded`` only
     state_r : In(32), the pool's word for a load, in the cycle of execution
     acc_r : In(state_bits), the accumulator's value
     before, injected, winner : In(1), what FSP, INJ and WIN ask for
@@ -55,10 +36,8 @@ class Lane(wiring.Component):
     saturated : Out(2), ADD or SUB, RND does not fit in this cycle
     """
 
-    def __init__(
-        self, state_bits: int, *, wide_multipliers: bool = False, decoded: bool = False, early: bool = False
-    ) -> None:
-        self._bits, self._wide, self._early, self._decoded = state_bits, wide_multipliers, early, decoded
+    def __init__(self, state_bits: int) -> None:
+        self._bits = state_bits
         super().__init__(
             {
                 "fresh": In(1),
@@ -66,7 +45,6 @@ class Lane(wiring.Component):
                 "op": In(5),
                 "rounds": In(1),
                 "adds": In(1),
-                **({"hot": In(DECODED_BITS)} if decoded else {}),
                 "imm": In(24),
                 "coming": In(3),
                 "state_r": In(32),
@@ -107,16 +85,8 @@ class Lane(wiring.Component):
             dropped = p[:8].any() | (~by8 & p[8:16].any())
             return (half_up & Mux(by8, p[7], p[15])) | (toward_zero & p[-1] & dropped)
 
-        if self._early:
-            m.d.sync += up.eq(rounds_up(self.coming))
-        else:
-            m.d.comb += up.eq(rounds_up(imm))
-        if self._decoded:
-            by8 = self.hot[0]
-            p8, p16 = (p >> 8)[:wide], (p >> 16)[:wide]
-            m.d.comb += x.eq(Mux(self.hot[0], p8.as_signed(), Mux(self.hot[1], p16.as_signed(), a)))
-        else:
-            m.d.comb += x.eq(Mux(rounds, Mux(by8, (p >> 8)[:wide].as_signed(), p >> 16), a))
+        m.d.sync += up.eq(rounds_up(self.coming))
+        m.d.comb += x.eq(Mux(rounds, Mux(by8, (p >> 8)[:wide].as_signed(), p >> 16), a))
         m.d.comb += [
             y.eq(Mux(rounds, 0, Mux(adds, b, ~b))),
             carry.eq(Mux(rounds, up, ~adds)),
@@ -145,49 +115,31 @@ class Lane(wiring.Component):
 
         operand, product = Signal(signed(SQR_BITS)), Signal(signed(bits + SQR_BITS))
         m.d.comb += operand.eq(Mux(op == Op.SQR, b[:SQR_BITS].as_signed(), imm[: SQR_BITS - 1]))
-        if self._wide:
-            upper = (a >> SQR_BITS - 1) * operand if bits >= SQR_BITS else Const(0)
-            m.d.comb += product.eq(
-                Cat(a[: SQR_BITS - 1], a[-1] if bits < SQR_BITS else Const(0, 1)).as_signed() * operand
-                + (upper << SQR_BITS - 1)
-            )
-        else:
-            self._multiply_pieces(m, operand, product)
+        self._multiply_pieces(m, operand, product)
 
-        if self._decoded:
-            sums, loads, empties, swaps, selects, least, most = self.hot[2:]
-            takes_b = swaps | (selects & f) | (least & ~less) | (most & less)
-            others = Mux(loads, self.state_r[:bits], Mux(empties, self.acc_r, b))
-            with m.If(self.go & (sums | loads | empties | takes_b)):
-                m.d.sync += a.eq(Mux(sums, result, others).as_signed())
-            m.d.comb += [
-                self.saturated[0].eq(self.go & sums & ~rounds & over),
-                self.saturated[1].eq(self.go & rounds & over),
-            ]
         with m.If(self.go):
-            if not self._decoded:
-                with m.Switch(op):
-                    with m.Case(Op.LDA):
-                        m.d.sync += a.eq(self.state_r[:bits].as_signed())
-                    with m.Case(Op.ACC):
-                        m.d.sync += a.eq(self.acc_r)
-                    with m.Case(Op.ADD, Op.SUB):
-                        m.d.sync += a.eq(result)
-                        m.d.comb += self.saturated[0].eq(over)
-                    with m.Case(Op.RND):
-                        m.d.sync += a.eq(result)
-                        m.d.comb += self.saturated[1].eq(over)
-                    with m.Case(Op.SWP):
+            with m.Switch(op):
+                with m.Case(Op.LDA):
+                    m.d.sync += a.eq(self.state_r[:bits].as_signed())
+                with m.Case(Op.ACC):
+                    m.d.sync += a.eq(self.acc_r)
+                with m.Case(Op.ADD, Op.SUB):
+                    m.d.sync += a.eq(result)
+                    m.d.comb += self.saturated[0].eq(over)
+                with m.Case(Op.RND):
+                    m.d.sync += a.eq(result)
+                    m.d.comb += self.saturated[1].eq(over)
+                with m.Case(Op.SWP):
+                    m.d.sync += a.eq(b)
+                with m.Case(Op.SEL):
+                    with m.If(f):
                         m.d.sync += a.eq(b)
-                    with m.Case(Op.SEL):
-                        with m.If(f):
-                            m.d.sync += a.eq(b)
-                    with m.Case(Op.MIN):
-                        with m.If(~less):
-                            m.d.sync += a.eq(b)
-                    with m.Case(Op.MAX):
-                        with m.If(less):
-                            m.d.sync += a.eq(b)
+                with m.Case(Op.MIN):
+                    with m.If(~less):
+                        m.d.sync += a.eq(b)
+                with m.Case(Op.MAX):
+                    with m.If(less):
+                        m.d.sync += a.eq(b)
             with m.Switch(op):
                 with m.Case(Op.LDB):
                     m.d.sync += b.eq(self.state_r[:bits].as_signed())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
@@ -13,8 +15,8 @@ from .learn_fast import FastWalk, check_fast
 from .learn_rule import TRACE_BITS, Rule
 from .learn_sources import Access, Sources
 from .learn_sparse import SparseWalk
-from .learn_targets import Targets
-from .ports import PoolWritePort, learn_members
+from .learn_targets import HIST_CYCLES, Targets
+from .ports import HistPort, PoolWritePort, learn_members
 
 
 class Learn(wiring.Component):
@@ -57,6 +59,10 @@ class Learn(wiring.Component):
         m = Module()
         config = self._config
         rule, sources = self._rule, Sources(config)
+        self.look: Any = self.hist
+        if config.large:  # the history's address comes from registers
+            self.look = HistPort().create(path=("look",))
+            m.d.sync += [self.hist.slot.eq(self.look.slot), self.hist.word.eq(self.look.word)]
         access = Access(config, late=config.walk_cycles > config.pool_cycles)
         rule.build(m, self)
         if rule.clipped:
@@ -67,10 +73,10 @@ class Learn(wiring.Component):
         targets = Targets(self._config, self, rule, access)
         targets.build(m)
         parts = self, rule, sources, targets, access
-        fast = FastWalk(self._config, *parts) if self._fast else None
+        fast = FastWalk(self._config, self, rule, targets) if self._fast else None
         addr, write, data = access.build(m)
         if fast is not None:
-            addr = addr | fast.access.build(m)[0]
+            addr = addr | fast.address
         m.d.comb += [self.pool.addr.eq(addr), self.pool.write.eq(write), self.pool.data_w.eq(data)]
         m.d.comb += [
             rule.x.eq(sources.x[:TRACE_BITS]),
@@ -79,47 +85,93 @@ class Learn(wiring.Component):
         ]
         if config.large:
             m.d.comb += rule.traced.eq(sources.traced[0])
-        dense, sparse = DenseWalk(self._config, *parts, fast), SparseWalk(self._config, *parts)
+        dense, sparse = DenseWalk(self._config, *parts), SparseWalk(self._config, *parts)
         dense.build(m)
         if fast:
             fast.build(m)
+        empty = (self.sources == 0) | (self.targets == 0)
+        if config.large:
+            # a state machine for each kind of walk: what a state does hangs on few bits
+            busy = Signal()
+            with m.If(~busy):  # not with ``start``, which comes late in its cycle
+                self._rewind(m, sources, targets)
+            with m.If(self.start):
+                m.d.sync += busy.eq(1)
+            with m.Elif(self.done):
+                m.d.sync += busy.eq(0)
+            with m.FSM(name="dense"):
+                chosen = fast.chosen if fast is not None else Const(0)
+                with m.State("IDLE"):
+                    with m.If(self.start & empty):
+                        m.next = "DONE"
+                    with m.Elif(self.start & ~self.sparse & ~chosen):
+                        m.next = "TARGETS"
+                self._ask_states(m, sources, targets, access, "ROW")
+                dense.states(m)
+                self._done(m)
+            with m.FSM(name="sparse"):
+                with m.State("IDLE"):
+                    with m.If(self.start & ~empty & self.sparse):
+                        m.next = "ASK"
+                self._ask_states(m, sources, targets, access, "HEADER")
+                sparse.states(m)
+                self._done(m)
+            if fast is not None:
+                with m.FSM(name="fast"):
+                    with m.State("IDLE"):
+                        with m.If(self.start & ~empty & ~self.sparse & chosen):
+                            m.next = "FAST_TARGETS"
+                    fast.states(m)
+                    self._done(m)
+            return m
         with m.FSM(name="learn"):
             with m.State("IDLE"):
                 with m.If(self.start):
-                    sources.rewind(m, self, rule)
-                    targets.rewind(m)
-                    m.d.sync += sources.offset.eq(0)
-                    with m.If((self.sources == 0) | (self.targets == 0)):
+                    self._rewind(m, sources, targets)
+                    with m.If(empty):
                         m.next = "DONE"
                     with m.Elif(self.sparse):
                         m.next = "ASK"
                     with m.Else():
-                        dense.begin(m)
-            with m.State("ASK"):
-                sources.ask(m, self, access)
-                if config.walk_cycles > 1:
-                    m.next = f"COMES{config.walk_cycles - 1}"
-                else:
-                    sources.ask_spikes(m, self)
-                    m.next = "TAKE"
-            for left in range(config.walk_cycles - 1, 0, -1):
-                with m.State(f"COMES{left}"):
-                    if left > 1:
-                        m.next = f"COMES{left - 1}"
-                    else:
-                        sources.ask_spikes(m, self)
-                        m.next = "TAKE"
-            with m.State("TAKE"):
-                sources.take(m, self)
-                targets.limit(m)
-                m.next = "ROW"
-                with m.If(self.sparse):
-                    m.next = "HEADER"
+                        m.next = "TARGETS"
+            self._ask_states(m, sources, targets, access, "ROW", sparse="HEADER")
             dense.states(m)
-            if fast:
-                fast.states(m)
             sparse.states(m)
-            with m.State("DONE"):
-                m.d.comb += self.done.eq(1)
-                m.next = "IDLE"
+            self._done(m)
         return m
+
+    def _rewind(self, m: Module, sources: Sources, targets: Targets) -> None:
+        """Go to the first source and target."""
+        sources.rewind(m, self, self._rule)
+        targets.rewind(m)
+        m.d.sync += sources.offset.eq(0)
+
+    def _ask_states(
+        self, m: Module, sources: Sources, targets: Targets, access: Access, behind: str, *, sparse: str | None = None
+    ) -> None:
+        """The states that get the traces of the next group of sources; then comes ``behind``, of a sparse command ``sparse``."""
+        config = self._config
+        with m.State("ASK"):
+            sources.ask(m, self, access)
+            if config.walk_cycles > 1:
+                m.next = f"COMES{config.walk_cycles - 1}"
+            else:
+                sources.ask_spikes(m, self)
+                m.next = "TAKE"
+        for left in range(config.walk_cycles - 1, 0, -1):
+            with m.State(f"COMES{left}"):
+                if left == (HIST_CYCLES if config.large else 1):
+                    sources.ask_spikes(m, self)
+                m.next = f"COMES{left - 1}" if left > 1 else "TAKE"
+        with m.State("TAKE"):
+            sources.take(m, self)
+            targets.limit(m)
+            m.next = behind
+            if sparse:
+                with m.If(self.sparse):
+                    m.next = sparse
+
+    def _done(self, m: Module) -> None:
+        with m.State("DONE"):
+            m.d.comb += self.done.eq(1)
+            m.next = "IDLE"

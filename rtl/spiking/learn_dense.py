@@ -13,7 +13,6 @@ from .learn_targets import Targets
 
 if TYPE_CHECKING:
     from .learn import Learn
-    from .learn_fast import FastWalk
 
 
 class DenseWalk:
@@ -27,10 +26,9 @@ class DenseWalk:
         sources: Sources,
         targets: Targets,
         access: Access,
-        fast: FastWalk | None,
     ) -> None:
         self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
-        self.targets, self.access, self.fast = targets, access, fast
+        self.targets, self.access = targets, access
         self.dep, self.pot = Signal(), Signal()
 
     def build(self, m: Module) -> None:
@@ -39,13 +37,6 @@ class DenseWalk:
             self.dep.eq(self.sources.spikes[0]),
             self.pot.eq(self.rule.traced & self.targets.any_fired),
         ]
-
-    def begin(self, m: Module) -> None:
-        """Go to the first state of a block."""
-        m.next = "TARGETS"
-        if self.fast:
-            with m.If(self.fast.chosen):
-                m.next = "FAST_TARGETS"
 
     def next_row(self, m: Module) -> None:
         """Go to the next source's row word of this block, or to the next block; on large cores by a state of its own."""
@@ -79,7 +70,7 @@ class DenseWalk:
 
         came_excited = Signal(reset_less=True)
         m.d.sync += came_excited.eq(unit.pool.data_r.any())
-        late = self.config.large  # a word comes three cycles after it was asked for
+        late = self.config.large  # a word comes walk_cycles after it was asked for
 
         def first_comes() -> None:
             m.next = "WORD"
@@ -108,10 +99,14 @@ class DenseWalk:
         if late:
             with m.State("ROW_COMES"):
                 read(Mux(unit.eligible, unit.base, unit.enable_base) if rewarded else unit.enable_base)
-                m.next = "ROW_HAS_COME"
-            with m.State("ROW_HAS_COME"):
-                read(unit.enable_base)
-                first_comes()
+                m.next = f"ROW_COMES{self.config.walk_cycles - 2}"
+            for left in range(self.config.walk_cycles - 2, 0, -1):
+                with m.State(f"ROW_COMES{left}"):
+                    read(unit.enable_base)
+                    if left > 1:
+                        m.next = f"ROW_COMES{left - 1}"
+                    else:
+                        first_comes()
         if rewarded:
             with m.State("ELIGIBILITY"):
                 m.d.comb += rule.load_eligibility.eq(1)

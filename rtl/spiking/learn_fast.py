@@ -10,7 +10,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 
 from .learn_rule import TRACE_BITS, Rule
 from .learn_sources import Access, Sources
-from .learn_targets import Targets
+from .learn_targets import HIST_CYCLES, Targets
 from .ports import POOL_ADDR_BITS, times
 
 if TYPE_CHECKING:
@@ -38,11 +38,9 @@ class FastWalk:
     row is read; the traces of the next group are asked for when the rows of a group begin.
     """
 
-    def __init__(
-        self, config: CoreConfig, unit: Learn, rule: Rule, sources: Sources, targets: Targets, access: Access
-    ) -> None:
-        self.config, self.unit, self.rule, self.sources = config, unit, rule, sources
-        self.targets, self.access = targets, Access(config)  # one of its own, without a register
+    def __init__(self, config: CoreConfig, unit: Learn, rule: Rule, targets: Targets) -> None:
+        self.config, self.unit, self.rule, self.sources = config, unit, rule, Sources(config)  # registers of its own
+        self.targets, self.access = targets, Access(config)  # one of its own
         self.width = config.weight_bits
         self.delta_bits = config.weight_bits + 1
         self.chosen = Signal()
@@ -53,14 +51,15 @@ class FastWalk:
         self.due, self.spiked = Signal(lanes), Signal(lanes)  # rows of the group that is coming; its spikes
         self.next_due, self.next_spiked = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)
         self.rest, self.spikes = Signal(lanes, reset_less=True), Signal(lanes, reset_less=True)  # of the current group
-        self.index, self.offset = Signal(lane_bits, reset_less=True), Signal(range(config.pool_words), reset_less=True)
+        self.index = Signal(lane_bits, reset_less=True)
         self.dep, self.odd = Signal(reset_less=True), Signal(reset_less=True)  # of the current row
         self.first = Signal(range(config.pool_words), reset_less=True)  # row of the group's first source
         self.begins = Signal()  # a group's rows begin
         self.asked = Signal()  # another group was asked for
         self.ask_odd = Signal()
         self.any_fired = Signal()
-        self.memory = config.pool_cycles  # stage in which what was asked for has come
+        self.memory = config.walk_cycles  # stage in which what was asked for has come
+        self.address = Signal(range(config.pool_words))
         self.stages = self.memory + AFTER
 
     def build(self, m: Module) -> None:
@@ -79,8 +78,16 @@ class FastWalk:
             late = {name: Signal(len(kind), name=f"{name}_{stage}") for name, kind in kinds.items()}
             m.d.sync += [late[name].eq(at[-1][name]) for name in kinds]
             at.append(late)
-        address = (self.access.base + self.access.offset)[: len(self.access.base)]
-        for stage in range(1, self.stages + 1):
+        # A row's offset is found in one cycle, its address in the next.
+        base, offset = (
+            Signal.like(self.access.base, name="fast_base"),
+            Signal.like(self.access.offset, name="fast_offset"),
+        )
+        row_offset = (self.first + times(self.index, unit.row_words))[: len(offset)]
+        m.d.sync += [base.eq(self.access.base), offset.eq(Mux(self.row, row_offset, self.access.offset))]
+        m.d.comb += self.address.eq(base + offset)
+        address: Value = self.address
+        for stage in range(2, self.stages + 1):
             later = Signal(POOL_ADDR_BITS, name=f"address_{stage}", reset_less=True)
             m.d.sync += later.eq(address)
             address = later
@@ -88,23 +95,25 @@ class FastWalk:
         word = Signal(config.word_bits, reset_less=True)
         seen = Signal(SPIKE_WORD, reset_less=True)
         spike_word: Value = unit.hist.data_r  # comes with the pool's word
-        for _ in range(1, self.memory):
+        for _ in range(HIST_CYCLES, self.memory):
             spike_word, sooner = Signal(SPIKE_WORD, reset_less=True), spike_word
             m.d.sync += spike_word.eq(sooner)
         m.d.sync += [word.eq(unit.pool.data_r), seen.eq(spike_word)]
         self._choose(m, at[self.memory]["source"], at[self.memory]["fired"], spike_word)
         in_word, in_middle, in_out = at[self.memory + 1 :]  # what these registers have
 
-        # Two cycles: amounts of traces.
+        # Three cycles: amounts of traces.
         depressions = Signal(fields * bits, reset_less=True)
         potentiations = [Signal(lanes * bits, name=f"potentiations{n}", reset_less=True) for n in range(2)]
         fired = Signal(fields, reset_less=True)
         valid = Signal(fields, reset_less=True)
         amounts = Cat(*self._amounts(m, word, in_word["source"]))
         with m.If(in_middle["target"]):
-            m.d.sync += [depressions.eq(Cat(depressions[lanes * bits :], amounts)), valid.eq(self.targets.valid)]
+            m.d.sync += valid.eq(self.targets.valid)
+        with m.If(in_out["target"]):
+            m.d.sync += depressions.eq(Cat(depressions[lanes * bits :], amounts))
         for number, group in enumerate(potentiations):
-            with m.If(in_middle["source"] & (in_middle["odd"] == number)):
+            with m.If(in_out["source"] & (in_out["odd"] == number)):
                 m.d.sync += group.eq(amounts)
         with m.If(in_word["fired"]):
             m.d.sync += fired.eq(Cat(fired[SPIKE_WORD:], seen))
@@ -135,7 +144,7 @@ class FastWalk:
             m.d.comb += [unit.rows.addr.eq(address), unit.rows.write.eq(1), unit.rows.data.eq(out)]
 
     def _amounts(self, m: Module, word: Value, of_source: Value) -> list[Value]:
-        """Δ of every trace of the word of the cycle before, cut to what can matter."""
+        """Δ of every trace of the word of two cycles before, cut to what can matter."""
         unit = self.unit
         half = Signal(TRACE_BITS + 1, reset_less=True)
         m.d.sync += half.eq(Mux(unit.rounding == 1, Cat(unit.f == bit + 1 for bit in range(TRACE_BITS + 1)), 0))
@@ -145,7 +154,8 @@ class FastWalk:
             amount = Mux(unit.window, Mux(trace.any(), Mux(of_source, unit.pot, unit.dep), 0), trace)
             total = Signal(TRACE_BITS + 2, name=f"amount{lane}", reset_less=True)
             m.d.sync += total.eq(amount + half)
-            delta = total >> unit.f
+            delta = Signal(TRACE_BITS + 2, name=f"delta{lane}", reset_less=True)
+            m.d.sync += delta.eq(total >> unit.f)
             most = Const((1 << self.delta_bits) - 1, self.delta_bits)
             amounts.append(Mux(delta[self.delta_bits :].any(), most, delta[: self.delta_bits]))
         return amounts
@@ -186,18 +196,18 @@ class FastWalk:
             self.spikes.eq(spikes),
             self.index.eq(index),
             self.dep.eq(spikes.bit_select(index, 1)),
-            self.offset.eq(Mux(self.begins, sources.offset, self.first) + times(index, unit.row_words)),
         ]
 
     def states(self, m: Module) -> None:
         """The states of the command, inside :class:`Learn`'s state machine."""
         unit, sources, targets, lanes = self.unit, self.sources, self.targets, self.config.lanes
         drain = Signal(range(self.stages))
-        late, alone = self.memory > 1, Signal()  # the current row is its group's first one
+        patience = Signal(range(self.memory))  # cycles until what was asked for last may be looked at
+        m.d.sync += patience.eq(Mux(patience == 0, 0, patience - 1))
         group = Signal(range(targets.groups))
 
         def ask() -> None:
-            m.d.comb += [self.source_group.eq(1), unit.hist.word.eq(sources.word), unit.hist.slot.eq(unit.slot)]
+            m.d.comb += [self.source_group.eq(1), unit.look.word.eq(sources.word), unit.look.slot.eq(unit.slot)]
             m.d.sync += [
                 sources.x_offset.eq(sources.x_offset + unit.x_stride),
                 sources.number.eq(sources.number + lanes),
@@ -216,7 +226,12 @@ class FastWalk:
                     m.next = "FAST_DRAIN"
 
         with m.State("FAST_TARGETS"):
-            sources.rewind(m, unit, self.rule)
+            m.d.sync += [
+                sources.number.eq(0),
+                sources.left.eq(unit.sources),
+                sources.x_offset.eq(unit.x_k),
+                sources.word.eq(unit.first_word),
+            ]
             self.access.read(m, unit.y_base, targets.y_offset)
             m.d.comb += targets.next_group.eq(1)
             m.d.comb += self.target_group.eq(1)
@@ -231,16 +246,15 @@ class FastWalk:
         with m.State("FAST_ASK"):
             self.access.read(m, unit.x_base, sources.x_offset)
             ask()
+            m.d.sync += patience.eq(self.memory - 1)
             m.next = "FAST_WAIT"
         with m.State("FAST_WAIT"):
-            m.next = "FAST_COMES" if late else "FAST_BEGIN"
-        if late:
-            with m.State("FAST_COMES"):
+            with m.If(patience == 0):
                 m.next = "FAST_BEGIN"
         with m.State("FAST_BEGIN"):
             m.d.comb += self.begins.eq(1)
-            m.d.sync += alone.eq(1)
             m.d.sync += [
+                patience.eq(self.memory - 1),
                 self.first.eq(sources.offset),
                 sources.offset.eq(sources.offset + (unit.row_words << (lanes - 1).bit_length())),
                 self.odd.eq(~self.ask_odd),
@@ -258,14 +272,11 @@ class FastWalk:
                     with m.If(targets.last):
                         m.next = "FAST_DRAIN"
         with m.State("FAST_ROW"):
-            self.access.read(m, unit.base, self.offset)
-            m.d.comb += self.row.eq(1)
-            m.d.sync += alone.eq(0)
+            m.d.comb += [self.access.base.eq(unit.base), self.row.eq(1)]
             with m.If(self.rest == 0):
                 end_of_group("FAST_BEGIN")
-                if late:
-                    with m.If(alone & self.asked):
-                        m.next = "FAST_COMES"
+                with m.If(self.asked & (patience != 0)):
+                    m.next = "FAST_WAIT"
         with m.State("FAST_DRAIN"):
             m.d.sync += drain.eq(drain + 1)
             with m.If(drain == self.stages - 1):

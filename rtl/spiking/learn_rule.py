@@ -57,7 +57,7 @@ class Rule:
     To use it: load ``word`` (and ``eligibility``), ``fired`` and ``enabled``, hold ``x``, and write the phases
     that are due to ``todo``, all at one clock edge or before. While ``asking``, put the address of the targets' traces on
     the pool, the next one after a cycle with ``asked_group``. The lanes are busy for ``beats`` cycles per phase and
-    ``DRAIN`` more (and two on large cores, where the traces come later), ``last`` marks the final one; then
+    ``DRAIN`` more (and three on large cores, where the traces come later), ``last`` marks the final one; then
     :meth:`result` and :meth:`result_eligibility` are the new fields, while ``fired`` and ``enabled`` are as they were.
 
     Attributes

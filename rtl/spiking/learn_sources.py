@@ -104,8 +104,8 @@ class Sources:
         m.d.sync += self.x_offset.eq(self.x_offset + unit.x_stride)
 
     def ask_spikes(self, m: Module, unit: Learn) -> None:
-        """The part of :meth:`ask` that is about spikes, one cycle before they are taken."""
-        m.d.comb += [unit.hist.word.eq(self.word), unit.hist.slot.eq(unit.slot)]
+        """The part of :meth:`ask` that is about spikes, one cycle before they are taken, on large cores two."""
+        m.d.comb += [unit.look.word.eq(self.word), unit.look.slot.eq(unit.slot)]
         with m.If(self.number == 0):
             m.d.sync += self.word.eq(self.word + 1)
 

@@ -12,7 +12,7 @@ from neuroloom.compiler.spiking.learner import TARGET_STEP
 from .learn_rule import Rule
 from .learn_sources import Access, Sources, due
 from .learn_targets import Targets
-from .rows_large import count, place_last, record_place
+from .rows_large import RecordPicker, count, place_last, record_place
 
 if TYPE_CHECKING:
     from .learn import Learn
@@ -108,9 +108,10 @@ class SparseWalk:
             with m.State("SOURCE_NEXT"):
                 self._next_source(m)
             with m.State("HEADER_ASKED"):
-                m.next = "HEADER_COMES"
-            with m.State("HEADER_COMES"):
-                m.next = "ROW_START"
+                m.next = f"HEADER_COMES{self.config.walk_cycles - 2}"
+            for left in range(self.config.walk_cycles - 2, 0, -1):
+                with m.State(f"HEADER_COMES{left}"):
+                    m.next = f"HEADER_COMES{left - 1}" if left > 1 else "ROW_START"
         with m.State("ROW_START"):
             m.d.sync += [self.place.eq(header[:PLACE_BITS]), self.at.eq(header[PLACE_BITS:HEADER_START_BITS])]
             m.next = "FETCH"
@@ -128,6 +129,7 @@ class SparseWalk:
         rest = Signal(config.target_bits, reset_less=True)
         group = Signal(range(config.pool_words), reset_less=True)
         addend = Signal(16, reset_less=True)
+        parts = [Signal(range(17), name=f"part{n}", reset_less=True) for n in range(-(-config.slots // 16))]
         m.d.comb += rule.alone_lane.eq(self.target[:group_bits])
 
         def go(pot: Any) -> None:
@@ -141,30 +143,44 @@ class SparseWalk:
             read()
             m.next = "WORD_ASKED" if config.large else "RECORD"
             if config.large:
-                m.d.sync += self.fresh.eq(0)
-                with m.If(self.fresh):
-                    m.d.sync += self.left.eq(count(list(self.mask)))
-                    with m.If(~self.mask.any()):
-                        self.next_source(m)
+                m.d.sync += [part.eq(count(list(self.mask[16 * n :][:16]))) for n, part in enumerate(parts)]
+                with m.If(self.fresh & ~self.mask.any()):
+                    self.next_source(m)
         if config.large:
             with m.State("WORD_ASKED"):
                 read()
-                m.next = "WORD_COMES"
-            with m.State("WORD_COMES"):
-                read()
-                m.next = "RECORD"
+                m.d.sync += self.fresh.eq(0)
+                with m.If(self.fresh):
+                    m.d.sync += self.left.eq(count(parts))
+                m.next = f"WORD_COMES{config.walk_cycles - 2}"
+            for left in range(config.walk_cycles - 2, 0, -1):
+                with m.State(f"WORD_COMES{left}"):
+                    read()
+                    m.next = f"WORD_COMES{left - 1}" if left > 1 else "RECORD"
         with m.State("RECORD"):
             read()
-            m.d.sync += self.record.eq(record_place(config, unit.pool.data_r, self.place, unit.eligible))
-            m.next = "TARGET"
+            if config.large:
+                m.next = "PICKED"
+            else:
+                m.d.sync += self.record.eq(record_place(config, unit.pool.data_r, self.place, unit.eligible))
+                m.next = "TARGET"
+        if config.large:
+            picker = RecordPicker(m, config, unit.pool.data_r, self.place, unit.eligible)
+            with m.State("PICKED"):
+                read()
+                m.d.sync += self.record.eq(picker.record())
+                m.next = "TARGET"
         with m.State("TARGET"):
             read()
-            m.d.comb += [unit.hist.slot.eq(unit.slot), unit.hist.word.eq(self.neuron[4:])]
+            m.d.comb += [unit.look.slot.eq(unit.slot), unit.look.word.eq(self.neuron[4:])]
             m.d.sync += self.target.eq(self.neuron - unit.target)
-            m.next = "KEEP" if config.large else "LOOK"
+            m.next = "FIRES" if config.large else "LOOK"
         fires = unit.hist.data_r.bit_select(self.neuron[:4], 1)
         if config.large:  # a spike comes late; nothing but a register hangs on it
             kept = Signal(reset_less=True)
+            with m.State("FIRES"):
+                read()
+                m.next = "KEEP"
             with m.State("KEEP"):
                 read()
                 m.d.sync += kept.eq(fires)

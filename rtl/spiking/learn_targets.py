@@ -15,6 +15,9 @@ from .ports import HIST_WORD_BITS
 if TYPE_CHECKING:
     from .learn import Learn
 
+HIST_CYCLES = 2
+"""Cycles from the address of a spike word to the word, on large cores: the address is in a register first."""
+
 
 class Targets:
     """A block of targets: ``fields`` of them, in ``groups`` words of traces and ``words`` words of spikes.
@@ -45,7 +48,11 @@ class Targets:
         """Take the spike words that come; say which fields are targets."""
         rule, unit = self.rule, self.unit
         come = Signal()
-        m.d.sync += come.eq(self._asked)
+        if self._large:
+            asked = Signal()
+            m.d.sync += [asked.eq(self._asked), come.eq(asked)]
+        else:
+            m.d.sync += come.eq(self._asked)
         with m.If(come):
             if self.fields >= SPIKE_WORD:
                 m.d.sync += rule.fired.eq(Cat(rule.fired[SPIKE_WORD:], unit.hist.data_r))
@@ -82,7 +89,7 @@ class Targets:
     def ask_spikes(self, m: Module) -> None:
         """Read the next spike word of this block."""
         unit = self.unit
-        m.d.comb += [unit.hist.slot.eq(unit.slot), unit.hist.word.eq(self.word), self._asked.eq(1)]
+        m.d.comb += [unit.look.slot.eq(unit.slot), unit.look.word.eq(self.word), self._asked.eq(1)]
         if self.fields >= SPIKE_WORD:
             m.d.sync += self.word.eq(self.word + 1)
 

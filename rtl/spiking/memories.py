@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
@@ -47,6 +46,7 @@ ROWS_VERILOG = """\
 // A pool that one word is read from while another one is written, as a whole. Who reads the word that is written gets anything.
 module neuroloom_pool_rows #(parameter LANES = 16, parameter DEPTH = 6144, parameter ADDR = 13) (
   input clk,
+  input r_en,
   input [ADDR-1:0] r_addr,
   input [ADDR-1:0] w_addr,
   input write,
@@ -59,9 +59,9 @@ module neuroloom_pool_rows #(parameter LANES = 16, parameter DEPTH = 6144, param
   always @(posedge clk) begin
     if (write) mem[w_addr] <= data_w;
 `ifdef SYNTHESIS
-    q <= mem[r_addr];
+    if (r_en) q <= mem[r_addr];
 `else
-    q <= write && r_addr == w_addr ? ~mem[r_addr] : mem[r_addr];
+    if (r_en) q <= write && r_addr == w_addr ? ~mem[r_addr] : mem[r_addr];
 `endif
   end
 `ifndef SYNTHESIS
@@ -109,6 +109,10 @@ endmodule
 """Amaranth promises the old or the new word to whoever reads it while it is written, which iCE40's block RAM does not."""
 
 
+BLOCK = 4
+"""Program words that large cores read at once; commands begin at multiples of it."""
+
+
 class Ram(wiring.Component):
     """A memory that starts with zeros. ``r_data`` has the word of ``r_addr`` after a cycle with ``r_en``, undefined when it was
     written in that cycle.
@@ -150,8 +154,9 @@ class Pool(wiring.Component):
     """The pool: ``pool_words`` words of ``32 * lanes`` bits, one port, written by lanes.
 
     Members: ``addr``, ``write`` (one bit per lane), ``data_w``; ``data_r`` has the word of ``addr`` in the cycle after and is
-    undefined after a write. On large cores ``write`` is one bit for the whole word of ``w_addr``, ``data_r`` comes one cycle later,
-    and what is read in the cycle of a write is undefined only if it is the same word.
+    undefined after a write. On large cores ``write`` is one bit for the whole word of ``w_addr``, ``data_r`` comes two cycles later
+    (in cycles of ``hold`` nothing that is read goes on), and what is read in the cycle of a write is undefined only if it is the
+    same word.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -163,7 +168,7 @@ class Pool(wiring.Component):
             "data_r": Out(config.word_bits),
         }
         if config.large:
-            members["w_addr"] = In(POOL_ADDR_BITS)
+            members |= {"w_addr": In(POOL_ADDR_BITS), "hold": In(1)}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -171,29 +176,37 @@ class Pool(wiring.Component):
         config = self._config
         bits = (config.pool_words - 1).bit_length()
         name, ports = "neuroloom_pool", {"i_addr": self.addr[:bits], "i_write": self.write, "i_data_w": self.data_w}
-        if config.large:  # the way to block RAM all over the chip takes a cycle of its own
+        data_r = self.data_r
+        if config.large:  # the ways to and from block RAM all over the chip take a cycle of their own
             r_addr, w_addr = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
             write, data = Signal(), Signal(config.word_bits, reset_less=True)
-            m.d.sync += [r_addr.eq(self.addr), w_addr.eq(self.w_addr), write.eq(self.write), data.eq(self.data_w)]
+            m.d.sync += [w_addr.eq(self.w_addr), write.eq(self.write), data.eq(self.data_w)]
+            data_r, kept = Signal(config.word_bits), Signal(config.word_bits, reset_less=True)
+            with m.If(~self.hold):
+                m.d.sync += [r_addr.eq(self.addr), kept.eq(data_r)]
+            m.d.comb += self.data_r.eq(kept)
             name = "neuroloom_pool_rows"
-            ports = {"i_r_addr": r_addr, "i_w_addr": w_addr, "i_write": write, "i_data_w": data}
+            ports = {"i_r_en": ~self.hold, "i_r_addr": r_addr, "i_w_addr": w_addr, "i_write": write, "i_data_w": data}
         m.submodules.memory = Instance(
             name,
             p_LANES=config.lanes,
             p_DEPTH=config.pool_words,
             p_ADDR=bits,
             i_clk=ClockSignal(),
-            o_data_r=self.data_r,
+            o_data_r=data_r,
             **ports,
         )
         return m
 
 
 class Program(wiring.Component):
-    """The program memory. ``hold`` keeps ``data_r`` as it is; ``write`` writes ``data_w`` to ``addr``."""
+    """The program memory. ``hold`` keeps ``data_r`` as it is; ``write`` writes ``data_w`` to ``addr``.
+
+    On large cores ``block`` has the four words beside each other that ``data_r`` is one of.
+    """
 
     def __init__(self, config: CoreConfig) -> None:
-        self._depth = config.program_words
+        self._depth, self._large = config.program_words, config.large
         super().__init__(
             {
                 "addr": In(PROGRAM_ADDR_BITS),
@@ -201,11 +214,14 @@ class Program(wiring.Component):
                 "write": In(1),
                 "data_w": In(32),
                 "data_r": Out(32),
+                **({"block": Out(32 * BLOCK)} if config.large else {}),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        if self._large:
+            return self._blocks(m)
         m.submodules.memory = memory = Ram(32, self._depth)
         m.d.comb += [
             memory.r_addr.eq(self.addr),
@@ -217,33 +233,55 @@ class Program(wiring.Component):
         ]
         return m
 
+    def _blocks(self, m: Module) -> Module:
+        part_bits = (BLOCK - 1).bit_length()
+        part = Signal(part_bits, reset_less=True)
+        with m.If(~self.hold):
+            m.d.sync += part.eq(self.addr)
+        for number in range(BLOCK):
+            m.submodules[f"memory{number}"] = memory = Ram(32, self._depth // BLOCK)
+            m.d.comb += [
+                memory.r_addr.eq(self.addr[part_bits:]),
+                memory.r_en.eq(~self.hold),
+                memory.w_addr.eq(self.addr[part_bits:]),
+                memory.w_en.eq(self.write & (self.addr[:part_bits] == number)),
+                memory.w_data.eq(self.data_w),
+                self.block.word_select(number, 32).eq(memory.r_data),
+            ]
+        m.d.comb += self.data_r.eq(self.block.word_select(part, 32))
+        return m
+
+
+def accumulator_members(config: CoreConfig) -> dict[str, wiring.Member]:
+    """Members of :class:`Accumulators`."""
+    banks, bits = acc_banks(config), config.state_bits
+    depth = -(-config.neurons // banks)
+    return {
+        "row": In(max((depth - 1).bit_length(), 1)),
+        "add": In(banks),
+        "clear": In(banks),
+        "weights": In(banks * bits),
+        "values": Out(banks * bits),
+        "saturated": Out(1),
+    }
+
 
 class Accumulators(wiring.Component):
     """The accumulators in banks: neuron i stands in bank i mod banks, row i // banks.
 
     A row is given in one cycle; in the next one its values are out, and the banks of ``add`` add their weight to it
-    (saturating), those of ``clear`` become 0. A row may be given again at once and shows what was just written.
+    (saturating), those of ``clear`` become 0. A row may be given again at once and shows what was just written. Large cores have
+    :class:`LargeAccumulators`.
 
     Members: ``row``; ``add``, ``clear`` (one bit per bank); ``weights`` (state_bits per bank, lowest first); ``values``;
-    ``saturated`` (an addition of this cycle, or with 8 lanes and more of the cycle before, does not fit).
+    ``saturated`` (an addition of this cycle does not fit).
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._bits = config.state_bits
         self._depth = -(-config.neurons // acc_banks(config))
-        banks = acc_banks(config)
-        self.banks = banks
-        self._large = config.lanes >= 8
-        super().__init__(
-            {
-                "row": In(max((self._depth - 1).bit_length(), 1)),
-                "add": In(banks),
-                "clear": In(banks),
-                "weights": In(banks * self._bits),
-                "values": Out(banks * self._bits),
-                "saturated": Out(1),
-            }
-        )
+        self.banks = acc_banks(config)
+        super().__init__(accumulator_members(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -252,34 +290,18 @@ class Accumulators(wiring.Component):
         m.d.sync += row.eq(self.row)
         over = Signal(self.banks)
         for bank in range(self.banks):
-            if (
-                self._large and bank % 8 == 0
-            ):  # a register for each eight; initial values of their own keep synthesis from merging them
-                row = Signal.like(self.row, name=f"row{bank}", init=min(bank // 8, self._depth - 1), reset_less=True)
-                m.d.sync += row.eq(self.row)
             value, new, writes = Signal(bits), Signal(bits), Signal()
-            if self._large:  # many shallow banks: distributed RAM, read behind the register of the row
-                m.submodules[f"bank{bank}"] = memory = Memory(shape=bits, depth=max(self._depth, 2), init=[])
-                write, read = memory.write_port(), memory.read_port(domain="comb")
-                m.d.comb += [
-                    read.addr.eq(row),
-                    value.eq(read.data),
-                    write.addr.eq(row),
-                    write.en.eq(writes),
-                    write.data.eq(new),
-                ]
-            else:
-                m.submodules[f"bank{bank}"] = ram = Ram(bits, self._depth)
-                # what was written while it was read comes from a register instead
-                written, stale = Signal(bits, reset_less=True), Signal()
-                m.d.sync += [written.eq(new), stale.eq(writes & (self.row == row))]
-                m.d.comb += [
-                    ram.r_addr.eq(self.row),
-                    value.eq(Mux(stale, written, ram.r_data)),
-                    ram.w_addr.eq(row),
-                    ram.w_en.eq(writes),
-                    ram.w_data.eq(new),
-                ]
+            m.submodules[f"bank{bank}"] = ram = Ram(bits, self._depth)
+            # what was written while it was read comes from a register instead
+            written, stale = Signal(bits, reset_less=True), Signal()
+            m.d.sync += [written.eq(new), stale.eq(writes & (self.row == row))]
+            m.d.comb += [
+                ram.r_addr.eq(self.row),
+                value.eq(Mux(stale, written, ram.r_data)),
+                ram.w_addr.eq(row),
+                ram.w_en.eq(writes),
+                ram.w_data.eq(new),
+            ]
             total = Signal(bits + 1, name=f"total{bank}")
             weight = self.weights.word_select(bank, bits).as_signed()
             m.d.comb += [
@@ -291,12 +313,7 @@ class Accumulators(wiring.Component):
             limit = Cat((~total[-1]).replicate(bits - 1), total[-1])
             with m.If(~self.clear[bank]):
                 m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
-        if self._large:  # said one cycle late
-            overs = Signal.like(over)
-            m.d.sync += overs.eq(over)
-            m.d.comb += self.saturated.eq(overs.any())
-        else:
-            m.d.comb += self.saturated.eq(over.any())
+        m.d.comb += self.saturated.eq(over.any())
         return m
 
 

@@ -23,7 +23,7 @@ PROGRAM_ADDR_BITS = 12
 class PoolPort(wiring.Signature):
     """The one port of the pool, from its user's side.
 
-    ``data_r`` has the word of ``addr`` in the cycle after, on large cores in the one after that (``CoreConfig.pool_cycles``), and
+    ``data_r`` has the word of ``addr`` in the cycle after, on large cores in the third one (``CoreConfig.pool_cycles``), and
     is undefined then if that cycle had ``write`` = 1. A word is written as a whole; reads of later cycles see it.
     """
 

@@ -32,6 +32,33 @@ def record_place(config: CoreConfig, data: Value, place: Value, eligible: Value)
     return Mux(eligible, Array(wide)[place], Array(plain)[place])
 
 
+class RecordPicker:
+    """:func:`record_place` in two cycles: what is near the place in the first, the record itself from registers in the second."""
+
+    NEAR = 4
+
+    def __init__(self, m: Module, config: CoreConfig, data: Value, place: Value, eligible: Value) -> None:
+        near, near_bits = self.NEAR, (self.NEAR - 1).bit_length()
+        groups = -(-config.records(False) // near)
+        wide = config.record_bits(True) if config.learning == "reward" else config.record_bits(False)
+        self._far = Signal(range(max(groups, 2)), name="far", reset_less=True)
+        m.d.sync += self._far.eq(place[near_bits:])
+        self._kept = []
+        for group in range(groups):
+            kinds = []
+            for marked in (False, True):
+                bits, records = config.record_bits(marked), config.records(marked)
+                numbers = [min(group * near + n, records - 1) for n in range(near)]
+                kinds.append(Array(data[n * bits :][:bits] for n in numbers)[place[:near_bits]])
+            kept = Signal(wide, name=f"near{group}", reset_less=True)
+            m.d.sync += kept.eq(Mux(eligible, kinds[1], kinds[0]) if config.learning == "reward" else kinds[0])
+            self._kept.append(kept)
+
+    def record(self) -> Value:
+        """The record of the place of the cycle before; without its eligibility the upper bits are 0."""
+        return Array(self._kept)[self._far]
+
+
 def place_last(config: CoreConfig, eligible: Value) -> Value:
     """The last place of a pool word."""
     return Mux(eligible, config.records(True) - 1, config.records(False) - 1)
@@ -40,9 +67,9 @@ def place_last(config: CoreConfig, eligible: Value) -> Value:
 class LargeRows(wiring.Component):
     """Walks the row of one source for one delay, while ``active``.
 
-    The header is read, kept, and looked at in the fourth cycle, which asks for the first record's word. Four cycles pass a word
+    The header is read, kept, and looked at in the fifth cycle, which asks for the first record's word. Six cycles pass a word
     that the group does not begin in, and lead to its place in the one that it begins in, unless it is the row's first group;
-    each record takes one, and two more cycles begin and end the row. A row without synapses of this delay ends in the fifth
+    each record takes one, and four more cycles begin and end the row. A row without synapses of this delay ends in the sixth
     cycle. No output hangs on the word just read.
 
     Members
@@ -95,55 +122,72 @@ class LargeRows(wiring.Component):
         place = Signal(range(records + 1), reset_less=True)
         skip = Signal(range(slots), reset_less=True)  # delay groups still to pass
         final = Signal.like(place, reset_less=True)  # the last place of a word
-        before = Signal.like(place, reset_less=True)  # the one before it
-        m.d.sync += [final.eq(place_last(config, self.eligible)), before.eq(place_last(config, self.eligible) - 1)]
-        seeking, hit = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += final.eq(place_last(config, self.eligible))
+        bounds = {lead: Signal.like(place, name=f"bound{lead}", reset_less=True) for lead in (1, 2, 3)}
+        m.d.sync += [bound.eq(place_last(config, self.eligible) - lead) for lead, bound in bounds.items()]
+        seeking, hit, fresh = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
+        picker = RecordPicker(m, config, self.data, place, self.eligible)
         entry = Signal(mark + 1, reset_less=True)
-        got = Signal()
+        seen, got = Signal(), Signal()  # the picker has a record, it is in ``entry``
         m.d.comb += [self.deliver.eq(got), self.weight.eq(entry), self.target.eq(entry[weight_bits:])]
 
         # Where the group begins, when the last of the groups before it ends in this word.
         lasts = Signal(records, reset_less=True)
         found, after, total = self._search(m, lasts, skip)
+        parts = [Signal(range(17), name=f"part{n}", reset_less=True) for n in range(-(-slots // 16))]
         ends_here, begins = Signal(reset_less=True), Signal.like(place, reset_less=True)
         ended = Signal(range(records + 1), reset_less=True)
         onward = Signal()  # to the next word
         next_at = Signal(POOL_ADDR_BITS)
         m.d.comb += next_at.eq(Mux(onward, ahead, at))
-        m.d.sync += got.eq(0)
+        m.d.sync += [seen.eq(0), got.eq(seen), entry.eq(picker.record())]
+
+        def ahead_of(lead: int) -> Value:
+            """The word of the record so many places behind this one."""
+            return Mux(place > bounds[lead], ahead, at)
 
         with m.FSM(name="row"):
             with m.State("HEADER"):
                 with m.If(self.active):
                     m.d.comb += self.addr.eq(self.header)
-                    m.next = "COMES"
-            with m.State("COMES"):
-                m.next = "MASK"
+                    m.next = f"COMES{config.pool_cycles - 1}"
+            for left in range(config.pool_cycles - 1, 0, -1):
+                with m.State(f"COMES{left}"):
+                    m.next = f"COMES{left - 1}" if left > 1 else "MASK"
             with m.State("MASK"):
                 m.d.sync += [
                     at.eq(self.record_base + header[6:HEADER_START_BITS]),
                     place.eq(header[:6]),
                     mask.eq(header[HEADER_START_BITS:]),
+                    fresh.eq(1),
                 ]
                 m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += self.addr.eq(at)
-                m.d.sync += [ahead.eq(at + 1), skip.eq(count(list(masked))), seeking.eq(masked.any())]
+                m.d.sync += [ahead.eq(at + 1), seeking.eq(masked.any()), hit.eq(mask.bit_select(self.delay, 1))]
+                m.d.sync += [part.eq(count(list(masked[16 * n :][:16]))) for n, part in enumerate(parts)]
                 m.next = "LATE"
-                m.d.sync += hit.eq(mask.bit_select(self.delay, 1))
             with m.State("LATE"):  # the word that the second record stands in
-                m.d.comb += self.addr.eq(Mux(place == final, ahead, at))
-                m.next = "RECORDS"
-                with m.If(seeking):
-                    m.next = "SEEK"
+                m.d.comb += self.addr.eq(ahead_of(1))
+                with m.If(fresh):
+                    m.d.sync += skip.eq(count(parts))
+                m.d.sync += fresh.eq(0)
+                m.next = "LATER"
                 with m.If(~hit):
                     m.d.comb += self.done.eq(1)
                     m.next = "HEADER"
+            with m.State("LATER"):  # and the third one
+                m.d.comb += self.addr.eq(ahead_of(2))
+                m.next = "RECORDS"
+                with m.If(seeking):
+                    m.next = "SEEK"
             with m.State("SEEK"):
                 m.d.sync += lasts.eq(self._marks(mark, place))
                 m.next = "COUNT"
             with m.State("COUNT"):
+                m.next = "FIND"
+            with m.State("FIND"):
                 m.d.sync += [ends_here.eq(found), begins.eq(after), ended.eq(total)]
                 m.next = "PASS"
             with m.State("PASS"):
@@ -157,20 +201,16 @@ class LargeRows(wiring.Component):
                 ]
                 m.next = "LATE"
             with m.State("RECORDS"):
-                # The word of the record after the next one is asked for.
-                m.d.comb += [
-                    onward.eq(place == final),
-                    self.addr.eq(Mux((place == final) | (place == before), ahead, at)),
-                ]
+                # The word of the third record behind this one is asked for.
+                m.d.comb += [onward.eq(place == final), self.addr.eq(ahead_of(3))]
                 m.d.sync += [
                     at.eq(next_at),
                     ahead.eq(next_at + 1),
                     place.eq(Mux(onward, 0, place + 1)),
-                    entry.eq(record_place(config, self.data, place, self.eligible)),
-                    got.eq(1),
+                    seen.eq(1),
                 ]
                 with m.If(got & entry[mark]):
-                    m.d.sync += got.eq(0)
+                    m.d.sync += [seen.eq(0), got.eq(0)]
                     m.d.comb += self.done.eq(1)
                     m.next = "HEADER"
         return m
@@ -188,7 +228,7 @@ class LargeRows(wiring.Component):
     def _search(self, m: Module, lasts: Signal, skip: Signal) -> tuple[Value, Value, Value]:
         """Whether the last mark number ``skip`` is among ``lasts``, the place behind it, and how many marks there are.
 
-        The marks are counted in spans, so that no chain of adders is longer than the spans are.
+        The marks are counted in spans, so that no chain of adders is longer than the spans are; their counts are kept for a cycle.
         """
         found, after = Signal(), Signal(range(len(lasts) + 1))
         hits: list[Value] = []
@@ -198,9 +238,14 @@ class LargeRows(wiring.Component):
             span = list(lasts[first : first + SPAN])
             wanted = Signal(signed(deep), name=f"wanted{first}")  # negative behind the mark
             m.d.comb += wanted.eq(skip - passed)
-            hits += [last & (count(span[: number + 1]) == wanted) for number, last in enumerate(span)]
+            for number, last in enumerate(span):
+                of_some = Signal(range(number + 2), name=f"of_some{first + number}", reset_less=True)
+                m.d.sync += of_some.eq(count(span[: number + 1]))
+                hits.append(last & (of_some == wanted))
+            of_span = Signal(range(len(span) + 1), name=f"of_span{first}", reset_less=True)
+            m.d.sync += of_span.eq(count(span))
             before = Signal(range(first + len(span) + 1), name=f"ended{first}")
-            m.d.comb += before.eq(passed + count(span))
+            m.d.comb += before.eq(passed + of_span)
             passed = before
         hit = Signal(len(hits))  # one of them at most
         m.d.comb += [hit.eq(Cat(*hits)), found.eq(hit.any())]

@@ -1,4 +1,4 @@
-"""SCAN: microcode over the groups of a population, one instruction per cycle."""
+"""SCAN: microcode over the groups of a population, one instruction per cycle; for one lane or two."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
 from neuroloom.compiler.spiking.isa import Op, Step
 
-from .lane import DECODED_BITS, Lane, decode
-from .ports import HIST_SLOT_BITS, HistPort, PoolPort, PoolWritePort, ProgramPort, command_members
+from .lane import Lane
+from .ports import HIST_SLOT_BITS, HistPort, PoolPort, ProgramPort, command_members
 
 
 class Scan(wiring.Component):
-    """The unit of SCAN.
+    """The unit of SCAN; large cores have :class:`~.scan_large.LargeScan`.
 
     An instruction passes three stages: its word is read, it is decoded (a load's word and the accumulators are read), it is
     executed. A group takes two cycles until its first instruction executes, and one behind the last, in which its spikes are
@@ -23,7 +23,6 @@ class Scan(wiring.Component):
     Members
     -------
     start, done, fields of SCAN, slot, pool, hist, program : as in :mod:`.ports`
-    rows : Out(PoolWritePort), of large cores: what a store writes
     step : In(32), the current step, for events
     hold : Out(1), keep the program's word
     acc_row, acc_clear, acc_values : the accumulators, see :class:`~.memories.Accumulators`; 0 while idle
@@ -55,7 +54,6 @@ class Scan(wiring.Component):
                 "event_ready": In(1),
                 "stalled": Out(1),
                 "saturated": Out(2),
-                **({"rows": Out(PoolWritePort(config))} if config.large else {}),
             }
         )
 
@@ -80,7 +78,7 @@ class Scan(wiring.Component):
         word = group[place_bits:]
         valid = Signal(lanes)
         last_group = Signal()
-        m.d["sync" if config.large else "comb"] += [  # nobody asks in a group's first cycle
+        m.d.comb += [
             valid.eq(Cat(remaining > lane for lane in range(lanes))),
             last_group.eq(remaining <= lanes),
         ]
@@ -89,7 +87,6 @@ class Scan(wiring.Component):
         op, imm = now[26:31], now[:24]
         # decoded before it is executed: the longest paths begin with these
         rounds, adds, multiplies = (Signal(reset_less=True, name=name) for name in ("rounds", "adds", "multiplies"))
-        hot = Signal(DECODED_BITS, reset_less=True)
         store_at = Signal(16, reset_less=True)
         stores, takes = Signal(), Signal()
         is_store = Signal(reset_less=True)
@@ -105,11 +102,9 @@ class Scan(wiring.Component):
         banks = acc_banks(config)
         select_bits = (banks // lanes - 1).bit_length()
         select = group[:select_bits]
-        stored = self.rows.data if config.large else self.pool.data_w
+        stored = self.pool.data_w
         for number in range(lanes):
-            lane = Lane(bits, wide_multipliers=config.large, decoded=config.large, early=config.multiply_cycles > 1)
-            if config.large:
-                m.d.comb += lane.hot.eq(hot)
+            lane = Lane(bits)
             m.submodules[f"lane{number}"] = lane
             values = Cat(self.acc_values.word_select(part * lanes + number, bits) for part in range(banks // lanes))
             m.d.comb += [
@@ -148,13 +143,13 @@ class Scan(wiring.Component):
         m.d.comb += compares.eq(go & (op == Op.BST))
         if lanes > 1:
             m.d.comb += waits.eq(compares & (turn != lanes - 1))
-        if config.multiply_cycles > 1:  # what P takes before the last cycle but one may not be settled yet
-            cycle = Signal(range(config.multiply_cycles))
-            with m.If(multiplies & (cycle != config.multiply_cycles - 1)):
-                m.d.comb += waits.eq(1)
-                m.d.sync += cycle.eq(Mux(go, cycle + 1, 0))
-            with m.Else():
-                m.d.sync += cycle.eq(0)
+        # what P takes before the last cycle but one may not be settled yet
+        cycle = Signal(range(config.multiply_cycles))
+        with m.If(multiplies & (cycle != config.multiply_cycles - 1)):
+            m.d.comb += waits.eq(1)
+            m.d.sync += cycle.eq(Mux(go, cycle + 1, 0))
+        with m.Else():
+            m.d.sync += cycle.eq(0)
         with m.If(compares):
             m.d.sync += turn.eq(turn + 1 if lanes > 1 else 0)
             with m.If(turns_f & (~has_best | (turns_a > best))):
@@ -170,31 +165,14 @@ class Scan(wiring.Component):
             else:
                 m.d.comb += self.acc_clear.eq(Const(-1, banks))
 
-        # Large cores keep an instruction in a register before it is decoded, and ask for a load's word in the cycle before that,
-        # because it comes a cycle later; so that this costs no cycle, a group's first instruction is asked for one cycle earlier.
-        large = config.large
-        fetched = Signal(32, reset_less=True)
-        decoded = fetched if large else self.program.data_r
+        fetched = Signal(32, reset_less=True)  # the word read last, for whoever looks at waves; synthesis leaves it out
+        decoded = self.program.data_r
         coming = decoded[26:31]
         state_word = Signal(16)
         m.d.comb += state_word.eq(state + self.program.data_r[:4])
-        fetched_word = Signal(16, reset_less=True)  # the pool word of the fetched instruction
-        load_at = Mux(waits, fetched_word, state_word) if large else Mux(is_store, store_at, state_word)
-
-        def fetch() -> None:
-            m.d.sync += fetched.eq(self.program.data_r)
-            if large:
-                m.d.sync += fetched_word.eq(state_word)
-
-        def ask_first() -> None:
-            if large:
-                m.d.comb += self.program.addr.eq(self.pc)
-                m.d.sync += pc.eq(self.pc + 1)
 
         def take_instruction() -> None:
-            fetch()
-            if large:
-                m.d.sync += hot.eq(decode(coming, decoded))
+            m.d.sync += fetched.eq(self.program.data_r)
             m.d.sync += [
                 now.eq(decoded),
                 pc.eq(pc + 1),
@@ -202,7 +180,7 @@ class Scan(wiring.Component):
                 adds.eq(coming == Op.ADD),
                 multiplies.eq((coming == Op.MUL) | (coming == Op.SQR)),
                 is_store.eq((coming == Op.STA) | (coming == Op.STB)),
-                store_at.eq(fetched_word if large else state_word),
+                store_at.eq(state_word),
             ]
 
         next_fired = Signal(16)
@@ -233,21 +211,17 @@ class Scan(wiring.Component):
                     fired.eq(0),
                 ]
                 with m.If(self.start):
-                    ask_first()
                     with m.If(self.reset_best):
                         m.d.sync += has_best.eq(0)
                     m.next = "FIRST"
             with m.State("FIRST"):
                 m.d.comb += [
                     busy.eq(1),
-                    self.program.addr.eq(pc if large else self.pc),
+                    self.program.addr.eq(self.pc),
                     self.hist.slot.eq(self.slot - 1),
                     self.hist.word.eq(word),
                 ]
-                m.d.sync += pc.eq((pc if large else self.pc) + 1)
-                fetch()
-                if large:
-                    m.d.comb += self.pool.addr.eq(state_word)
+                m.d.sync += [pc.eq(self.pc + 1), fetched.eq(self.program.data_r)]
                 m.next = "SECOND"
             with m.State("SECOND"):
                 m.d.comb += [
@@ -269,18 +243,14 @@ class Scan(wiring.Component):
                     self.hold.eq(waits),
                     self.hist.slot.eq(self.slot),
                     self.hist.word.eq(word),
-                    self.pool.addr.eq(load_at),
+                    self.pool.addr.eq(Mux(is_store, store_at, state_word)),
                 ]
-                if large:
-                    m.d.comb += [self.rows.addr.eq(store_at), self.rows.write.eq(stores)]
-                else:
-                    m.d.comb += self.pool.write.eq(stores)
+                m.d.comb += self.pool.write.eq(stores)
                 with m.If(~waits):
                     take_instruction()
                     with m.If(now[31]):
                         m.next = "SPIKES"
             with m.State("SPIKES"):
-                ask_first()
                 m.d.sync += [pending.eq(k), fired.eq(Mux(word_ends, 0, next_fired))]
                 with m.If(word_ends):
                     m.d.comb += [
@@ -294,7 +264,6 @@ class Scan(wiring.Component):
                 with m.Else():
                     go_on()
             with m.State("EVENTS"):
-                ask_first()
                 source = Cat(index[:lane_bits], group)
                 m.d.comb += [
                     self.event_valid.eq(1),

@@ -13,7 +13,8 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # behind everything else: the benchmarks import each other as bench.<module>
 
 RECORDS = ("place_digits", "place_small", "place_48k")
-CORE_RECORDS = ("place_cores_icebreaker", "place_cores_hx8k", "place_cores_tang", "place_cores_ulx3s")
+GATED_RECORDS = ("place_gated_icebreaker", "place_gated_ulx3s")
+CORE_RECORDS = tuple(f"place_cores_{name}" for name in ("icebreaker", "hx8k", "tang", "ulx3s", "twin"))
 
 
 def entries() -> list[dict]:
@@ -135,16 +136,23 @@ def test_record_is_of_the_gated_program_as_it_is(entry: dict) -> None:
 def engines() -> list:
     from bench import record
 
-    body = record.read("place_gated_icebreaker")
-    return [] if body is None else [pytest.param(e, id=e["engine"]["profile"]) for e in body["results"]]
+    found = []
+    for name in GATED_RECORDS:
+        body = record.read(name)
+        if body is not None:
+            found += [pytest.param(name, e, id=e["engine"]["profile"]) for e in body["results"]]
+    return found
 
 
-@pytest.mark.parametrize("entry", engines())
-def test_record_is_of_the_gated_engine_as_it_is(entry: dict) -> None:
+@pytest.mark.parametrize(("name", "entry"), engines())
+def test_record_is_of_the_gated_engine_as_it_is(name: str, entry: dict) -> None:
+    from neuroloom.boards.registry import load_board
+
     from bench import place_gated
 
-    config = place_gated.profile_of(entry["engine"]["profile"])
-    again = "run python bench/run.py --only place_gated_icebreaker"
+    config = place_gated.profile_of(entry["board"], entry["engine"]["profile"])
+    again = f"run python bench/run.py --only {name}"
+    assert entry["clock_mhz"] * 1e6 == load_board(entry["board"]).speed("gated").plan.logic_hz
     assert entry["engine"] == asdict(config), f"the record of {config.profile} is of another configuration: {again}"
     assert entry["engine_sha256"] == place_gated.engine_sha256(config), (
         f"the record of {config.profile} is of another design: {again}"

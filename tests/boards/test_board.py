@@ -65,6 +65,9 @@ CASES = [
     ({"clock__speeds__logic__pll": ...}, r"Logic clock must be the oscillator's 12000000 Hz without a PLL"),
     ({"spike_pins__event_req": []}, r"spike_pins: event_req must name 1 pins, not 0"),
     ({"spike_pins__loop": ["4"]}, r"spike_pins: key must be one of .*, not 'loop'; correct it"),
+    ({"family": "gowin"}, r"flash: slots must be left out for gowin, which cannot boot another image from a design"),
+    ({"family": "ecp5"}, r"flash: pins must have the key 'flash_hold_n', and it is missing"),
+    ({"flash__slots__network_bytes": 4096}, r"must have 0 to 255 whole 64 KiB blocks for a network, not 4,096 bytes"),
     ({"uart__attributes": {"PULLUP": [1]}}, r"uart: attributes must map names to texts or numbers"),
     ({"uart": "none"}, r"uart must be a mapping, not 'none'"),
 ]

@@ -140,29 +140,29 @@ def test_another_steps_failure_ends_the_run_too() -> None:
 FAKE = """#!/usr/bin/env python3
 import json, sys, time
 words = sys.argv
-seed = int(words[words.index("--seed") + 1])
+seed, router = int(words[words.index("--seed") + 1]), words[words.index("--router") + 1]
 print("Info: \\t         ICESTORM_LC:    3473/   5280    65%")
 print("Info: Running router2...", flush=True)
-if seed in {stuck}:
+if router == "router2" and seed in {stuck}:
     for iteration in range(1, 600):
-        print(f"Info:     iter={{iteration}} wires=9 overused=3 overuse=3 archfail=NA", flush=True)
+        print(f"Info:     iter={{iteration}} wires=9 overused={overuse} overuse={overuse} archfail=NA", flush=True)
     time.sleep(100)
 print("Info:     iter=1 wires=9 overused=0 overuse=0 archfail=0")
 print("Info: Router2 time 1.0s")
 with open(words[words.index("--report") + 1], "w") as file:
-    json.dump({{"fmax": {{"clk": {{"achieved": 30.0 + seed}}}}}}, file)
+    json.dump({{"fmax": {{"clk": {{"achieved": {fmax} + seed}}}}}}, file)
 """
 
 
 @pytest.fixture
-def placing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[set[int]], steps.Job]]:
-    """``placing({1})`` is a job whose placer, a small program, gets stuck with seed 1."""
+def placing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., steps.Job]]:
+    """``placing({1})`` is a job whose placer, a small program, gets stuck with seed 1, at so many wires."""
     monkeypatch.setattr(steps, "shell_size", lambda job: 1000)
     said: list[str] = []
 
-    def make(stuck: set[int]) -> steps.Job:
+    def make(stuck: set[int], overuse: int = 3, fmax: float = 30.0) -> steps.Job:
         tool = tmp_path / "nextpnr-ice40"
-        tool.write_text(FAKE.format(stuck=sorted(stuck)))
+        tool.write_text(FAKE.format(stuck=sorted(stuck), overuse=overuse, fmax=fmax))
         tool.chmod(0o755)
         monkeypatch.setenv("NEXTPNR_ICE40", str(tool))
         return steps.Job(tmp_path, tmp_path, load_board("icebreaker"), "logic", said.append, 60)
@@ -170,7 +170,7 @@ def placing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     yield make
 
 
-def test_other_seeds_go_on(placing: Callable[[set[int]], steps.Job]) -> None:
+def test_other_seeds_go_on(placing: Callable[..., steps.Job]) -> None:
     started = time.monotonic()
     placed, shell = steps.place_all(placing({1, 3}), (1, 2, 3), 3)
     assert time.monotonic() - started < 50 and shell == 1000
@@ -180,12 +180,36 @@ def test_other_seeds_go_on(placing: Callable[[set[int]], steps.Job]) -> None:
     assert placed[1][1].used == {"luts": 3473}
 
 
-def test_no_seed_routed_is_one_sentence(placing: Callable[[set[int]], steps.Job]) -> None:
+def test_no_seed_routed_is_one_sentence(placing: Callable[..., steps.Job]) -> None:
     with pytest.raises(DoesNotFitError) as caught:
-        steps.place_all(placing({1, 2}), (1, 2), 2)
+        steps.place_all(placing({1, 2}, overuse=300), (1, 2), 2)
     text = str(caught.value)
     assert text.startswith(
-        "The design cannot be routed on icebreaker (seed 1 stayed at 3 overused wires for 500 iterations; "
-        "seed 2 stayed at 3 overused wires for 500 iterations); make the network smaller"
+        "The design cannot be routed on icebreaker (seed 1 stayed at 300 overused wires for 500 iterations; "
+        "seed 2 stayed at 300 overused wires for 500 iterations); make the network smaller"
     )
     assert "\n" not in text
+
+
+def test_the_next_seeds_are_tried_when_all_were_nearly_routed(placing: Callable[..., steps.Job]) -> None:
+    placed, _ = steps.place_all(placing({1, 2, 3}), (1, 2), 2)
+    assert [(r.seed, r.met, r.router) for r, _ in placed] == [
+        (1, False, ""),
+        (2, False, ""),
+        (3, False, ""),
+        (4, True, ""),
+    ]
+
+
+def test_the_other_router_is_tried_when_no_seed_is_routed(placing: Callable[..., steps.Job]) -> None:
+    job = placing(set(range(1, 9)))
+    placed, _ = steps.place_all(job, (1, 2), 2)
+    results = [result for result, _ in placed]
+    assert [r.seed for r in results] == [1, 2, *range(3, 3 + steps.FURTHER_SEEDS), 1]
+    assert results[-1].met and results[-1].router == "router1" and results[-1].stem == "seed1-router1"
+    assert (job.work / "seed1-router1.report.json").is_file() and results[0].nearly
+
+
+def test_a_clock_that_no_routed_seed_meets_is_not_searched_for(placing: Callable[..., steps.Job]) -> None:
+    placed, _ = steps.place_all(placing(set(), fmax=5.0), (1, 2), 2)
+    assert [(r.seed, r.met) for r, _ in placed] == [(1, False), (2, False)]

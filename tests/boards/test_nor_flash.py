@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Wire:
 
     def wake(self) -> None:
         self(b"\xab")
-        while not self(b"\x9f", 3).startswith(b"\xef"):
+        while self(b"\x9f", 3)[0] in (0x00, 0xFF):
             pass
 
     def ready(self) -> None:
@@ -101,8 +102,8 @@ class Wire:
 
 
 def board_of(path: Path, speed: float = 100, **options: Any) -> VirtualBoard:
-    flash = FlashFile(path, b"\xef\x70\x12", speed)
-    return VirtualBoard({"bridge.v": BRIDGE}, "bridge", CLOCK_HZ, BAUD, flash=flash, **options)
+    options = {"flash": FlashFile(path, b"\xef\x70\x12", speed), **options}
+    return VirtualBoard({"bridge.v": BRIDGE}, "bridge", CLOCK_HZ, BAUD, **options)
 
 
 @pytest.fixture
@@ -197,6 +198,46 @@ def test_protected_blocks_stay(wire: Wire) -> None:
     assert wire.read(0xFFF, 2) == b"\xff\0"
     wire.erase(0, 0xD8)
     assert not wire(b"\x05", 1)[0] & 1 and wire.read(0x1000, 1) == b"\0"
+
+
+def test_a_volatile_protection_lasts_until_the_power_goes(image: Path) -> None:
+    """Bottom, BP0: the lowest 64th, here one sector; by command 0x50, which needs no time, or for good."""
+    flash = FlashFile(image, b"\xef\x70\x12", 100)
+    for volatile, after in ((True, (0x24, 0)), (False, (0x24, 0x24))):
+        with board_of(image) as board:
+            wire = Wire(board)
+            wire.wake()
+            wire(b"\x50" if volatile else b"\x06")
+            wire(b"\x01\x24")
+            wire.ready()
+            assert wire(b"\x05", 1) == b"\x24"
+            for address in (0xFFF, 0x1000):
+                wire.program(address, b"\0")
+                wire.ready()
+            assert wire.read(0xFFF, 2) == b"\xff\0"
+            wire.port.write(b"\xc3")
+            assert board.wait(20)
+            wire.port.close()
+        assert board.left == "boot 2" and board.flash_status == after
+    for status, seen in ((0x24, b"\xff"), (0, b"\0")):  # the next image finds it as it was
+        with board_of(image, flash=replace(flash, status=status)) as board:
+            wire = Wire(board)
+            wire.wake()
+            wire.program(0x10, b"\0")
+            wire.ready()
+            assert wire.read(0x10, 1) == seen
+            wire.port.close()
+
+
+def test_other_makers_have_no_volatile_status(image: Path) -> None:
+    with board_of(image, flash=FlashFile(image, b"\x20\xba\x12", 100)) as board:
+        wire = Wire(board)
+        wire.wake()
+        ignored = board.statistics().ignored
+        wire(b"\x50")
+        wire(b"\x01\x24")
+        assert wire(b"\x05", 1) == b"\0" and board.statistics().ignored == ignored + 2
+        wire.port.close()
 
 
 @pytest.mark.parametrize("what", ["program", "erase"])

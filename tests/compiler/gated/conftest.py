@@ -23,14 +23,32 @@ def _graphs() -> dict[str, Callable[[], Any]]:
 GRAPHS = _graphs()
 
 MEMORY = {"vector_words": 2048, "weight_rows": 2048, "table_words": 4096, "program_words": 1024}
+DELTA = {"changes": 64, "banks": 16}
 
 CONFIGS = {
     c.profile: c
     for c in (
         GatedConfig("one", lanes=1, groups=1, ports=1, word=16, weight=8, acc=32, wide=48, terms=6, **MEMORY),
-        GatedConfig("split", lanes=8, groups=2, ports=2, word=16, weight=8, acc=40, wide=48, terms=6, **MEMORY),
-        GatedConfig("wide", lanes=16, groups=4, ports=4, word=18, weight=16, acc=44, wide=64, terms=8, **MEMORY),
-        GatedConfig(*("own", 12, 1, 4, 17, 9, 36, 50, 6), **{**MEMORY, "weight_rows": 1024}, shared=False, spram=False),
+        GatedConfig(
+            "split",
+            lanes=8,
+            groups=2,
+            ports=2,
+            word=16,
+            weight=8,
+            acc=40,
+            wide=48,
+            terms=6,
+            **MEMORY,
+            **DELTA,
+            deep=True,
+        ),
+        GatedConfig(
+            "wide", lanes=16, groups=4, ports=4, word=18, weight=16, acc=44, wide=64, terms=8, **MEMORY, **DELTA
+        ),
+        GatedConfig(
+            *("own", 12, 1, 4, 17, 9, 36, 50, 6), **{**MEMORY, "weight_rows": 1024}, **DELTA, shared=False, deep=True
+        ),
     )
 }
 

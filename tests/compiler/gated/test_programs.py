@@ -12,7 +12,7 @@ from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.executor import Executor
 from neuroloom.compiler.gated.isa import FORMATS, Op, decode, encode, limits
 from neuroloom.compiler.gated.program import compile_program
-from neuroloom.compiler.ir import Builder, Type
+from neuroloom.compiler.ir import Builder, Graph, Type
 from neuroloom.compiler.wire import pack_samples, unpack_answers
 from neuroloom.sim import reference
 
@@ -78,8 +78,7 @@ def test_words_keep_their_fields() -> None:
             assert decode(encode(op, fields)) == (op, fields)
     with pytest.raises(GraphError, match=r"field rows of VEC must be in 0\.\.4095, not 4096"):
         encode(Op.VEC, {"rows": 4096})
-    with pytest.raises(GraphError, match="operation code must be 0..14, not 15"):
-        decode(15)
+    assert [decode(code)[0] for code in range(16)] == list(Op)
 
 
 def test_what_does_not_fit_says_which_layer_and_how_much() -> None:
@@ -118,3 +117,38 @@ def test_sizes_of_an_engine_are_checked() -> None:
         GatedConfig.from_mapping("p", {"lane": 1})
     with pytest.raises(InputError, match="gated profile 'p' must have the key 'acc', and it is missing"):
         GatedConfig.from_mapping("p", {"lanes": 1})
+
+
+def aligned(factor: int) -> Graph:
+    """Two sums of W x, times ``factor``, and U h, with weights of 16 bits."""
+    rng = np.random.default_rng(4)
+    b = Builder("aligned", clocked=True)
+    x = b.input("x", Type(16, True, 8), (20,))
+    h = b.state(np.zeros(6, np.int64), Type(16, True, 10), "sample", name="h")
+    for name in ("first", "second"):
+        w, u = (rng.integers(-32768, 32767, (6, size)) for size in (20, 6))
+        wide = b.node("matvec", [x], weights=w, weight_frac=10)
+        if factor > 1:
+            wide = b.node(
+                "requantize", [wide], type="s48.18", factor=str(factor), rounding="floor", overflow="saturate"
+            )
+        total = b.node("add", [wide, b.node("matvec", [h], weights=u, weight_frac=8)])
+        new = b.node("requantize", [total], type="s16.10", factor="1/65536", rounding="half_up", overflow="saturate")
+        b.output(name, new)
+    b.update(h, new)
+    return b.finish()
+
+
+def test_an_input_is_multiplied_where_its_weights_cannot_be() -> None:
+    """16-bit weights have no room for two more bits, words of 18 bits do: x is multiplied, once for both sums."""
+    graph, config = aligned(4), CONFIGS["wide"]
+    program, plain = (compile_program(g, config) for g in (graph, aligned(1)))
+    assert program.cycles[1] <= plain.cycles[1] + 20 // config.ports + 15
+    assert compile_program(graph, replace(config, word=17)).cycles[1] > program.cycles[1] + 30, "no room there"
+    executor, arrays = Executor(program), samples(graph, 3, 4)
+    want = reference.run(graph, arrays)
+    for n, t in np.ndindex(3, 4):
+        sample = pack_samples(graph, {"x": arrays["x"][n, t][None]})[0]
+        run = executor.run(sample.tobytes(), fresh=t == 0)
+        got = unpack_answers(graph, np.frombuffer(run.answer, np.uint8)[None])
+        assert all((got[name][0] == want[name][n, t]).all() for name in got)

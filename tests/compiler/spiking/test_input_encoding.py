@@ -9,7 +9,7 @@ import pytest
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking import encoders
 from neuroloom.compiler.spiking.core import CoreConfig
-from neuroloom.compiler.spiking.input_encoding import encode, encodings
+from neuroloom.compiler.spiking.input_encoding import KINDS, encode, encodings
 from neuroloom.host.cli.app import main
 from neuroloom.host.spiking.session import SpikingDevice
 from neuroloom.host.spiking.simulated import simulated_device
@@ -99,7 +99,11 @@ def test_steps_of_the_command_line_go_first(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("poisson", {}, "encoder of input 'x' must be one of constant, rate, latency, delta, not 'poisson'"),
+        (
+            "poisson",
+            {},
+            "encoder of input 'x' must be one of constant, rate, latency, delta, rate_current, .*, not 'poisson'",
+        ),
         ("rate", {"gain": 2}, "option of encoder 'rate' must be one of steps, low, high, seed, not 'gain'"),
         ("rate", {"shape": (3, 3)}, r"shape of encoder 'rate' must hold 12 values, not \[3, 3\]"),
         ("delta", {}, "encoder 'delta' of input 'x' must have the option 'threshold'"),
@@ -142,7 +146,7 @@ def test_a_matrix_and_another_name_go_through_a_file(tmp_path):
     [
         (
             "encode: {rat: {steps: 3}}",
-            "encode must be one of constant, rate, latency, delta, not 'rat'; did you mean 'rate'?",
+            f"encode must be one of {', '.join(KINDS)}, not 'rat'; did you mean 'rate'?",
         ),
         ("encode: {rate: {step: 3}}", "key of rate must be a known one such as 'steps', not 'step'"),
         ("encode: {constant: {steps: 3}}", "encoder 'constant' must go with a current input"),

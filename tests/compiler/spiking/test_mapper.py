@@ -198,8 +198,9 @@ def test_parameters_states_and_weights_can_be_written_later() -> None:
     rng = np.random.default_rng(4)
     weights, other = rng.integers(-9, 9, (5, 12)), rng.integers(-99, 99, (5, 12))
     weights[weights == 0] = 1
-    for keep in (False, True):
-        program = map_graph(network(weights), ICE[0], keep_words=keep)
+    large = CORES["ulx3s_85f"][0]  # there the threshold rides on another instruction
+    for keep, config in ((False, ICE[0]), (True, ICE[0]), (False, large), (True, large)):
+        program = map_graph(network(weights), config, keep_words=keep)
         program = patch_weights(program, "w", other.reshape(-1))
         program = patch_state(program, "p.v", np.arange(12))
         assert state_from_pool(program, "p.v", pool_bytes(program.pool)).tolist() == list(range(12))

@@ -92,6 +92,7 @@ def test_over_the_port(
     port = ("--port", board.port, "-q")
     code, out, _ = cli(*port, "--info")
     assert code == 0 and "Winbond ef 70 18, 16 MiB" in out and out.count("empty") == 3
+    assert "golden is write-protected by the flash itself" in out and "network at 0x100000: none" in out
     capsys.readouterr()
     assert main(["doctor", "--board", "icebreaker", "--port", str(board.port), "-q"]) == 0
     assert "Winbond ef 70 18, 16 MiB, 0 of 3 slots hold an image" in capsys.readouterr().out

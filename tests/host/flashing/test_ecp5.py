@@ -100,6 +100,7 @@ def test_an_update_over_the_port(
 
     code, out, err = cli("--info")
     assert code == 0 and "ISSI 9d 60 18, 16 MiB; golden in the first 2,097,152 bytes" in out, err
+    assert "golden is not write-protected by the flash itself: ISSI's IS25LP protects from the top" in out
     code, _, err = cli(path, "--slot", 2)
     assert code == 2 and "slot must be 1 to 1, not 2" in err
     path.write_bytes(built.image[:-5])

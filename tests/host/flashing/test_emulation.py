@@ -17,7 +17,7 @@ from neuroloom.compiler.errors import DeviceError, InputError
 from neuroloom.host.cli.app import main
 from neuroloom.host.cli.emulate_control import execute
 from neuroloom.host.device import connect
-from neuroloom.host.flash_emulation import flash_board
+from neuroloom.host.flash_emulation import flash_board, wait_for_start
 from neuroloom.rtl.flash.layout import golden_image
 
 from .test_command import bitstream, record
@@ -70,6 +70,17 @@ def test_the_power_switch(board: FlashBoard, images: dict[str, bytes], flash: Pa
             execute(board, text)
     with pytest.raises(InputError, match="power must go with --flash"):
         execute(VirtualBoard({"x.v": ""}, "x", 8, 1), "power off")
+
+
+def test_a_command_waits_until_golden_has_decided(board: FlashBoard, images: dict[str, bytes], flash: Path) -> None:
+    board.start()
+    wait_for_start(board)  # nothing is to start
+    assert board.image == "golden"
+    board.power_off()
+    install(flash, ICEBREAKER, 1, images["unattended"], ("start", "confirmed"))
+    board.power_on()
+    wait_for_start(board)
+    assert board.image == "slot 1"
 
 
 def test_a_port_is_unplugged_and_the_board_is_reset(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from neuroloom.boards.flash_board import FlashBoard
 from neuroloom.boards.flash_file import install, slot_state
+from neuroloom.boards.images import Design
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import DeviceError
 from neuroloom.host.booting import after_boot, to_golden
@@ -28,7 +30,7 @@ def test_flash_boot_confirm_and_the_way_back(board: FlashBoard, images: dict[str
     assert board.image == "golden"
     with connect(board.port) as device:
         loader = open_loader(device)
-        assert loader.chip.jedec.hex() == "ef7018" and loader.chip.size_bytes == 1 << 24
+        assert loader.chip.jedec.hex() == "ef7018" and loader.chip.size_bytes == 1 << 24 and loader.shielded
         facts = loader.install(2, images["attended"])
         assert (facts.written, facts.erased) == (12, 1) and loader.holds(2, images["attended"])
         assert boot_slot(device, loader, 2, None).model_hash == MODEL["attended"]
@@ -39,7 +41,7 @@ def test_flash_boot_confirm_and_the_way_back(board: FlashBoard, images: dict[str
         assert device.ping() and board.image == "slot 2"
         assert slot_state(flash, ICEBREAKER, 2).flags == {"attempted"}
         to_golden(device)
-        assert board.image == "golden" and device.identity.engine == "loader"
+        assert board.image == "golden" and device.identity.engine == "loader" and open_loader(device).shielded
     assert board.statistics().framing_errors == 0
 
 
@@ -194,10 +196,21 @@ def test_a_power_cut_in_an_update_leaves_golden_or_a_whole_image(
 
 
 @pytest.mark.campaign
-def test_power_cuts_at_every_page_boundary(board: FlashBoard, flash: Path, images: dict[str, bytes]) -> None:
-    for work in range(1, WORKS + 1):
-        for share in (0.0, 0.02, 0.25, 0.5, 0.75, 0.98, 1.0):
-            cut_in(board, flash, images, work, share)
+def test_power_cuts_at_every_page_boundary(
+    designs: Callable[[bytes], Design], flash: Path, images: dict[str, bytes], shown: Callable[[str], None]
+) -> None:
+    seed = int(time.time())  # of what a cut leaves, too
+    rng, counts = random.Random(seed), {"old": 0, "new": 0, "nothing": 0}
+    board = FlashBoard(ICEBREAKER, flash, designs=designs, flash_speed=50.0, eager_s=0.5, seed=seed % (1 << 31))
+    shares = (0.0, 0.02, 0.25, rng.random(), 0.5, 0.75, 0.98, 1.0)
+    try:
+        for work in range(1, WORKS + 1):
+            for share in shares:
+                counts[cut_in(board, flash, images, work, share)] += 1
+            print(work, counts, flush=True)
+    finally:
+        board.stop()
+    shown(f"{WORKS * len(shares)} power cuts in the {WORKS} pieces of an update, seed {seed}: {counts}")
 
 
 @pytest.mark.campaign

@@ -1,6 +1,7 @@
 """An SPI NOR flash at the level of its pins, in Python: what the loader's gateware is tested against.
 
-Written from the W25Q128JV's data sheet: mode 0, deep power-down, write enable latch, pages that wrap, bits that only clear.
+Written from the W25Q128JV's data sheet: mode 0, deep power-down, write enable latch, pages that wrap, bits that only clear,
+and protected blocks at the bottom by a volatile status register.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class NorModel:
         self.ignored: list[int] = []
         """Commands that came while the flash was busy or asleep."""
         self._busy = 0
-        self._wel = False
+        self._wel = self._volatile = False
+        self.status = 0
         self._cs = self._sck = 1
         self._begin()
 
@@ -64,13 +66,18 @@ class NorModel:
             return
         address = int.from_bytes(self._in[1:4], "big") % len(self.data)
         if command == 0x05:
-            self._out = int(self._busy > 0) | self._wel << 1
+            self._out = int(self._busy > 0) | self._wel << 1 | self.status
         elif command == 0x9F:
             self._out = ID[min(n - 1, 2)]
         elif command == 0x03 and n >= 4:
             self._out = self.data[(address + n - 4) % len(self.data)]
         elif command == 0x5A and n >= 5:
             self._out = (address + n - 5) & 0xFF  # a table that says where it was read
+
+    def _protected(self, address: int) -> bool:
+        """By the table of the W25Q128JV's data sheet for TB = 1 and SEC = 0: the lowest 1/64, 1/32 and so on."""
+        level = self.status >> 2 & 7
+        return bool(self.status & 0x20 and level) and address < len(self.data) // 64 << (level - 1)
 
     def _end(self) -> None:
         """Chip select went up: writing commands begin."""
@@ -81,6 +88,12 @@ class NorModel:
             self.asleep = False
         elif command == 0x06:
             self._wel = True
+        elif command == 0x50:
+            self._volatile = True
+        elif command == 0x01 and self._volatile and len(self._in) == 2:
+            self.status, self._volatile = self._in[1] & 0xFC, False
+        elif command in (0x20, 0xD8, 0x02) and self._protected(address):
+            self._wel = False
         elif command in (0x20, 0xD8) and self._wel and len(self._in) == 4:
             size = 4096 if command == 0x20 else 65536
             start = address // size * size

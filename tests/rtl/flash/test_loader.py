@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from neuroloom.rtl.flash.layout import FLAGS, LABEL_BYTES, Layout, label
+from neuroloom.boards.registry import load_board
+from neuroloom.rtl.flash.layout import FLAGS, LABEL_BYTES, STATUS_AT, Layout, label
 from neuroloom.rtl.flash.loader import Loader
+from neuroloom.rtl.flash.protection import protection, protects, why_not
 
 from .nor_model import ID, NorModel
 
@@ -18,9 +21,9 @@ CLOCK_HZ = 6_000  # the waits, which are seconds, become short
 IMAGE = np.random.default_rng(1).integers(0, 256, 700, np.uint8).tobytes()
 
 
-def play(flash: NorModel, script) -> dict:
+def play(flash: NorModel, script, layout: Layout = LAYOUT) -> dict:
     """Run ``script(send, receive)`` against the loader; returns what it left in ``found`` and the image booted, if any."""
-    dut = Loader(LAYOUT, CLOCK_HZ)
+    dut = Loader(layout, CLOCK_HZ)
     found: dict = {"booted": None}
 
     async def pins(ctx) -> None:
@@ -215,4 +218,44 @@ def test_reset_in_the_middle_of_an_erase_waits_for_the_flash() -> None:
 
     found = play(flash, script)
     assert found["read"] == b"\xff" * 4 and flash.erased == [0x10000]
-    assert set(flash.ignored) <= {0xAB}  # only waking was tried while it worked
+    assert set(flash.ignored) <= {0xAB, 0x9F}  # only waking it and asking who it is was tried while it worked
+
+
+LARGE = Layout(golden_bytes=0x40000, slot_bytes=0x10000, slots=3, flash_bytes=1 << 24)
+
+
+@pytest.mark.parametrize(("layout", "status"), [(LARGE, 0x24), (LAYOUT, 0)])
+def test_the_flash_protects_golden_itself(layout: Layout, status: int) -> None:
+    flash = NorModel(layout.flash_bytes)
+
+    async def script(found, ask, reset, ctx) -> None:
+        found["map"] = await ask(b"M", 16)
+        found["erase"] = await ask(b"E" + at3(layout.golden_bytes) + b"\0", 1)
+        await reset()
+        found["again"] = await ask(b"M", 16)
+
+    found = play(flash, script, layout)
+    assert Layout.from_bytes(found["map"]) == layout and found["map"][STATUS_AT] == status == flash.status
+    assert found["again"] == found["map"] and found["erase"] == b"\0" and flash.erased == [layout.golden_bytes]
+    assert protects(layout, ID, status) == (layout is LARGE) and not flash.ignored
+    flash._in, flash._wel, flash._taken = bytearray(b"\xd8" + layout.golden_bytes.to_bytes(3, "big")), True, 0
+    flash._end()
+    flash._in, flash._wel = bytearray(b"\xd8" + (layout.golden_bytes - 1).to_bytes(3, "big")), True
+    flash._end()  # what the loader does not, a wild image may do
+    assert flash.erased[2:] == ([] if status else [layout.golden_bytes - 0x10000])
+
+
+def test_which_chips_protect_which_maps() -> None:
+    for board, wanted in (("icebreaker", 0x24), ("ulx3s_85f", 0x30), ("ice40_hx8k_evn", 0x2C)):
+        layout = load_board(board).layout
+        found = protection(layout)
+        assert found is not None and found[1] == wanted, board
+        # by the data sheets: BP times the smallest part, a 64th of the chip
+        assert layout.flash_bytes // 64 << ((wanted >> 2 & 7) - 1) == layout.golden_bytes
+    layout = load_board("icebreaker").layout
+    assert protects(layout, b"\xef\x40\x18", 0x24) and protects(layout, b"\xef\x70\x18", 0x26)
+    assert not protects(layout, b"\xef\x70\x18", 0x20) and not protects(layout, b"\x20\xba\x18", 0x24)
+    assert "no volatile status register" in why_not(layout, b"\x20\xba\x16")
+    assert "one-time programmable" in why_not(layout, b"\x9d\x60\x18") and "not known" in why_not(layout, b"\xc2\0\0")
+    assert "older golden" in why_not(layout, b"\xef\x70\x18")
+    assert protection(replace(layout, golden_bytes=0x30000)) is None

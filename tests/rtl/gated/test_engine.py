@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from neuroloom.compiler.errors import MismatchError
-from neuroloom.compiler.gated import executor
+from neuroloom.compiler.gated import core, executor, timing
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.host.verify.gated import drive, engine_verilog
 from neuroloom.host.verify.rtl import present
@@ -42,7 +42,10 @@ def test_graphs_under_icarus(name: str) -> None:
     drive(graph, CONFIGS["split"], arrays_of(graph, 2, 2), "icarus")
 
 
-@pytest.mark.parametrize(("config", "name"), [("one", "gated"), ("wide", "dense"), ("own", "autoencoder")])
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [("one", "gated"), ("wide", "dense"), ("own", "autoencoder"), ("own", "delta_step"), ("wide", "delta_scan")],
+)
 def test_other_engines_under_icarus(config: str, name: str) -> None:
     icarus()
     graph = GRAPHS[name]()
@@ -78,9 +81,25 @@ def test_a_broken_engine_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         broken = engine_verilog(TINY)
     with pytest.raises(MismatchError, match="the engine under icarus disagrees with the graph"):
         drive(graph, TINY, arrays_of(graph, 2, 3), "icarus", verilog=broken)
-    monkeypatch.setattr(executor, "READ_CYCLES", executor.READ_CYCLES + 1)
+    late = replace(timing.SHALLOW, branch=timing.SHALLOW.branch + 1)
+    monkeypatch.setattr(
+        executor.Executor, "timing", property(lambda self: late, lambda self, value: None), raising=False
+    )
     with pytest.raises(MismatchError, match=r"takes \d+ cycles in run \[0, 0\], the prediction says \d+"):
         drive(graph, TINY, arrays_of(graph, 1, 1), "icarus")
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("sum", "gru_step"), ("write", "states"), ("read", "comparisons"), ("apart", "comparisons")]
+)
+def test_a_deep_engine_needs_every_cycle(field: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs scheduled with one cycle less than the registers take give other answers: the cycles are exact, not generous."""
+    icarus()
+    text, short = engine_verilog(CONFIGS["split"]), replace(timing.DEEP, **{field: getattr(timing.DEEP, field) - 1})
+    monkeypatch.setattr(core, "DEEP", short)
+    graph = GRAPHS[name]()
+    with pytest.raises(MismatchError, match="the engine under icarus disagrees with the graph"):
+        drive(graph, CONFIGS["split"], arrays_of(graph, 2, 2), "icarus", verilog=text)
 
 
 @pytest.mark.campaign

@@ -21,7 +21,7 @@ def march(read, write, background=0x0F):
         ctx.set(unit.start, 1)
         await ctx.tick()
         ctx.set(unit.start, 0)
-        for _ in range(12 * CELLS + 2):
+        for _ in range(18 * CELLS + 2):
             at, enable, data = ctx.get(unit.at), ctx.get(unit.write_en), ctx.get(unit.write_data)
             busy = ctx.get(unit.busy)
             word = read(at)
@@ -32,7 +32,7 @@ def march(read, write, background=0x0F):
                 write(at, data)
             ctx.set(unit.read_data, word)
         else:
-            pytest.fail("the march takes longer than 12 cycles per cell")
+            pytest.fail("the march takes longer than 18 cycles per cell")
         result.append((ctx.get(unit.at), ctx.get(unit.difference)))
 
     sim = Simulator(unit)

@@ -62,7 +62,7 @@ class Model:
                     f, **({"raster": raster} if command is Step.INPUTS else {})
                 )
                 pc += (cycles.fetched_words(command) + 3) // 4 * 4
-            self.cycles += cycles.END_CYCLES
+            self.cycles += cycles.end_cycles(self.config)
             self.step += 1
             self.lfsr = self.lfsr >> 1 ^ (0x80200003 if self.lfsr & 1 else 0)
 
@@ -113,6 +113,9 @@ class Model:
         lanes = range(c.lanes)
         for word in code:
             op, imm, k = Op(word >> 26 & 31), signed(word, 24), word & 15
+            rides = {0: None, 1: signed(word >> 4, 20), 2: imm}[word >> 24 & 3]  # an IMM behind the instruction
+            if rides is not None:
+                imm = k
             for n in lanes:
                 if op is Op.LDA:
                     a[n] = signed(self.pool[base + k][n], s)
@@ -168,6 +171,8 @@ class Model:
                         self.best = a[n], first + n
                 elif op is Op.WIN:
                     flag[n] = self.best is not None and self.best[1] == first + n
+                if rides is not None:
+                    b[n] = signed(rides, s)
             if word >> 31:
                 break
         return [x and y for x, y in zip(spike, valid, strict=True)]

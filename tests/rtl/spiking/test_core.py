@@ -323,7 +323,7 @@ def test_speed_of_a_large_core(session):
     """A reservoir of 90 neurons, all to all, with 96 inputs, at 10 % activity: at most 200 cycles: 300,000 steps/s at 60 MHz."""
     config = CORES["ulx3s_85f"][0]
     lif = [Op.ACC, Op.LDB, Op.ADD, Op.MUL, Op.RND, Op.STA, Op.IMM, Op.CGE, Op.KF, Op.IMM, Op.SEL, Op.STA]
-    total = cycles.inputs_cycles(config, 6, raster=True) + cycles.END_CYCLES
+    total = cycles.inputs_cycles(config, 6, raster=True) + cycles.end_cycles(config)
     total += cycles.dense_cycles(config, 6, 2, 10) + cycles.dense_cycles(config, 6, 2, 9)
     total += cycles.scan_cycles(config, 90, assemble([Instruction(op) for op in lif]), 9)
     assert total <= 200

@@ -9,7 +9,7 @@ from neuroloom.compiler.frontends.onnx import build
 from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 
-from .importer import binary, constant, emit, function, operator, real_data, result, value_of
+from .importer import binary, constant, emit, function, importer_of, operator, real_data, result, value_of
 
 
 def _binary(call: Call, op: str) -> Sym:
@@ -258,7 +258,10 @@ def softmax(call: Call) -> Sym:
     axis = call.axis(call.integer("axis", -1 if call.version >= 13 else 1), x.rank)
     if call.version < 13 and axis != x.rank - 1:
         call.refuse("Softmax over several axes is not supported", "export with operator set 13 or newer")
-    return softmax_along(call, x, call.sample_axis(x, axis, "normalising along"), log=call.op == "LogSoftmax")
+    along = call.sample_axis(x, axis, "normalising along")
+    out = softmax_along(call, x, along, log=call.op == "LogSoftmax")
+    importer_of(call).ordered[out.name] = x.name, along
+    return out
 
 
 @operator("Where")

@@ -10,16 +10,22 @@ from neuroloom.compiler.frontends.onnx.arguments import best_count, kept
 from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 
-from .importer import emit, operator, reshaped, result, value_of
+from .importer import emit, importer_of, operator, reshaped, result, value_of
 
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
 
 def _arg(call: Call, least: bool) -> Sym:
-    """Position of the largest (or least) element; of equals the first, or the last with select_last_index."""
+    """Position of the largest (or least) element; of equals the first, or the last with select_last_index.
+
+    Of a softmax along the same axis it is that of its input, whose order it keeps.
+    """
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", 0), "choosing along")
     name = x.name
+    ordered = importer_of(call).ordered
+    while name in ordered and ordered[name][1] == axis:
+        name = ordered[name][0]
     if least:
         zero = call.importer.builder.const(
             np.zeros(()), kind="real" if x.is_float else "int", name=f"{call.source}.zero"

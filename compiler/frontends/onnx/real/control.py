@@ -8,7 +8,7 @@ from neuroloom.compiler.frontends.onnx.tensors import Const, Opaque, Sym, Tensor
 from neuroloom.compiler.real import RealRegion
 from onnx import AttributeProto, GraphProto
 
-from .importer import RealImporter, constant, operator, reshaped, result
+from .importer import constant, importer_of, operator, reshaped, result
 
 
 def subgraph(call: Call, name: str) -> GraphProto:
@@ -17,12 +17,6 @@ def subgraph(call: Call, name: str) -> GraphProto:
     if found is None or found.type != AttributeProto.GRAPH:
         call.bad(f"{name} must be given, as a graph")
     return found.g
-
-
-def importer_of(call: Call) -> RealImporter:
-    """The importer at work."""
-    assert isinstance(call.importer, RealImporter)
-    return call.importer
 
 
 def as_value(call: Call, tensor: Tensor, like: Sym | None) -> Sym:

@@ -57,9 +57,12 @@ class RealImporter(Importer):
     handlers = REAL
     whole = REAL_WHOLE
     scope: Scope
+    ordered: dict[str, tuple[str, int]]
+    """Values whose elements along an axis are in the order of another one's: a softmax and what it was made of."""
 
     def new_builder(self, name: str) -> Any:
         """A program instead of a graph."""
+        self.ordered = {}
         return ProgramBuilder(name)
 
     def _evaluate(self, node: onnx.NodeProto, source: str, scope: Scope) -> Sequence[Tensor]:
@@ -247,3 +250,9 @@ def sample_axis(call: Call, x: Sym, axis: int, doing: str) -> int | None:
         call.record(f"{doing} the batch axis of one sample: everything behind is decided per sample")
         return None
     return call.sample_axis(x, axis, doing)
+
+
+def importer_of(call: Call) -> RealImporter:
+    """The importer at work."""
+    assert isinstance(call.importer, RealImporter)
+    return call.importer

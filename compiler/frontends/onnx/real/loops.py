@@ -8,8 +8,8 @@ from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 from onnx import GraphProto
 
-from .control import as_value, importer_of, subgraph
-from .importer import constant, emit, operator, result
+from .control import as_value, subgraph
+from .importer import constant, emit, importer_of, operator, result
 
 MAX_STEPS = 1 << 20
 """Most steps of a loop."""

@@ -21,6 +21,20 @@ QONNX = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Domains of QONNX' operators, the present one first."""
 
 
+NARROW = {
+    "int4": (np.int8, (-8, 7)),
+    "uint4": (np.uint8, (0, 15)),
+    "int2": (np.int8, (-2, 1)),
+    "uint2": (np.uint8, (0, 3)),
+}
+"""Element types narrower than a byte: numpy's type that holds them, and their range."""
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    """Integers narrower than a byte in bytes; anything else as it is."""
+    return array.astype(NARROW[array.dtype.name][0]) if array.dtype.name in NARROW else array
+
+
 @dataclass(frozen=True, slots=True)
 class GridConst(Const):
     """A constant that is integers times scales: one scale, or one per index of ``axis``."""
@@ -52,7 +66,7 @@ def _scales(call: Call, number: int) -> np.ndarray:
 def _zero(call: Call, number: int, dtype: np.dtype) -> np.ndarray:
     if not call.has(number):
         return np.zeros((), dtype)
-    zero = call.const(number, "the zero point")
+    zero = _widened(call.const(number, "the zero point"))
     if zero.dtype.kind not in "iu":
         call.refuse(f"the zero point must be an integer of 8, 16 or 32 bits, not {zero.dtype}")
     return zero
@@ -116,7 +130,8 @@ def quantize_linear(call: Call) -> Tensor:
     scale, zero = _scales(call, 1), _zero(call, 2, np.dtype(np.uint8))
     if call.integer("output_dtype", 0) and not call.has(2):
         call.refuse("output_dtype without a zero point is not supported", "give the zero point")
-    bounds = build.dtype_range(zero.dtype)
+    kind = call.const(2, "the zero point").dtype if call.has(2) else zero.dtype
+    bounds = NARROW[kind.name][1] if kind.name in NARROW else build.dtype_range(zero.dtype)
     if isinstance(x, Sym) and scale.size == zero.size == 1:
         return quantized(call, x, scale.reshape(-1)[0], zero.reshape(-1)[0], zero.dtype, bounds)
     if isinstance(x, Sym):
@@ -135,8 +150,10 @@ def dequantize_linear(call: Call) -> Tensor:
     x, scale = call.tensor(0), _scales(call, 1)
     if call.integer("block_size", 0):
         call.refuse("scales in blocks are not supported", "quantise per tensor or per axis")
+    if isinstance(x, Const):
+        x = Const(_widened(x.array))
     if x.dtype.kind not in "iu":
-        call.refuse(f"its input must be integers of 8, 16 or 32 bits, not {x.dtype}")
+        call.refuse(f"its input must be integers of 2 to 32 bits, not {x.dtype}")
     zero = _zero(call, 2, x.dtype)
     if isinstance(x, Const):
         return _grid(call, x.array, scale, zero, call.integer("axis", 1))

@@ -250,3 +250,27 @@ def test_a_real_bias_is_carried_where_it_decides_nothing_between() -> None:
     model.graph.node.insert(5, helper.make_node("Mul", ["c", "c"], ["c2"]))
     with pytest.raises(UnsupportedError, match="63 bits"):
         load_onnx(model)
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT4"])
+def test_weights_and_values_of_four_bits(kind):
+    """Narrower than a byte: weights as constants, and activations that saturate to the narrow type's ends."""
+    lo, hi = {"INT4": (-8, 7), "UINT4": (0, 15)}[kind]
+    element, zero = getattr(onnx.TensorProto, kind), (lo + hi + 1) // 2
+    weights = RNG.integers(lo, hi + 1, 15)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "zero"], ["q"], name="q"),
+        helper.make_node("DequantizeLinear", ["q", "xs", "zero"], ["xd"], name="dq"),
+        helper.make_node("DequantizeLinear", ["w", "ws", "zero"], ["wd"], name="dw"),
+        helper.make_node("MatMul", ["xd", "wd"], ["y"], name="product"),
+    ]
+    model = make_model(nodes, {"x": ["N", 5]}, ["y"], {"xs": np.float32(0.25), "ws": np.float32(0.125)}, opset=21)
+    model.graph.initializer.append(helper.make_tensor("w", element, (5, 3), weights.tolist()))
+    model.graph.initializer.append(helper.make_tensor("zero", element, (), [zero]))
+    x = RNG.normal(size=(40, 5)).astype(np.float32) * 2
+    graph = load_onnx(model, batch_axis=0)
+    found = graph.outputs[0].affine.dequantize(run(graph, x)["y"])
+    rounded = np.clip(np.rint(x * 4) + zero, lo, hi) - zero
+    assert rounded.min() == lo - zero and rounded.max() == hi - zero
+    np.testing.assert_array_equal(found, rounded / 4 @ (weights.reshape(5, 3) - zero) / 8)
+    np.testing.assert_array_equal(found, reference_outputs(model, {"x": x})[0])

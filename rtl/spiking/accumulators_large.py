@@ -1,0 +1,88 @@
+"""The accumulators of large cores: as :class:`~.memories.Accumulators`, with a register between memory and adder."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.compiler.spiking.cycles import acc_banks
+
+from .memories import Ram, accumulator_members
+
+SHARE = 8
+"""Banks that share a register of the row's number."""
+
+
+class LargeAccumulators(wiring.Component):
+    """The accumulators in banks: neuron i stands in bank i mod banks, row i // banks.
+
+    A row is given in one cycle; in the second one behind it its values are out, and the banks of ``add`` add their weight to it
+    (saturating), those of ``clear`` become 0. A row may be given again at once and shows what was just written.
+
+    Many shallow banks are in distributed RAM, a few deep ones in block RAM.
+
+    Members: as of :class:`~.memories.Accumulators`; ``saturated`` tells of an addition of the cycle before.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._bits = config.state_bits
+        self.banks = acc_banks(config)
+        self._depth = max(-(-config.neurons // self.banks), 2)
+        self._shallow = config.lanes >= 8
+        super().__init__(accumulator_members(config))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bits = self._bits
+        over = Signal(self.banks)
+        rows: tuple[Signal, Signal, Signal] | None = None
+        for bank in range(self.banks):
+            if bank % SHARE == 0:
+                rows = self._rows(m, bank)
+            assert rows is not None
+            read_row, row, same = rows
+            new, writes = Signal(bits, name=f"new{bank}"), Signal(name=f"writes{bank}")
+            value = Signal(bits, name=f"value{bank}", reset_less=True)
+            found = self._memory(m, bank, read_row, row, new, writes)
+            m.d.sync += value.eq(Mux(same & writes, new, found))
+            total = Signal(bits + 1, name=f"total{bank}")
+            weight = self.weights.word_select(bank, bits).as_signed()
+            m.d.comb += [
+                self.values.word_select(bank, bits).eq(value),
+                total.eq(value.as_signed() + weight),
+                over[bank].eq(self.add[bank] & (total[-1] ^ total[-2])),
+                writes.eq(self.add[bank] | self.clear[bank]),
+            ]
+            limit = Cat((~total[-1]).replicate(bits - 1), total[-1])
+            with m.If(~self.clear[bank]):
+                m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
+        overs = Signal.like(over)
+        m.d.sync += overs.eq(over)
+        m.d.comb += self.saturated.eq(overs.any())
+        return m
+
+    def _rows(self, m: Module, bank: int) -> tuple[Signal, Signal, Signal]:
+        """Registers for the banks from this one on: the row that is read, the one that is written, whether they are the same."""
+        # initial values of their own keep synthesis from merging them with other banks'
+        init = min(bank // SHARE, self._depth - 1)
+        read_row, row = (
+            Signal.like(self.row, name=f"{name}{bank}", init=init, reset_less=True) for name in ("read_row", "row")
+        )
+        same = Signal(name=f"same{bank}", init=bank // SHARE & 1, reset_less=True)
+        m.d.sync += [read_row.eq(self.row), row.eq(read_row), same.eq(self.row == read_row)]
+        return read_row, row, same
+
+    def _memory(self, m: Module, bank: int, read_row: Signal, row: Signal, new: Signal, writes: Signal) -> Value:
+        """The value of ``read_row``, but for what is written in this cycle."""
+        bits = self._bits
+        if self._shallow:
+            m.submodules[f"bank{bank}"] = memory = Memory(shape=bits, depth=self._depth, init=[])
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [read.addr.eq(read_row), write.addr.eq(row), write.en.eq(writes), write.data.eq(new)]
+            return read.data
+        m.submodules[f"bank{bank}"] = ram = Ram(bits, self._depth)
+        written, stale = Signal(bits, name=f"written{bank}", reset_less=True), Signal(name=f"stale{bank}")
+        m.d.sync += [written.eq(new), stale.eq(writes & (self.row == row))]
+        m.d.comb += [ram.r_addr.eq(self.row), ram.w_addr.eq(row), ram.w_en.eq(writes), ram.w_data.eq(new)]
+        return Mux(stale, written, ram.r_data)
