@@ -16,8 +16,12 @@ from bench.benchmark import Benchmark, Say, register
 from bench.place import outcome
 from bench.results import table
 
-SEEDS = {"icebreaker": {"lanes8": 3, "tables6": 3}, "ulx3s_85f": {"lanes16": 3, "lanes128": 1}}
-"""Boards, their profiles that are placed, and with how many seeds."""
+PLACED = {
+    "place_gated_icebreaker": ("icebreaker", "iCEBreaker", {"lanes8": 3, "tables6": 3}),
+    "place_gated_ulx3s": ("ulx3s_85f", "ULX3S-85F", {"lanes16": 3}),
+    "place_gated_lanes128": ("ulx3s_85f", "ULX3S-85F, 136 multipliers", {"lanes128": 1}),
+}
+"""Per benchmark its board, what it says of it, and the profiles that are placed, with how many seeds."""
 
 
 def profile_of(board: str, name: str) -> GatedConfig:
@@ -30,12 +34,12 @@ def engine_sha256(config: GatedConfig) -> str:
     return hashlib.sha256(engine_verilog(config).encode()).hexdigest()
 
 
-def runner(name: str) -> Callable[[Say, int], list[dict[str, Any]]]:
-    """The benchmark that builds a board's engines, one seed after the other."""
+def runner(name: str, seeds_of: dict[str, int]) -> Callable[[Say, int], list[dict[str, Any]]]:
+    """The benchmark that builds these engines of a board, one seed after the other."""
 
     def run(say: Say, seed: int) -> list[dict[str, Any]]:
         found, board = [], load_board(name)
-        for profile, count in SEEDS[name].items():
+        for profile, count in seeds_of.items():
             config = profile_of(name, profile)
             factory, identity = engine_design(config, board)
             seeds = tuple(range(seed + 1, seed + 1 + count))
@@ -74,6 +78,6 @@ def render(found: list[dict[str, Any]]) -> str:
     )
 
 
-ABOUT = "Place and route of the gated engines of the {}."
-register(Benchmark("place_gated_icebreaker", ABOUT.format("iCEBreaker"), runner("icebreaker"), render))
-register(Benchmark("place_gated_ulx3s", ABOUT.format("ULX3S-85F"), runner("ulx3s_85f"), render))
+for _name, (_board, _title, _seeds) in PLACED.items():
+    about = f"Place and route of the gated engines of the {_title}."
+    register(Benchmark(_name, about, runner(_board, _seeds), render))
