@@ -17,7 +17,8 @@ from bench.place import outcome
 from bench.results import table
 
 PLACED = {
-    "place_gated_icebreaker": ("icebreaker", "iCEBreaker", {"lanes8": 3, "tables6": 3}),
+    "place_gated_icebreaker": ("icebreaker", "iCEBreaker", {"lanes8": 3}),
+    "place_gated_tables6": ("icebreaker", "iCEBreaker, long tables", {"tables6": 3}),
     "place_gated_ulx3s": ("ulx3s_85f", "ULX3S-85F", {"lanes16": 3}),
     "place_gated_lanes128": ("ulx3s_85f", "ULX3S-85F, 136 multipliers", {"lanes128": 1}),
 }
