@@ -7,7 +7,8 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
 
-from .core import BYTE_CYCLES, Core, Space
+from .core import BYTE_CYCLES, Core
+from .joins import Space
 from .ports import several_members
 
 

@@ -18,6 +18,7 @@ from .deliver_large import LargeDeliver
 from .exchange import Exchange
 from .history import History
 from .inputs import Inputs
+from .joins import Space, join_history, join_pool, join_program, may_use
 from .learn import Learn
 from .learn_serial import SerialLearn
 from .memories import BLOCK, Accumulators, Events, Pool, Program, Staging
@@ -28,12 +29,6 @@ from .scan_large import LargeScan
 
 BYTE_CYCLES = 4
 """Cycles from the address of a byte to the byte, on large cores: those of the pool's word, and one for the lane's part of it."""
-
-
-class Space:
-    """Address spaces of the byte engine."""
-
-    PROGRAM, POOL, HIST, CONTROL = range(4)
 
 
 class Core(wiring.Component):
@@ -58,7 +53,7 @@ class Core(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        self._config = config
+        self.config = config
         self.sweep_bits = max(
             (config.sources // SPIKE_WORD * config.slots - 1).bit_length(), (config.neurons - 1).bit_length()
         )
@@ -101,7 +96,7 @@ class Core(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self._config
+        config = self.config
         m.submodules.pool = pool = Pool(config)
         m.submodules.hist = hist = History(config)
         m.submodules.program = program = Program(config)
@@ -172,7 +167,9 @@ class Core(wiring.Component):
                 if name in unit.signature.members:
                     m.d.comb += getattr(unit, name).eq(value)
 
-        self._memories(m, distinct, pool, hist, program)
+        join_pool(m, self, distinct, pool)
+        join_history(m, self, distinct, hist)
+        join_program(m, self, distinct, program)
         m.d.comb += [
             acc.row.eq(scan.acc_row | deliver.acc_row | Mux(self.sweep, self.address, 0)),
             acc.add.eq(deliver.acc_add),
@@ -276,7 +273,7 @@ class Core(wiring.Component):
             | scan.program.addr
             | (decide.program.addr if decide is not None else 0)
             | (learn.program.addr if config.serial_learning else 0)
-            | Mux(self._may_use(Space.PROGRAM), self.address[2:], 0)
+            | Mux(may_use(self, Space.PROGRAM), self.address[2:], 0)
         )
         m.d.comb += program.hold.eq(scan.hold)
         if config.serial_learning:
@@ -416,85 +413,3 @@ class Core(wiring.Component):
             m.next = "IDLE"
         with m.Else():
             m.next = "NEXT"
-
-    def _uses(self, space: int) -> Value:
-        """Whether the host uses a space in this cycle."""
-        return self.access & (self.space == space)
-
-    def _may_use(self, space: int) -> Value:
-        """Whether the host's address and data stand at a space: on small cores whenever the core is idle, because how the host's
-        byte is decoded would come first on the longest paths.
-        """
-        return self._uses(space) if self._config.large else self.idle
-
-    def _memories(self, m: Module, units: list[Any], pool: Pool, hist: History, program: Program) -> None:
-        """Join the ports of the units, and the host's."""
-        config = self._config
-        lane_bits = (config.lanes - 1).bit_length()
-        slot_bits = (config.slots - 1).bit_length()
-        addr: Value = Mux(self._may_use(Space.POOL), self.address[2 + lane_bits :], 0)
-        write: Value = Const(0)
-        data: Value = Const(0)
-        rows: list[Any] = []
-        host_lane = (Const(1, config.lanes) << self.address[2:][:lane_bits])[: config.lanes]
-        for unit in units:
-            if "pool" in unit.signature.members:
-                addr, write, data = addr | unit.pool.addr, write | unit.pool.write, data | unit.pool.data_w
-                m.d.comb += unit.pool.data_r.eq(pool.data_r)
-            if "rows" in unit.signature.members:
-                rows.append(unit.rows)
-        if config.large:
-            w_addr = Const(0)
-            for unit in units:  # no other unit writes through the port that it reads by
-                w_addr = unit.pool.addr if isinstance(unit, Learn) else w_addr
-            for port in rows:
-                w_addr = Mux(port.write, port.addr, w_addr)
-                write, data = write | port.write, data | port.data
-        m.d.comb += [
-            pool.addr.eq(addr),
-            pool.write.eq(write.replicate(len(pool.write))),
-            pool.data_w.eq(data),
-        ]
-        host_writes, host_data = self._uses(Space.POOL) & self.write, self.data_w
-        if config.large:  # a cycle later: the address of all the rest hangs on nothing that the host sends
-            late = [Signal.like(value) for value in (host_writes, host_lane, host_data, self.address)]
-            m.d.sync += [
-                kept.eq(value)
-                for kept, value in zip(late, (host_writes, host_lane, host_data, self.address), strict=True)
-            ]
-            host_writes, host_lane, host_data = late[:3]
-            w_addr = Mux(host_writes, late[3][2 + lane_bits :], w_addr)
-            m.d.comb += pool.w_addr.eq(w_addr)
-        else:
-            host = self.data_w.replicate(config.lanes)
-            m.d.comb += pool.data_w.eq(Mux(self._may_use(Space.POOL), host, data))
-        with m.If(host_writes):
-            if config.large:  # the word goes back as it came, but for the lane
-                kept = (pool.data_r.word_select(lane, 32) for lane in range(config.lanes))
-                merged = Cat(Mux(host_lane[lane], host_data, old) for lane, old in enumerate(kept))
-                m.d.comb += [pool.write.eq(1), pool.data_w.eq(merged)]
-            else:
-                m.d.comb += pool.write.eq(host_lane)
-
-        index = Mux(self.sweep, self.address, Mux(self._may_use(Space.HIST), self.address[1:], 0))
-        slot: Value = index[:slot_bits]
-        word: Value = index[slot_bits:]
-        write = self.sweep | (self._uses(Space.HIST) & self.write)
-        hosts = self._may_use(Space.HIST) if config.large else self.idle & ~self.sweep
-        data = Mux(hosts, self.data_w[16:], 0)
-        for unit in units:
-            if "hist" in unit.signature.members:
-                slot, word = slot | unit.hist.slot, word | unit.hist.word
-                write, data = write | unit.hist.write, data | unit.hist.data_w
-                m.d.comb += unit.hist.data_r.eq(hist.port.data_r)
-        m.d.comb += [
-            hist.port.slot.eq(slot),
-            hist.port.word.eq(word),
-            hist.port.write.eq(write),
-            hist.port.data_w.eq(data),
-        ]
-
-        m.d.comb += [program.write.eq(self._uses(Space.PROGRAM) & self.write), program.data_w.eq(self.data_w)]
-        for unit in units:
-            if "program" in unit.signature.members:
-                m.d.comb += unit.program.data_r.eq(program.data_r)

@@ -7,6 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op
 
+from .flags import next_flags
+
 PIECE = 16
 """Operands of multipliers are cut into signed pieces of this width, that of an iCE40 DSP block."""
 
@@ -149,32 +151,9 @@ class Lane(wiring.Component):
                     m.d.sync += b.eq(a)
             with m.If(is_op(Op.MUL, Op.SQR)):
                 m.d.sync += p.eq(product)
-            with m.Switch(op):
-                with m.Case(Op.CGT):
-                    m.d.sync += f.eq(~less & ~equal)
-                with m.Case(Op.CGE):
-                    m.d.sync += f.eq(~less)
-                with m.Case(Op.CEQ):
-                    m.d.sync += f.eq(equal)
-                with m.Case(Op.NOT):
-                    m.d.sync += f.eq(~f)
-                with m.Case(Op.FSP):
-                    m.d.sync += f.eq(self.before)
-                with m.Case(Op.FK):
-                    m.d.sync += f.eq(k)
-                with m.Case(Op.FAK):
-                    m.d.sync += f.eq(f & k)
-                with m.Case(Op.FOK):
-                    m.d.sync += f.eq(f | k)
-                with m.Case(Op.WIN):
-                    m.d.sync += f.eq(self.winner)
-                with m.Case(Op.INJ):
-                    m.d.sync += f.eq(self.injected)
-            with m.Switch(op):
-                with m.Case(Op.KF):
-                    m.d.sync += k.eq(f)
-                with m.Case(Op.KAF):
-                    m.d.sync += k.eq(k & f)
+            next_flags(
+                m, op, f, k, less=less, equal=equal, before=self.before, winner=self.winner, injected=self.injected
+            )
         with m.If(self.fresh):
             m.d.sync += [f.eq(0), k.eq(0)]
         return m

@@ -7,6 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op
 
+from .flags import next_flags
+
 DECODED_BITS = 12
 
 
@@ -122,32 +124,9 @@ class LargeLane(wiring.Component):
                 m.d.sync += a.eq(Mux(sums, result, others).as_signed())
             with m.If(constants | loads_b | moves):
                 m.d.sync += b.eq(Mux(constants, self.constant, Mux(loads_b, self.state_r[:bits].as_signed(), a)))
-            with m.Switch(op):
-                with m.Case(Op.CGT):
-                    m.d.sync += f.eq(~less & ~equal)
-                with m.Case(Op.CGE):
-                    m.d.sync += f.eq(~less)
-                with m.Case(Op.CEQ):
-                    m.d.sync += f.eq(equal)
-                with m.Case(Op.NOT):
-                    m.d.sync += f.eq(~f)
-                with m.Case(Op.FSP):
-                    m.d.sync += f.eq(self.before)
-                with m.Case(Op.FK):
-                    m.d.sync += f.eq(k)
-                with m.Case(Op.FAK):
-                    m.d.sync += f.eq(f & k)
-                with m.Case(Op.FOK):
-                    m.d.sync += f.eq(f | k)
-                with m.Case(Op.WIN):
-                    m.d.sync += f.eq(self.winner)
-                with m.Case(Op.INJ):
-                    m.d.sync += f.eq(self.injected)
-            with m.Switch(op):
-                with m.Case(Op.KF):
-                    m.d.sync += k.eq(f)
-                with m.Case(Op.KAF):
-                    m.d.sync += k.eq(k & f)
+            next_flags(
+                m, op, f, k, less=less, equal=equal, before=self.before, winner=self.winner, injected=self.injected
+            )
         with m.If(self.fresh):
             m.d.sync += [f.eq(0), k.eq(0)]
         return m
