@@ -70,7 +70,13 @@ def test_a_held_value_is_written_once_and_the_steps_run_alone() -> None:
         session.load(graph)
         sent: list[bytes] = []
         call = session.call
-        session.call = lambda calls: call(sent.append(c.data) or c for c in calls)  # type: ignore[assignment,func-returns-value]
+
+        def noted(calls: Any) -> Any:
+            calls = list(calls)
+            sent.extend(c.data for c in calls)
+            return call(calls)
+
+        session.call = noted
         session.run(encode(graph, {"x": IMAGES[:1]}))
     assert 0 < sum(data[:1] == b"G" for data in sent) < steps
 

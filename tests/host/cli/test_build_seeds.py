@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,8 +50,7 @@ def test_one_seed_that_meets_the_clock_is_enough(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made: Callable[..., BuildResult] = lambda *words, **options: result(*seeds)  # noqa: E731
-    monkeypatch.setattr(cmd_build, "build_core", made)
+    monkeypatch.setattr(cmd_build, "build_core", lambda *words, **options: result(*seeds))
     words = ["build", "--core", "infer", "--board", "icebreaker", "-o", str(tmp_path), "-q"]
     assert main(words) == code
     said = capsys.readouterr().out

@@ -22,7 +22,7 @@ def crc_step(register: Value, byte: Value) -> Value:
     return register[:32]
 
 
-class Due(enum.Enum, shape=3):  # type: ignore[call-arg]
+class Due(enum.Enum, shape=3):
     """What must be written next."""
 
     NOTHING = 0
