@@ -30,8 +30,6 @@ EAGER_S = 2.0
 """Seconds of its own time after a boot in which the board runs at full speed with its port closed: golden decides meanwhile."""
 
 POLL_S = 0.02
-PATIENCE = 50
-"""Polls after which a program that has ended without a word is believed to have died."""
 
 
 class FlashBoard:
@@ -265,20 +263,16 @@ class FlashBoard:
     # ------------------------------------------------------------------ the supervisor's thread
 
     def _supervise(self) -> None:
-        missed = 0
         while True:
             try:
                 task = self._todo.get(timeout=POLL_S)
             except queue.Empty:
                 if self._current is None:
                     self._lose_what_came()
-                elif not self._current.running and not self._current.left:
-                    missed += 1  # its last words may still be on the way
-                    if missed > PATIENCE:
-                        self._end("")
-                        self._show("", "the simulation ended", "dark: the simulation ended")
+                elif self._current.died:
+                    self._end("")
+                    self._show("", "the simulation ended", "dark: the simulation ended")
                 continue
-            missed = 0
             if task == "stop":
                 self._end("")
                 return

@@ -151,6 +151,7 @@ class VirtualBoard:
         self._progress = progress or (lambda text: None)
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[str | None] = queue.Queue()
+        self._talk = threading.RLock()  # one caller at a time takes events, else one would take another's answer
         self._errors: list[str] = []
         self._readers: list[threading.Thread] = []
         self._last: Statistics | None = None
@@ -216,6 +217,10 @@ class VirtualBoard:
         if self._process is not None:
             raise InputError("Virtual board must be stopped before it is started again")
         program = self.compile()
+        with self._talk:
+            return self._launch(program)
+
+    def _launch(self, program: Path) -> str:
         self._errors.clear()
         self.left = ""
         kept: tuple[int, ...] = ()
@@ -298,7 +303,13 @@ class VirtualBoard:
     @property
     def running(self) -> bool:
         """Whether the board's process is alive."""
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        return process is not None and process.poll() is None
+
+    @property
+    def died(self) -> bool:
+        """Whether the board's process ended without leaving for another image or losing its power; all that it said was read."""
+        return not self.running and not any(reader.is_alive() for reader in self._readers) and not self.left
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the board ends by itself; False when ``timeout_s`` passes first (None: no limit)."""
@@ -311,59 +322,59 @@ class VirtualBoard:
         return True
 
     def _command(self, text: str) -> None:
-        if self._process is None or not self.running:
+        process = self._process
+        if process is None or process.poll() is not None:
             raise DeviceError("Virtual board is not running; start it first")
-        assert self._process.stdin is not None
+        assert process.stdin is not None
         try:
-            self._process.stdin.write(text + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
+            process.stdin.write(text + "\n")
+            process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # ValueError: another thread has just stopped it
             raise DeviceError("Virtual board has ended; start it again") from None
+
+    def _ask(self, text: str, answer: str = "stats", timeout_s: float = START_TIMEOUT_S) -> str:
+        with self._talk:
+            self._command(text)
+            return self._next_event(answer, timeout_s)
 
     def statistics(self) -> Statistics:
         """Counters now; of a stopped board, the last ones."""
         if not self.running and self._last is not None:
             return self._last
-        self._command("stats")
-        return _statistics(self._next_event("stats", START_TIMEOUT_S))
+        return _statistics(self._ask("stats"))
 
     def reset(self, cycles: int = 16) -> None:
         """Hold the design's ``rst`` for ``cycles``: what a power cut does to the logic. Returns when it is released."""
-        self._command(f"reset {cycles}")
-        self._next_event("stats", START_TIMEOUT_S)
+        self._ask(f"reset {cycles}")
 
     def set_faults(self, faults: LineFaults) -> None:
         """Give the line these faults from now on, in place of the ones before; what is going wrong at the moment ends."""
-        self._command(f"faults {faults.harness()}")
-        self._next_event("stats", START_TIMEOUT_S)
+        self._ask(f"faults {faults.harness()}")
         self.faults = faults
 
     def cut_line(self, milliseconds: float) -> None:
         """Open both wires for ``milliseconds`` of the line's time: bytes on their way are torn, those behind them lost."""
-        self._command(f"cut {_duration(milliseconds)}")
-        self._next_event("stats", START_TIMEOUT_S)
+        self._ask(f"cut {_duration(milliseconds)}")
 
     def unplug(self, milliseconds: float) -> str:
         """Take the serial port away, as a USB cable pulled out does, for ``milliseconds`` of wall time; the board runs on.
 
         Returns when it is there again, with its path, usually the same one.
         """
-        self._command(f"unplug {_duration(milliseconds)}")
-        self._next_event("port", START_TIMEOUT_S + milliseconds / 1000)
+        self._ask(f"unplug {_duration(milliseconds)}", "port", START_TIMEOUT_S + milliseconds / 1000)
         assert self.port is not None
         return self.port
 
     def detach(self) -> None:
         """Give the terminal that outlives the board up: nobody is at its serial pins until :meth:`attach`."""
-        self._command("detach")
-        self._next_event("stats", START_TIMEOUT_S)
+        self._ask("detach")
 
     def attach(self, terminal: int) -> None:
         """Take the master side of another pseudo-terminal in place of the one given up."""
         assert self._socket is not None
-        socket.send_fds(self._socket, [b"t"], [terminal])
-        self._command("attach")
-        self._next_event("port", START_TIMEOUT_S)
+        with self._talk:
+            socket.send_fds(self._socket, [b"t"], [terminal])
+            self._ask("attach", "port")
 
     def cut_power(self, cycle: int = 0) -> None:
         """Cut the supply in clock cycle ``cycle`` of this run, at once when that has passed; ``left`` will say ``off``."""

@@ -76,13 +76,15 @@ def wait_for_start(board: FlashBoard, timeout_s: float = 600.0) -> None:
     """Wait until golden has booted the slot that the flash's labels let it start, if there is one; it waits for a host before.
 
     Golden that stays, because the slot's image is not what its label says, ends the wait, too. Raises DeviceError after
-    ``timeout_s``.
+    ``timeout_s``, and at once when the board stays dark.
     """
     target, clock_hz = board.board, board.board.speed("loader").plan.logic_hz
     if not any(slot_state(board.flash, target, slot).starts for slot in range(1, target.layout.slots + 1)):
         return
     until = time.monotonic() + timeout_s
     while board.image in ("golden", "") and board.running and _cycles(board) < DECIDED * START_SECONDS * clock_hz:
+        if board.dark:
+            raise DeviceError(f"the virtual board did not start its slot and stays dark: {board.dark}")
         if time.monotonic() > until:
             shown = board.image or "nothing"
             raise DeviceError(f"the virtual board did not start its slot within {timeout_s:g} s; it shows {shown}")

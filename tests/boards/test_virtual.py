@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import serial
 from neuroloom.boards import virtual
 from neuroloom.boards.emulate import emulate
+from neuroloom.boards.faults import PERFECT
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import DeviceError, InputError
@@ -265,3 +267,32 @@ def test_design_that_does_not_compile_quotes_the_tool() -> None:
 def test_arguments_are_checked(arguments: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         VirtualBoard(*arguments)
+
+
+def test_two_threads_get_their_own_answers(echo: VirtualBoard) -> None:
+    """Whoever asks a board that is just starting does not take the answer that the start waits for."""
+    echo.compile()
+    over = threading.Event()
+    counted: list[int] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                counted.append(echo.statistics().cycles)
+            except DeviceError:
+                time.sleep(0)  # not running yet
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            echo.start()
+            for _ in range(20):
+                echo.set_faults(PERFECT)
+            assert echo.stop() is not None
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert counted
