@@ -326,7 +326,7 @@ class _Lowering:
             raise InputError(
                 f"state_bits must be 24 or more for the random generators of population {name!r}, not {self.state.width}"
             )
-        states = [b.state(carry_states(item.size, m.seed), self.state, "sample", name=f"{name}.x")]
+        states = [b.state(carry_states(item.size, m.seed), self.state, "sample", name=f"{name}.v")]
         self.neurons(
             *("bernoulli", item, current, states),
             bias=self.optional(item, "bias", m.bias),

@@ -250,19 +250,19 @@ def _emit_alpha(e: Emitter, spec: NeuronSpec) -> None:
 def _emit_bernoulli(e: Emitter, spec: NeuronSpec) -> None:
     emit_current(e, spec)
     e.sta("c")
-    e.lda("x")
+    e.lda("v")
     e.scale(1 << 16 - CARRY_BITS, "floor")  # the carry
     e.sta("t")
     e.scale(1 << 16, "floor", by8=True)
     e.scale(1 << CARRY_BITS, "floor", by8=True)
     e(Op.MOV)
-    e.lda("x")
+    e.lda("v")
     e(Op.SUB)  # the digit
     e.scale(1 << 16, "floor", by8=True)
     e.scale(CARRY_FACTOR, "floor", by8=True)
     e.ldb("t")
     e(Op.ADD)
-    e.sta("x")
+    e.sta("v")
     e.scale(CARRY_SCALE, "floor")
     e.scale(1 << 9, "floor")
     e(Op.MOV)

@@ -49,6 +49,7 @@ class Learn(wiring.Component):
         self._config = config
         self._rule = Rule(config)
         self._fast = fast
+        self.several = config.cores > 1
         members = {**learn_members(config, Step.LEARN_DENSE), "sparse": In(1), "saturated": Out(1)}
         if fast:
             check_fast(config)

@@ -181,7 +181,7 @@ class GraphMaker:
                 "bias": np.array(2000) + bias if bias is not None else None,
             }
         elif model == "bernoulli":
-            states = [state("x", 1, CARRY_MODULUS)]
+            states = [state("v", 1, CARRY_MODULUS)]
             attrs = {"bias": np.array(rng.integers(0, 9)) * 4000 + bias if bias is not None else None}
         else:
             states = [state("v", -30, 60), state("e", -30, 60), state("h", -30, 60)]
