@@ -436,7 +436,10 @@ def test_fast_additive_rule(lanes: int) -> None:
         random_case(rng, config, False, rounding=k % 2, window=k // 2 % 2, **fixed)
         for k in range(12 if lanes < 16 else 6)
     ]
-    cases += [random_case(rng, config, False, rounding=2, f=0, **fixed) for _ in range(2)]
+    cases += [random_case(rng, config, False, rounding=2, f=f, **fixed) for f in (0, 1, 8, 15, 16)]
+    cases += [
+        random_case(rng, config, False, True, rounding=2, f=f, window=f % 2, **fixed) for f in (0, 3, 9, 12, 13, 16)
+    ]
     check(cases, config, False, True)
 
 
