@@ -94,7 +94,7 @@ def test_down_to_the_bitstream(profile: str, tmp_path: Path, require_tool: Any, 
     out = made.simulate(x)
     assert out["a.spikes"].any() and out["o.spikes"].any()
     if profile == "decide":
-        assert out["decision.done"].all()
+        assert 0 < out["decision.done"].sum() < STEPS and out["decision.done"][0, -1]
     if profile == "stdp":
         weights = made.outputs(x, probes=["in-a.weights"])["in-a.weights"][0]
         assert (weights[-1] != weights[0]).any()
