@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -291,3 +293,14 @@ def random_graph() -> Callable[..., Graph]:
         return GraphMaker(np.random.default_rng(seed), max_delay=max_delay, learning=learning).make()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def network() -> Callable[..., Graph]:
+    """``network(weights, ...)``: inputs to one population of integrators (``integrators.py``)."""
+    path = Path(__file__).with_name("integrators.py")
+    spec = importlib.util.spec_from_file_location("integrators_of_the_mapper", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.network
