@@ -220,9 +220,9 @@ def render(found: dict[str, Any]) -> str:
     warm, first = found["ready"]["warm"], found["ready"]["first_ever"]
     return (
         f"{table(head, rows)}\n\n"
-        f"All give the same spikes; Brian2's code generation is not counted. *Elsewhere* was another machine (AMD EPYC, Zen 5). From "
-        f"the `.nloom` file with 10,000 neurons: import {warm[0]:.0f} ms, load {warm[1]:.0f} ms, prepare {warm[2]:.0f} ms, first step "
-        f"{warm[3]:.0f} ms; with nothing compiled yet, once per machine: {sum(first) / 1e3:.1f} s in all."
+        f"All give the same spikes; Brian2's code generation is not counted. *Elsewhere* was another machine (AMD EPYC, Zen 5). "
+        f"From the `.nloom` file with 10,000 neurons: import {warm[0]:.0f} ms, load {warm[1]:.0f} ms, prepare {warm[2]:.0f} ms, "
+        f"first step {warm[3]:.0f} ms; with nothing compiled yet, once per machine: {sum(first) / 1e3:.1f} s in all."
     )
 
 

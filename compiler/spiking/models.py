@@ -238,7 +238,10 @@ class Bernoulli(Exact):
 
     def __post_init__(self) -> None:
         need_seed(self.seed)
-        need_finite("bias", self.bias)
+        if np.asarray(self.bias).dtype.kind not in "iu":
+            raise InputError(
+                f"bias of a Bernoulli neuron must be integers (65536 is a rate of 1 per step), not {self.bias!r}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
