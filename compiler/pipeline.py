@@ -7,7 +7,7 @@ from collections.abc import Callable
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.passes.manager import Options, Pass, all_passes, run_passes
 
-SPIKING_OPERATIONS = frozenset({"synapses", "lif", "izhikevich", "alpha_neuron"})
+SPIKING_OPERATIONS = frozenset({"synapses", "lif", "izhikevich", "alpha_neuron", "bernoulli"})
 """A graph with one of these runs on a spiking core."""
 
 SPIKING_PASSES = ("remove-dead",)
