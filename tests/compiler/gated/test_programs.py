@@ -95,6 +95,43 @@ def test_what_does_not_fit_says_which_layer_and_how_much() -> None:
         compile_program(GRAPHS["gru_step"](), replace(config, table_words=300))
 
 
+@pytest.mark.parametrize(
+    ("graph", "sizes", "message"),
+    [
+        (
+            "gru_scan",
+            {"vector_words": 64},
+            r"vector memory .* has 61 words; node %scan = scan ends at 72.*; make that smaller",
+        ),
+        (
+            "autoencoder",
+            {"vector_words": 64},
+            r"node %table.1 = table: vector memory of profile 'wide' .* has 61 words",
+        ),
+        ("gru_scan", {"table_words": 64}, r"tables .* must hold 256 words up to node %table = table, and have 64"),
+        (
+            "gru_scan",
+            {"weight_rows": 4},
+            r"node %table.1 = table is the first layer beyond, and 6,656 bits are missing",
+        ),
+        (
+            "convolution",
+            {"offsets": 4},
+            r"node %conv = conv: loops must need at most 3 moving addresses at once; split",
+        ),
+        (
+            "convolution",
+            {"program_words": 16},
+            r"most of them, \d+, are of node %conv.1 = conv: make that regular or smaller",
+        ),
+    ],
+)
+def test_refusals_name_a_node_and_what_to_do(graph: str, sizes: dict[str, int], message: str) -> None:
+    with pytest.raises((DoesNotFitError, UnsupportedError), match=message) as caught:
+        compile_program(GRAPHS[graph](), replace(CONFIGS["wide"], **{"changes": 0, "banks": 0, **sizes}))
+    assert "\n" not in str(caught.value)
+
+
 def test_what_cannot_be_carried_is_refused_by_name() -> None:
     b = Builder("logic")
     x = b.input("x", Type(1), (2,))
