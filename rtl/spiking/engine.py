@@ -33,7 +33,7 @@ def model_hash(config: CoreConfig) -> bytes:
 
 
 def buffers(config: CoreConfig) -> Buffers:
-    """The link's frame buffers beside a core: small boards have little block RAM, none left beside a long history or a pool in it."""
+    """The link's frame buffers beside a core: of small boards' block RAM little is left beside a long history, or the pool."""
     if config.lanes > 2:
         return Buffers()
     history, pool = config.sources * config.slots, config.pool_words * config.word_bits

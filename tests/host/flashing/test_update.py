@@ -121,7 +121,7 @@ class Powered(SerialPort):
 def update(board: FlashBoard, image: bytes) -> bool:
     """Install an image in slot 1; False when the board lost its power meanwhile."""
     try:
-        port = Powered(str(board.port))
+        port = Powered(str(board.port), board.board.speed("loader").baud)
         port.board = board
         with Device(port) as device:
             FlashLoader(device).install(1, image)
@@ -135,7 +135,8 @@ def check_after_cut(board: FlashBoard, flash: Path, old: bytes, new: bytes, *, m
 
     ``mend`` also finishes the update, and lets the image answer.
     """
-    golden = flash.read_bytes()[: ICEBREAKER.layout.golden_bytes]
+    golden_bytes = board.board.layout.golden_bytes
+    golden = flash.read_bytes()[:golden_bytes]
     board.power_on()
     with connect(board.port) as device:
         loader = open_loader(device)
@@ -153,7 +154,7 @@ def check_after_cut(board: FlashBoard, flash: Path, old: bytes, new: bytes, *, m
         elif found != "nothing":
             loader.boot(1)
             board.wait_for("slot 1")
-    assert flash.read_bytes()[: ICEBREAKER.layout.golden_bytes] == golden
+    assert flash.read_bytes()[:golden_bytes] == golden
     return found
 
 
@@ -213,18 +214,33 @@ def test_power_cuts_at_every_page_boundary(
     shown(f"{WORKS * len(shares)} power cuts in the {WORKS} pieces of an update, seed {seed}: {counts}")
 
 
-@pytest.mark.campaign
-def test_power_cuts_in_random_cycles(board: FlashBoard, flash: Path, images: dict[str, bytes], shown) -> None:
-    seed = int(time.time())
+def cuts_in_random_cycles(
+    board: FlashBoard, flash: Path, old: bytes, new: bytes, seed: int, cuts: int = 1000
+) -> dict[str, int]:
+    """Cut the power so often in a random cycle of an update, or of the time about as long that golden then waits."""
     rng, counts = random.Random(seed), {"old": 0, "new": 0, "nothing": 0}
-    for number in range(1000):
-        install(flash, ICEBREAKER, 1, images[OLD])
-        board.power_on() if board.running else board.start()
-        board.cut_at(board.cycles() + rng.randrange(1, 700_000))
-        update(board, images[NEW])
+    install(flash, board.board, 1, old)
+    board.start()
+    before = board.cycles()
+    assert update(board, new)
+    most = round(1.2 * (board.cycles() - before))
+    board.power_off()
+    for number in range(cuts):
+        install(flash, board.board, 1, old)
+        board.power_on()
+        board.cut_at(board.cycles() + rng.randrange(1, most))
+        update(board, new)
         board.wait_for("")
-        counts[check_after_cut(board, flash, images[OLD], images[NEW], mend=number % 20 == 0)] += 1
+        counts[check_after_cut(board, flash, old, new, mend=number % 20 == 0)] += 1
         board.power_off()
         if number % 100 == 99:
             print(number + 1, counts, flush=True)
-    shown(f"1,000 power cuts in random cycles, seed {seed}: {counts}")
+    assert sum(counts.values()) == cuts and (cuts < 100 or all(counts.values()))
+    return counts
+
+
+@pytest.mark.campaign
+def test_power_cuts_in_random_cycles(board: FlashBoard, flash: Path, images: dict[str, bytes], shown) -> None:
+    seed = int(time.time())
+    counts = cuts_in_random_cycles(board, flash, images[OLD], images[NEW], seed)
+    shown(f"1,000 power cuts in random cycles of an update of the icebreaker, seed {seed}: {counts}")
