@@ -93,20 +93,7 @@ def render(found: list[dict[str, Any]]) -> str:
 
 ABOUT = "Place and route of the spiking cores of the {}."
 register(
-    Benchmark(
-        "place_cores_icebreaker",
-        ABOUT.format("iCEBreaker"),
-        runner(jobs_of("icebreaker", 3, "infer", "decide", "stdp")),
-        render,
-    ),
-)
-register(
-    Benchmark(
-        "place_cores_delays",
-        ABOUT.format("iCEBreaker") + " Those with delays.",
-        runner(jobs_of("icebreaker", 3, "delay", "delay16")),
-        render,
-    ),
+    Benchmark("place_cores_icebreaker", ABOUT.format("iCEBreaker"), runner(jobs_of("icebreaker", 3)), render),
 )
 register(Benchmark("place_cores_hx8k", ABOUT.format("iCE40-HX8K-EVN"), runner(jobs_of("ice40_hx8k_evn", 3)), render))
 register(Benchmark("place_cores_tang", ABOUT.format("Tang Nano 9K"), runner(jobs_of("tang_nano_9k", 3)), render))

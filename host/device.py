@@ -98,8 +98,13 @@ class Device:
 
     @property
     def repeats(self) -> int:
-        """Frames that had to be sent again so far: 0 on a good line."""
+        """Frames that had to be sent again so far: 0 on a good line whose device answers in time."""
         return self._link.repeats
+
+    @property
+    def broken(self) -> int:
+        """Frames that came damaged so far."""
+        return self._link.broken
 
     def _begin(self) -> Link:
         """The link, in a session."""

@@ -20,12 +20,6 @@ LARGE_VERSION = "3"
 """Of cores of one lane or two, and of more. Raise it when programs written for the core before would not do the same on it."""
 
 
-SPRAM_BITS = 1 << 20
-"""Bits of the UP5K's large memory: a pool as large is in there, and leaves the block RAM to others."""
-SHORT_HISTORY, LONG_HISTORY = 1 << 12, 1 << 16
-"""Bits of a spike history, sources times slots: up to the first one block RAM, above the second all that are left."""
-
-
 def model_hash(config: CoreConfig) -> bytes:
     """The 32 bytes that a device with this core states as its model."""
     version = LARGE_VERSION if config.large else RTL_VERSION
@@ -33,13 +27,10 @@ def model_hash(config: CoreConfig) -> bytes:
 
 
 def buffers(config: CoreConfig) -> Buffers:
-    """The link's frame buffers beside a core: of small boards' block RAM little is left beside a long history, or the pool."""
+    """The link's frame buffers beside a core: small boards have little block RAM and logic, none left beside a long history."""
     if config.lanes > 2:
         return Buffers()
-    history, pool = config.sources * config.slots, config.pool_words * config.word_bits
-    if pool >= SPRAM_BITS and history <= SHORT_HISTORY:
-        return Buffers()
-    return Buffers(256 if history > LONG_HISTORY else 512, 2)
+    return Buffers(256 if config.sources * config.slots > 1 << 16 else 512, 2)
 
 
 def memory_files(config: CoreConfig) -> dict[str, str]:

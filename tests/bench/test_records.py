@@ -14,7 +14,7 @@ if str(ROOT) not in sys.path:
 
 RECORDS = ("place_digits", "place_small", "place_48k")
 GATED_RECORDS = ("place_gated_icebreaker", "place_gated_tables6", "place_gated_ulx3s", "place_gated_lanes128")
-CORE_RECORDS = tuple(f"place_cores_{name}" for name in ("icebreaker", "delays", "hx8k", "tang", "ulx3s", "twin"))
+CORE_RECORDS = tuple(f"place_cores_{name}" for name in ("icebreaker", "hx8k", "tang", "ulx3s", "twin"))
 
 
 def entries() -> list[dict]:
