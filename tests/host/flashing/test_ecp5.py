@@ -27,7 +27,7 @@ from neuroloom.host.device import connect
 from neuroloom.host.golden import golden_design
 from neuroloom.rtl.link.protocol import Identity
 
-from .conftest import START_S, Echo
+from .conftest import PATIENCE_S, START_S, Echo
 from .test_update import cuts_in_random_cycles
 
 ULX3S = load_board("ulx3s_85f")
@@ -98,7 +98,9 @@ def test_an_update_over_the_port(
     assert ulx3s.image == "golden" and image_name(ULX3S.layout, 0x200000) == "slot 1"
 
     def cli(*words: object) -> tuple[int, str, str]:
-        code = main(["flash", *(str(word) for word in words), "--port", str(ulx3s.port), "-q"])
+        code = main(
+            ["flash", *(str(word) for word in words), "--port", str(ulx3s.port), "--timeout", str(PATIENCE_S), "-q"]
+        )
         read = capsys.readouterr()
         return code, read.out, read.err.replace("\n", " ")
 
@@ -120,7 +122,7 @@ def test_an_update_over_the_port(
     ulx3s.power_off()
     ulx3s.power_on()
     ulx3s.wait_for("slot 1")
-    with connect(ulx3s.port) as device:
+    with connect(ulx3s.port, timeout=PATIENCE_S) as device:
         assert device.identity.model_hash == MODEL and device.identity.baud == 2_000_000
         to_golden(device)  # PROGRAMN, and the address that the image names: 0
         assert ulx3s.image == "golden"

@@ -19,6 +19,8 @@ from neuroloom.host.flash_flow import boot_slot, hold, let_start, open_loader
 from neuroloom.host.flashing import FlashLoader
 from neuroloom.host.serial_port import SerialPort
 
+from .conftest import PATIENCE_S
+
 ICEBREAKER = load_board("icebreaker")
 GUARD_CYCLES = 0.12 * 24e6
 """As conftest.py has it."""
@@ -28,7 +30,7 @@ MODEL = {kind: kind.encode().ljust(32) for kind in ("attended", "unattended")}
 def test_flash_boot_confirm_and_the_way_back(board: FlashBoard, images: dict[str, bytes], flash: Path) -> None:
     board.start()
     assert board.image == "golden"
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         loader = open_loader(device)
         assert loader.chip.jedec.hex() == "ef7018" and loader.chip.size_bytes == 1 << 24 and loader.shielded
         facts = loader.install(2, images["attended"])
@@ -68,7 +70,7 @@ def test_an_image_that_hangs_is_left_by_the_next_power_up(
     board.power_on()
     time.sleep(0.5)
     assert board.image == "golden"
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         assert device.identity.engine == "loader"
 
 
@@ -79,13 +81,13 @@ def test_a_proven_image_starts_by_itself_until_it_is_held(
 
     record = ImageRecord("icebreaker", "loopback", MODEL["unattended"].hex(), "unattended")
     board.start()
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         open_loader(device).install(1, images["unattended"])
         let_start(device, 1, images["unattended"], record, lambda text: None)
     board.power_off()
     board.power_on()
     board.wait_for("slot 1")
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         assert device.identity.model_hash == MODEL["unattended"]
         hold(device, 1)
     board.power_off()
@@ -96,10 +98,11 @@ def test_a_proven_image_starts_by_itself_until_it_is_held(
 
 def test_an_image_that_does_not_come_up_is_reported(board: FlashBoard, images: dict[str, bytes]) -> None:
     board.start()
-    with connect(board.port, timeout=1) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         loader = FlashLoader(device)
         loader.install(1, images["mute"])
         loader.boot(1)
+        board.wait_for("slot 1")
         with pytest.raises(DeviceError, match=r"nothing answered on .* within 2 s of the boot"):
             device._link.timeout = 1
             after_boot(device, 1)
@@ -123,7 +126,7 @@ def update(board: FlashBoard, image: bytes) -> bool:
     try:
         port = Powered(str(board.port), board.board.speed("loader").baud)
         port.board = board
-        with Device(port) as device:
+        with Device(port, timeout=PATIENCE_S) as device:
             FlashLoader(device).install(1, image)
     except DeviceError:
         return False
@@ -138,7 +141,7 @@ def check_after_cut(board: FlashBoard, flash: Path, old: bytes, new: bytes, *, m
     golden_bytes = board.board.layout.golden_bytes
     golden = flash.read_bytes()[:golden_bytes]
     board.power_on()
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         loader = open_loader(device)
         state = loader.state(1)
         found = next((name for name, image in (("old", old), ("new", new)) if loader.holds(1, image)), "nothing")
