@@ -156,6 +156,7 @@ def test_by_cable(cli: Cli, tmp_path: Path, ecp5_bitstream: Callable[..., bytes]
     (tmp_path / "x.bin").write_bytes(stamp(bitstream(), record("attended")))
     (tmp_path / "plain.bin").write_bytes(bitstream())
     (tmp_path / "hx8k.bin").write_bytes(bitstream("8k"))
+    (tmp_path / "text.bin").write_text("hello")
     (tmp_path / "ulx3s.bit").write_bytes(ecp5_bitstream())
     for board in all_boards():
         suffix = {"ice40_hx8k_evn": "hx8k.bin", "ulx3s_85f": "ulx3s.bit"}.get(board.name, "plain.bin")
@@ -168,6 +169,10 @@ def test_by_cable(cli: Cli, tmp_path: Path, ecp5_bitstream: Callable[..., bytes]
             "must go into a slot beside golden, because it was built with --boot attended",
         ),
         (("hx8k.bin", "--board", "icebreaker"), "not for another iCE40 (hx8k)"),
+        (
+            ("text.bin", "--board", "icebreaker"),
+            "must begin with a comment, its preamble or boot headers; is it a bitstream?",
+        ),
         (("golden.bin", "--board", "ice40_hx8k_evn"), "image must be built for ice40_hx8k_evn, not for icebreaker"),
         (("plain.bin",), "--port P must be given to write into a slot, or --board B to write by cable"),
         (("plain.bin", "--boot", "--board", "icebreaker"), "--boot must come with --port"),

@@ -186,6 +186,7 @@ def test_a_simulation_that_dies_is_noticed(board: FlashBoard) -> None:
     ("words", "sentence"),
     [
         (("--flash", "f.img"), "--board must be given with --flash and no model"),
+        (("--flash", "nowhere/f.img", "--board", "icebreaker"), "flash file must be in a folder that exists: nowhere"),
         (("--flash", "f.img", "--board", "tang_nano_9k"), "not tang_nano_9k: it is cable only"),
         (("--flash", "f.img", "--board", "icebreaker", "--core", "infer"), "--core must be left out with --flash"),
         (("--flash", "f.img", "--board", "icebreaker", "--flash-speed", "0"), "--flash-speed must be above 0, not 0"),
