@@ -158,7 +158,8 @@ class GraphMaker:
     def population(self, name: str) -> None:
         """Neurons of some model."""
         rng, b, n = self.rng, self.b, self.size[name]
-        current, model = self.current(name), rng.choice(["lif"] * 6 + ["izhikevich", "alpha_neuron", "bernoulli"])
+        models = ["lif"] * 6 + ["izhikevich", "alpha_neuron"] + ["bernoulli"] * (self.state.width >= 24)
+        current, model = self.current(name), rng.choice(models)
         state = lambda word, low, high: b.state(rng.integers(low, high, n), self.state, "sample", name=f"{name}.{word}")  # noqa: E731
         rounding = rng.choice(["floor", "half_up", "toward_zero"])
         bias = np.array(rng.integers(-5, 9, (n,))) if rng.random() < 0.5 else None
