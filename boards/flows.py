@@ -121,8 +121,10 @@ def _ecp5_constraints(board: Board, engine: str) -> str:
 
 
 def _ecp5_device(board: Board) -> Sequence[str]:
-    # router1 stays far from an end on networks of gates; router2 gets there once the tiles have room (see spread.py)
-    return (f"--{board.device}", "--package", board.package, "--speed", "6", "--router", "router2")
+    # router1 stays far from an end on networks of gates; router2 gets there once the tiles have room (see spread.py). With that room
+    # kept free, the placer may need more than its 10,000 attempts at a cell; it shall not give up then.
+    patience = ("--placer-heap-cell-placement-timeout", "0")
+    return (f"--{board.device}", "--package", board.package, "--speed", "6", "--router", "router2", *patience)
 
 
 def _ecp5_output(stem: str) -> Sequence[str]:

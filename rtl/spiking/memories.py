@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
+from neuroloom.compiler.spiking.isa import Op
 
 from .ports import POOL_ADDR_BITS, PROGRAM_ADDR_BITS
 
@@ -202,7 +203,9 @@ class Pool(wiring.Component):
 class Program(wiring.Component):
     """The program memory. ``hold`` keeps ``data_r`` as it is; ``write`` writes ``data_w`` to ``addr``.
 
-    On large cores ``block`` has the four words beside each other that ``data_r`` is one of.
+    On large cores ``block`` has the four words beside each other that ``data_r`` is one of, and ``takes_long`` says of ``data_r``,
+    read as an instruction, that it is MUL or SQR (bit 0), that it is BST (bit 1): found out when the word is written, because the
+    memory's outputs come late in their cycle.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -214,7 +217,7 @@ class Program(wiring.Component):
                 "write": In(1),
                 "data_w": In(32),
                 "data_r": Out(32),
-                **({"block": Out(32 * BLOCK)} if config.large else {}),
+                **({"block": Out(32 * BLOCK), "takes_long": Out(2)} if config.large else {}),
             }
         )
 
@@ -238,17 +241,21 @@ class Program(wiring.Component):
         part = Signal(part_bits, reset_less=True)
         with m.If(~self.hold):
             m.d.sync += part.eq(self.addr)
+        op = self.data_w[26:31]
+        takes_long = Cat((op == Op.MUL) | (op == Op.SQR), op == Op.BST)
+        marks = Signal(2 * BLOCK)
         for number in range(BLOCK):
-            m.submodules[f"memory{number}"] = memory = Ram(32, self._depth // BLOCK)
+            m.submodules[f"memory{number}"] = memory = Ram(34, self._depth // BLOCK)
             m.d.comb += [
                 memory.r_addr.eq(self.addr[part_bits:]),
                 memory.r_en.eq(~self.hold),
                 memory.w_addr.eq(self.addr[part_bits:]),
                 memory.w_en.eq(self.write & (self.addr[:part_bits] == number)),
-                memory.w_data.eq(self.data_w),
+                memory.w_data.eq(Cat(self.data_w, takes_long)),
                 self.block.word_select(number, 32).eq(memory.r_data),
+                marks.word_select(number, 2).eq(memory.r_data[32:]),
             ]
-        m.d.comb += self.data_r.eq(self.block.word_select(part, 32))
+        m.d.comb += [self.data_r.eq(self.block.word_select(part, 32)), self.takes_long.eq(marks.word_select(part, 2))]
         return m
 
 
