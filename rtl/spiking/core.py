@@ -11,6 +11,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import fetched_words
 from neuroloom.compiler.spiking.isa import FIELDS, Step
 
+from .accumulators import Accumulators
 from .accumulators_large import LargeAccumulators
 from .decide import Decide
 from .deliver import Deliver
@@ -21,7 +22,7 @@ from .inputs import Inputs
 from .joins import Space, join_byte, join_history, join_pool, join_program, join_staging, may_use
 from .learn import Learn
 from .learn_serial import SerialLearn
-from .memories import BLOCK, Accumulators, Events, Pool, Program, Staging
+from .memories import BLOCK, Events, Pool, Program, Staging
 from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS, several_members
 from .random import Lfsr
 from .scan import Scan

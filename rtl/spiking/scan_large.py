@@ -10,10 +10,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
-from neuroloom.compiler.spiking.isa import SHORT_BITS, SHORT_LSB, Op, Step
+from neuroloom.compiler.spiking.isa import SHORT_BITS, SHORT_LSB, Op
 
 from .lane_large import DECODED_BITS, LargeLane, decode
-from .ports import HIST_SLOT_BITS, HistPort, PoolPort, PoolWritePort, ProgramPort, command_members
+from .ports import PoolWritePort
+from .scan import scan_members
 
 SHARE = 4
 """Lanes that share the registers which say what an instruction does: more of them would be far from each other."""
@@ -54,33 +55,8 @@ class LargeScan(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        banks = acc_banks(config)
-        self._row_bits = max((-(-config.neurons // banks) - 1).bit_length(), 1)
-        super().__init__(
-            {
-                "start": In(1),
-                "done": Out(1),
-                **command_members(Step.SCAN),
-                "slot": In(HIST_SLOT_BITS),
-                "step": In(32),
-                "pool": Out(PoolPort(config)),
-                "hist": Out(HistPort()),
-                "program": Out(ProgramPort()),
-                "hold": Out(1),
-                "soon": In(1),
-                "takes_long": In(2),
-                "freeze": Out(1),
-                "acc_row": Out(self._row_bits),
-                "acc_clear": Out(banks),
-                "acc_values": In(banks * config.state_bits),
-                "event": Out(32),
-                "event_valid": Out(1),
-                "event_ready": In(1),
-                "stalled": Out(1),
-                "saturated": Out(2),
-                "rows": Out(PoolWritePort(config)),
-            }
-        )
+        own = {"soon": In(1), "takes_long": In(2), "freeze": Out(1), "rows": Out(PoolWritePort(config))}
+        super().__init__(scan_members(config) | own)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
