@@ -16,6 +16,7 @@ class Flow:
     called ``constraint_file``; ``device(board)``, ``pins`` and ``output(stem)`` the arguments of ``placer`` that differ by
     family (chip, pin file, output); ``pack(board, stem, next_image)`` the arguments of ``packer``, writing ``stem + suffix``, with
     the address of the image that this one boots (None: it boots none, or its gateware says which).
+    ``spreads(board, engine)`` says whether some cells of each tile are kept free (see spread.py).
     ``routing(board, engine)`` are the placer's arguments that choose its router. ``count(cells)`` turns Yosys cell counts into
     resources; ``utilisation`` maps nextpnr's names to ours.
     """
@@ -34,6 +35,7 @@ class Flow:
     utilisation: Mapping[str, str]
     bram_block_bits: int
     routing: Callable[[Board, str], Sequence[str]] = lambda board, engine: ()
+    spreads: Callable[[Board, str], bool] = lambda board, engine: True
 
 
 def _ports(board: Board) -> list[tuple[str, str, Pins]]:
@@ -121,10 +123,15 @@ def _ecp5_constraints(board: Board, engine: str) -> str:
 
 
 def _ecp5_device(board: Board) -> Sequence[str]:
-    # router1 stays far from an end on networks of gates; router2 gets there once the tiles have room (see spread.py). With that room
-    # kept free, the placer may need more than its 10,000 attempts at a cell; it shall not give up then.
+    # router1 stays far from an end on networks of gates; router2 gets there once the tiles have room (see spread.py). With that
+    # room kept free, the placer may need more than its 10,000 attempts at a cell; it shall not give up then.
     patience = ("--placer-heap-cell-placement-timeout", "0")
     return (f"--{board.device}", "--package", board.package, "--speed", "6", "--router", "router2", *patience)
+
+
+def _ecp5_spreads(board: Board, engine: str) -> bool:
+    # A spiking core fills two thirds of an 85F, mostly with words beside each other: spread as well, its ways get too long.
+    return engine != "spiking"
 
 
 def _ecp5_output(stem: str) -> Sequence[str]:
@@ -283,6 +290,7 @@ FLOWS: Mapping[str, Flow] = {
         count=_ecp5_count,
         utilisation={"TRELLIS_COMB": "luts", "TRELLIS_FF": "ffs", "DP16KD": "brams", "MULT18X18D": "dsps"},
         bram_block_bits=18432,
+        spreads=_ecp5_spreads,
     ),
     "gowin": Flow(
         placer="nextpnr-himbaechel",

@@ -130,7 +130,7 @@ def shell_size(job: Job) -> int:
 
 def leave_room(job: Job, cells: Mapping[str, int]) -> None:
     """Choose what is placed: the netlist, with some cells of each tile kept free where that is known (see spread.py)."""
-    if job.board.device not in spread.FABRICS:
+    if job.board.device not in spread.FABRICS or not job.flow.spreads(job.board, job.engine):
         return
     # with the pins: a PLL on a pad needs its place
     args = pack_only_arguments(job.flow, job.board, "netlist.json", whole=True)
