@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.registry import load_board
 from neuroloom.boards.spread import CELLS_PER_TILE, FABRICS, reserved_sites, write_spread
 
@@ -73,3 +74,9 @@ def test_ecp5_placeholder_is_a_table_fixed_to_its_site(tmp_path: Path) -> None:
     (cell,) = json.loads((tmp_path / "out.json").read_text())["modules"]["top"]["cells"].values()
     assert cell["type"] == "LUT4" and cell["attributes"] == {"BEL": "X2/Y3/SLICED.K1"}
     assert cell["port_directions"] == {"A": "input", "B": "input", "C": "input", "D": "input", "Z": "output"}
+
+
+def test_engines_that_are_placed_with_free_cells() -> None:
+    ulx3s, icebreaker = load_board("ulx3s_85f"), load_board("icebreaker")
+    assert [FLOWS["ecp5"].spreads(ulx3s, engine) for engine in ("logic", "gated", "spiking")] == [True, True, False]
+    assert FLOWS["ice40"].spreads(icebreaker, "spiking")
