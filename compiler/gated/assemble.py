@@ -8,7 +8,8 @@ from neuroloom.compiler.errors import UnsupportedError
 
 from .code import Branch, Fields, Halt, Item, Job, Load, Loop, Main, Stream, Walk
 from .isa import MAX_DELAY, Op, encode
-from .schedule import Block
+from .overlap import Overlap, overlap
+from .schedule import Block, Placed
 from .timing import Timing
 from .walks import cycles, plan
 
@@ -45,10 +46,15 @@ class Cost:
 
 
 class Assembler:
-    """Collects words; ``cycles`` are the least and the most of a run, once :meth:`program` is done."""
+    """Collects words; ``cycles`` are the least and the most of a run, once :meth:`program` is done.
 
-    def __init__(self, timing: Timing) -> None:
+    ``overlaps``: the rounds of loops may overlap, which is faster and takes more words.
+    """
+
+    def __init__(self, timing: Timing, ports: int, overlaps: bool = True) -> None:
         self.timing = timing
+        self.ports = ports
+        self.overlaps = overlaps
         self.words: list[Word] = []
         self.main = Label()
         self.cycles = (0, 0)
@@ -90,15 +96,15 @@ class Assembler:
             return Cost()
         block = Block(jobs, self.timing)
         block.schedule()
-        length = self._lay(block, block.end)
+        length = self._lay(block.placed, block.end)
         return Cost((length, length))
 
-    def _lay(self, block: Block, end: int) -> int:
+    def _lay(self, placed: list[Placed], end: int) -> int:
         """Write a scheduled piece whose successor begins at ``end``; returns its cycles."""
         at = 0
-        for index, (cycle, op, fields) in enumerate(block.placed):
+        for index, (cycle, op, fields) in enumerate(placed):
             self._wait(cycle - at)
-            follows = block.placed[index + 1][0] if index + 1 < len(block.placed) else max(end, cycle + 1)
+            follows = placed[index + 1][0] if index + 1 < len(placed) else max(end, cycle + 1)
             delay = follows - cycle - 1
             at = cycle + 1
             if op != Op.TERM:
@@ -118,12 +124,12 @@ class Assembler:
     def control(self, item: Item) -> Cost:
         """What is not a job."""
         if isinstance(item, Loop):
+            jobs = [each for each in item.body if isinstance(each, Job)]
+            if jobs and len(jobs) == len(item.body):
+                return self._rounds(item, jobs)
             top = Label()
             self.put(Op.LOOP, {"level": item.level, "count": item.count})
             self.mark(top)
-            jobs = [each for each in item.body if isinstance(each, Job)]
-            if jobs and len(jobs) == len(item.body):
-                return self._rounds(item, jobs, top)
             first = len(self.words)
             body = self.items(item.body)
             if len(self.words) == first:  # END looks at the counter when it is fetched
@@ -156,16 +162,44 @@ class Assembler:
             self.put(op, {**fields, "delay": follows - 1})
         return Cost((cycles(planned, {}), cycles(planned, item.longest)))
 
-    def _rounds(self, item: Loop, jobs: list[Job], top: Label) -> Cost:
+    def _rounds(self, item: Loop, jobs: list[Job]) -> Cost:
         """A loop around a straight piece: rounds overlap, and the last one is waited for."""
         block = Block(jobs, self.timing)
         block.schedule()
-        length = self._lay(block, block.repeat(self.timing.taken))
+        body, taken = block.repeat(self.timing.taken), self.timing.taken
+        rest = max(block.end - body - 1, 0)
+        whole = 1 + body * item.count + taken * (item.count - 1) + 1 + rest
+        if self.overlaps:
+            found = overlap(jobs, item.count, self.timing, self.ports, body + taken)
+            if found is not None and (shorter := found.cycles(item.count, taken)) < whole:
+                self._overlapped(item, found)
+                return Cost((shorter, shorter))
+        top = Label()
+        self.put(Op.LOOP, {"level": item.level, "count": item.count})
+        self.mark(top)
+        self._lay(block.placed, body)
         self.put(Op.END, {"level": item.level}, top)
-        rest = max(block.end - length - 1, 0)
         self._wait(rest)
-        whole = 1 + length * item.count + self.timing.taken * (item.count - 1) + 1 + rest
         return Cost((whole, whole))
+
+    def _overlapped(self, item: Loop, found: Overlap) -> None:
+        """Prologue, loop and epilogue of a body whose rounds overlap."""
+        text = found.period - self.timing.taken  # cycles of the loop's text before its END
+        for period in range(found.stages - 1):
+            last = period == found.stages - 2
+            self._lay(found.during(range(period + 1), text), found.period - last)
+        top = Label()
+        self.put(Op.LOOP, {"level": item.level, "count": item.count - found.stages + 1})
+        self.mark(top)
+        self._lay(found.during(range(found.stages), text), text)
+        self.put(Op.END, {"level": item.level}, top)
+        self._wait(self.timing.taken - 1)  # as if it jumped once more
+        if found.stages == 1:
+            self._wait(found.end - found.period)
+        for period in range(1, found.stages):
+            last = period == found.stages - 1
+            end = found.end - (found.stages - 1) * found.period if last else found.period
+            self._lay(found.behind(period), max(end, 0))
 
     def _branch(self, item: Branch) -> Cost:
         end, ways, before = Label(), [], 0

@@ -62,18 +62,44 @@ class Access:
 NOTHING = Access(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
+@dataclass(frozen=True, eq=False)
+class Touch:
+    """What is read or written through one offset register.
+
+    ``whole``: the rows it may be, whatever the register adds. ``rows``: without what it adds, which is a number of rows; with
+    ``register`` None that is not known.
+    """
+
+    register: int | None
+    rows: Access
+    whole: Access
+
+
 @dataclass
 class Part:
     """Instructions of a job that are placed together: ``words`` with their cycles from the part's start.
 
     ``busy``: what is occupied, as (unit, first cycle, last cycle). Units: ``beat`` (multipliers; ``mac`` and ``vec`` where
-    they have their own), ``walk`` (the term walker), ``port``, ``hold``.
+    they have their own), ``walk`` (the term walker), ``port``, ``hold``. ``by_read`` and ``by_write``: reads and writes by
+    register, where they are known so well.
     """
 
     words: list[tuple[int, Op, Fields]]
     busy: list[tuple[str, int, int]]
     reads: Access = NOTHING
     writes: Access = NOTHING
+    by_read: tuple[Touch, ...] = ()
+    by_write: tuple[Touch, ...] = ()
+
+    @property
+    def reading(self) -> tuple[Touch, ...]:
+        """Reads by register, or all of them with none known."""
+        return self.by_read or ((Touch(None, self.reads, self.reads),) if len(self.reads.rows) else ())
+
+    @property
+    def writing(self) -> tuple[Touch, ...]:
+        """Writes by register, or all of them with none known."""
+        return self.by_write or ((Touch(None, self.writes, self.writes),) if len(self.writes.rows) else ())
 
 
 @dataclass

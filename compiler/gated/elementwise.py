@@ -214,7 +214,6 @@ def vec_job(
     from .machine import emit_fields
 
     config, space, time = machine.config, machine.space, machine.config.timing
-    size = config.ports
     words, reads, multiplies = [], [], 0
     counts = [p.a.shape[-1] if p.reduced else 1 for p, _ in lifted]
     begins = np.concatenate([[0], np.cumsum(counts)])
@@ -248,14 +247,8 @@ def vec_job(
         k = np.arange(counts[number])
         for operand in (a, b):
             addr = operand.start + np.arange(rows)[:, None] * operand.row + k * operand.inner
-            if operand.reg:
-                span = space.registers[operand.reg]
-                reads.append(
-                    Access.span((int(addr.min()) + span.lo) // size, (int(addr.max()) + span.hi) // size, first, last)
-                )
-            else:
-                when = first + np.arange(rows)[:, None] * per_row + begins[number] + k
-                reads.append(Access.of(addr // size, when))
+            when = first + np.arange(rows)[:, None] * per_row + begins[number] + k
+            reads.append(space.touch(operand.reg, addr, when, (first, last)))
         multiplies += counts[number]
     fields = {
         "rows": rows,
@@ -270,12 +263,7 @@ def vec_job(
     words.append((number_of, Op.VEC, fields))
     outs = dest.start + np.arange(rows) * dest.row
     port = first + time.sum + per_row - 1 + np.arange(rows) * per_row
-    if dest.reg:
-        span = space.registers[dest.reg]
-        lo, hi = (int(outs.min()) + span.lo) // size, (int(outs.max()) + span.hi) // size
-        writes = Access.span(lo, hi, int(port[0]) + time.write, int(port[-1]) + time.write)
-    else:
-        writes = Access.of(outs // size, port + time.write)
+    writes = space.touch(dest.reg, outs, port + time.write)
     busy = [
         ("beat" if config.shared else "vec", first, last),
         ("walk", 0, number_of + max(rows * per_row - 1, time.apart)),
@@ -285,5 +273,6 @@ def vec_job(
     else:  # a short drain fits between two rows
         busy += [("port", int(p), int(p)) for p in port]
     registers = frozenset(o.reg for o in (*operands, dest)) - {0}
-    part = Part(words, busy, Access.join(reads), writes)
+    joined = Access.join([t.whole for t in reads])
+    part = Part(words, busy, joined, writes.whole, tuple(reads), (writes,))
     machine.items.append(Job([part], uses=registers, source=machine.source))

@@ -8,6 +8,7 @@ import numpy as np
 from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from neuroloom.compiler.ir.types import Range, smallest_type
 
+from .code import Access, Touch
 from .core import GatedConfig
 
 
@@ -135,6 +136,18 @@ class Space:
     def aligned(self, register: int, size: int) -> bool:
         """Whether what the register adds is always a multiple of ``size``."""
         return self.registers[register].step % size == 0
+
+    def touch(self, register: int, addr: np.ndarray, cycles: np.ndarray, job: tuple[int, int] | None = None) -> Touch:
+        """What is touched when these addresses plus the register are touched in these cycles; all of them in the cycles ``job``
+        where it is not known which the register makes of them.
+        """
+        size, moved = self.config.ports, self.registers[register]
+        rows = Access.of(addr // size, cycles)
+        if not register:
+            return Touch(0, rows, rows)
+        lo, hi = int(addr.min()) + moved.lo, int(addr.max()) + moved.hi
+        whole = Access.span(lo // size, hi // size, *(job or (int(np.min(cycles)), int(np.max(cycles)))))
+        return Touch(register if self.aligned(register, size) else None, rows, whole)
 
     def span(self, addr: np.ndarray, reg: np.ndarray) -> list[tuple[int, int]]:
         """Address ranges (lo, hi) that may be touched, one per register."""

@@ -15,14 +15,14 @@ from neuroloom.compiler.ir.types import Range
 from neuroloom.compiler.passes.sink_branches import ALWAYS
 from neuroloom.compiler.wire import answer_fields
 
-from .code import Branch, Halt, Item, Main, Stream, Walk
+from .code import Branch, Halt, Item, Main, Walk
 from .forms import Clipped, Const, Emitted, Form, Lin, Prod, Spec
 from .fuse import fuse_scans
-from .isa import Op, Rounding, limits
+from .isa import Op, Rounding
 from .locate import Loc, signed_width
 from .machine import Machine
-from .pieces import affine_pieces
 from .sink import sink_rows
+from .streams import stream
 
 Held = Loc | Form | Clipped | Emitted
 """A value while a graph is lowered."""
@@ -128,12 +128,12 @@ class Lowering:
 
     def inputs(self) -> None:
         """Take the sample."""
-        self.stream(Op.IN, None, first=True)
+        stream(self.machine, Op.IN, None, first=True)
         for item in self.graph.inputs:
             self.machine.source = f"input %{item.name}"
             loc = self.machine.space.new(item.value.shape, item.range, self.machine.source)
             self.env[item.name] = loc
-            self.stream(Op.IN, loc)
+            stream(self.machine, Op.IN, loc)
 
     def finish(self, names: Sequence[str]) -> None:
         """Keep the new states, give the answer, end."""
@@ -150,10 +150,10 @@ class Lowering:
         shown = any(not places.isdisjoint(loc.addr.ravel().tolist()) for loc in locs)
         if not shown:
             self.commit()
-        self.stream(Op.OUT, None, first=True)
+        stream(self.machine, Op.OUT, None, first=True)
         for loc in locs:
-            self.stream(Op.OUT, loc)
-        self.stream(Op.OUT, None, last=True)
+            stream(self.machine, Op.OUT, loc)
+        stream(self.machine, Op.OUT, None, last=True)
         if shown:  # the old states are part of the answer
             self.commit()
         self.machine.items.append(Halt())
@@ -164,56 +164,6 @@ class Lowering:
             self.copy(loc, self.states[name])
         for name, shadow in self.deferred.items():
             self.copy(shadow, self.states[name])
-
-    def stream(self, op: Op, loc: Loc | None, *, first: bool = False, last: bool = False) -> None:
-        """Take or give a value's elements in row-major order; None: only begin or end."""
-        machine = self.machine
-        if loc is None:
-            machine.items.append(Stream(op, {"first": int(first), "last": int(last), "n": 0, "parts": 1, "width": 1}))
-            return
-        type_ = smallest_type(loc.bounds)
-        fields = {
-            "width": type_.width - (loc.parts - 1) * self.machine.config.digit,
-            "signed": int(type_.signed),
-            "parts": loc.parts,
-            "part_stride": loc.part_stride,
-        }
-        most = limits(op, "n")[1]
-        reach = limits(op, "stride")[1]
-
-        def span(first: int, last: int, reg: int) -> tuple[int, int]:
-            moves = machine.space.registers[reg]
-            far = (loc.parts - 1) * loc.part_stride
-            return min(first, last) + moves.lo, max(first, last) + moves.hi + far
-
-        def run(start: int, reg: int, count: int, stride: int) -> None:
-            if abs(stride) > reach:
-                for number in range(count):
-                    at = start + number * stride
-                    machine.items.append(Stream(op, {**fields, "addr": at, "reg": reg, "n": 1}, span(at, at, reg)))
-                return
-            for at in range(0, count, most):
-                begin, number = start + at * stride, min(most, count - at)
-                place = {**fields, "addr": begin, "reg": reg, "n": number, "stride": stride}
-                machine.items.append(Stream(op, place, span(begin, begin + (number - 1) * stride, reg)))
-
-        for piece in affine_pieces([loc.addr], [loc.reg]):
-            dims, strides = piece.dims, [s[0] for s in piece.strides]
-
-            def nest(
-                depth: int,
-                reg: int,
-                dims: tuple[int, ...] = dims,
-                strides: list[int] = strides,
-                start: int = piece.start[0],
-            ) -> None:
-                if depth == len(dims) - 1:
-                    run(start, reg, dims[-1], strides[-1])
-                    return
-                with self.machine.loop(dims[depth], [(reg, strides[depth])]) as (moved,):
-                    nest(depth + 1, moved)
-
-            nest(0, piece.regs[0])
 
     # ------------------------------------------------------------------ nodes
 

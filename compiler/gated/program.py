@@ -126,9 +126,12 @@ def _compile(graph: Graph, config: GatedConfig, space: Space) -> Program:
     machine = Machine(config, space)
     lowering = Lowering(graph, machine)
     items = lowering.run()
-    assembler = Assembler(machine.config.timing)
-    assembler.program(items)
-    words = assembler.encoded()
+    for overlaps in (True, False):
+        assembler = Assembler(config.timing, config.ports, overlaps)
+        assembler.program(items)
+        words = assembler.encoded()
+        if len(words) <= config.program_words:
+            break
     _check_rows(machine, config)
     if len(words) > config.program_words:
         raise DoesNotFitError(

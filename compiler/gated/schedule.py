@@ -150,12 +150,12 @@ class Block:
             first = self._fit_part(job, 0, at, set())
             cycles, taken = [first], {first + offset for offset, _, _ in job.parts[0].words}
             for number in range(1, len(job.parts)):
-                after = max(least[number], first + job.lags[number], cycles[-1] + _drain_length(job, number - 1))
+                after = max(least[number], first + job.lags[number], cycles[-1] + drain_length(job, number - 1))
                 cycle = self._fit_part(job, number, after, taken)
                 cycles.append(cycle)
                 taken |= {cycle + offset for offset, _, _ in job.parts[number].words}
-            hold = self._hold(job, cycles)
-            late = self._unit("hold").free_from(*hold) if hold else 0
+            held = hold(job, cycles, self.timing)
+            late = self._unit("hold").free_from(*held) if held else 0
             if not late:
                 return cycles
             at = first + late
@@ -174,37 +174,43 @@ class Block:
             at += late
 
     def _place(self, job: Job, cycles: list[int]) -> None:
-        settle = self.timing.settle
         for part, cycle in zip(job.parts, cycles, strict=True):
             for unit, lo, hi in part.busy:
                 self._unit(unit).occupy(cycle + lo, cycle + hi)
             for offset, op, fields in part.words:
                 self.slots.add(cycle + offset)
                 self.placed.append((cycle + offset, op, fields))
-                if job.sets:
-                    self.end = max(self.end, cycle + offset + self.timing.offset)
-            if len(part.writes.rows):
-                self.end = max(self.end, cycle + int(part.writes.last.max()) + 1 - settle)
-            self.end = max([self.end, cycle + 1, *(cycle + hi - settle for _, _, hi in part.busy)])
-        hold = self._hold(job, cycles)
-        if hold:
-            self._unit("hold").occupy(*hold)
+        self.end = max(self.end, settled(job, cycles, self.timing))
+        held = hold(job, cycles, self.timing)
+        if held:
+            self._unit("hold").occupy(*held)
 
     def _unit(self, name: str) -> Busy:
         return self.units.setdefault(name, Busy())
 
-    def _hold(self, job: Job, cycles: list[int]) -> tuple[int, int] | None:
-        """When the row of sums is needed: from its capture to the last drain."""
-        if not job.holds:
-            return None
-        last = max(hi for unit, _, hi in job.parts[0].busy if unit in ("beat", "mac"))
-        drained = max(
-            cycle + hi for part, cycle in zip(job.parts[1:], cycles[1:], strict=True) for _, _, hi in part.busy
-        )
-        return cycles[0] + last + self.timing.sum, drained - 1
+
+def settled(job: Job, cycles: list[int], timing: Timing) -> int:
+    """From which cycle on what stands behind may begin, when the job's parts start at these."""
+    end = 0
+    for part, cycle in zip(job.parts, cycles, strict=True):
+        if job.sets:
+            end = max([end, *(cycle + offset + timing.offset for offset, _, _ in part.words)])
+        if len(part.writes.rows):
+            end = max(end, cycle + int(part.writes.last.max()) + 1 - timing.settle)
+        end = max([end, cycle + 1, *(cycle + hi - timing.settle for _, _, hi in part.busy)])
+    return end
 
 
-def _drain_length(job: Job, number: int) -> int:
+def hold(job: Job, cycles: list[int], timing: Timing) -> tuple[int, int] | None:
+    """When the row of sums is needed: from its capture to the last drain."""
+    if not job.holds:
+        return None
+    last = max(hi for unit, _, hi in job.parts[0].busy if unit in ("beat", "mac"))
+    drained = max(cycle + hi for part, cycle in zip(job.parts[1:], cycles[1:], strict=True) for _, _, hi in part.busy)
+    return cycles[0] + last + timing.sum, drained - 1
+
+
+def drain_length(job: Job, number: int) -> int:
     """Cycles from a part's start to the next one's: a drain goes once around the row of sums."""
     return max((hi - lo + 1 for unit, lo, hi in job.parts[number].busy if unit == "port"), default=1)
 
@@ -243,13 +249,13 @@ def _gaps(
     for first, second in pairs:
         for i, part in enumerate(earlier.parts):
             for j, other in enumerate(later.parts):
-                least = _after(getattr(part, first), getattr(other, second))
+                least = after(getattr(part, first), getattr(other, second))
                 if least is not None:
                     gaps.append(Gap(i, j, least))
     return gaps
 
 
-def _after(x: Access, y: Access) -> int | None:
+def after(x: Access, y: Access) -> int | None:
     """Least distance, 1 or more, at which every row of ``y`` is touched after ``x`` is done with it; None without common rows."""
     if not len(x.rows) or not len(y.rows) or x.rows[0] > y.rows[-1] or y.rows[0] > x.rows[-1]:
         return None

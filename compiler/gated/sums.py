@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from neuroloom.compiler.errors import UnsupportedError
 
-from .code import Access, Job, Part
+from .code import Access, Job, Part, Touch
 from .core import GatedConfig
 from .forms import Spec
 from .isa import Op, Source, limits
@@ -132,7 +132,7 @@ def mac_job(
     w_addr = weights.add(rows, source)
 
     words, at, first = [], 0, 0
-    cycles, touched = [], []
+    reads: list[Touch] = []
     while first < len(beats):
         register, same = beats[first][:2]
         end = first
@@ -158,18 +158,14 @@ def mac_job(
                 )
             )
             at += run.n0 * run.n1
-        limits_of = space.registers[register]
-        if limits_of.lo or limits_of.hi or register:
-            lo, hi = int(addresses.min()) + limits_of.lo, int(addresses.max()) + groups - 1 + limits_of.hi
-            touched.append(Access.span(lo // config.ports, hi // config.ports, first + time.read, end - 1 + time.read))
-        else:
-            cycles.append((addresses // config.ports, np.arange(first, end) + time.read))
+        near = np.arange(groups if register else 1)  # tuples lie in one row unless a register moves them
+        when = np.repeat(np.arange(first, end) + time.read, len(near))
+        reads.append(space.touch(register, (addresses[:, None] + near).ravel(), when))
         first = end
     words[-1][2]["capture"] = 1
     last = time.read + len(beats) - 1
-    reads = [Access.of(r, c) for r, c in cycles] + touched
     own = "beat" if config.shared else "mac"
-    mac = Part(words, [(own, time.read, last)], Access.join(reads))
+    mac = Part(words, [(own, time.read, last)], Access.join([t.whole for t in reads]), by_read=tuple(reads))
 
     turns = lanes // config.ports
     out_rows = -(-count // config.ports)
@@ -186,13 +182,10 @@ def mac_job(
         }
         around = out_rows if number == len(drains) - 1 else turns
         ports = time.read  # a drain's first row is at the ports as soon as a sum's first element at the memory
-        span = space.registers[register]
-        lo, hi = (address + span.lo) // config.ports, (address + span.hi) // config.ports + out_rows - 1
-        if register:
-            writes = Access.span(lo, hi, ports + time.write, ports + out_rows - 1 + time.write)
-        else:
-            writes = Access.of(np.arange(lo, hi + 1), ports + np.arange(out_rows) + time.write)
-        jobs.append(Part([(0, Op.DRAIN, fields)], [("port", ports, ports + around - 1)], writes=writes))
+        rows = np.arange(out_rows)
+        writes = space.touch(register, address + rows * config.ports, ports + rows + time.write)
+        walked = [("port", ports, ports + around - 1)]
+        jobs.append(Part([(0, Op.DRAIN, fields)], walked, writes=writes.whole, by_write=(writes,)))
         lags.append(last + time.sum + 1 - ports + number * turns)
     registers = frozenset([b[0] for b in beats] + [d[1] for d in drains]) - {0}
     return Job(jobs, lags, uses=registers, holds=True, multiplies=int(matrix.shape[0] * matrix.shape[1]), source=source)

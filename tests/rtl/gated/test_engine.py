@@ -44,7 +44,14 @@ def test_graphs_under_icarus(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("config", "name"),
-    [("one", "gated"), ("wide", "dense"), ("own", "autoencoder"), ("own", "delta_step"), ("wide", "delta_scan")],
+    [
+        ("one", "gated"),
+        ("wide", "dense"),
+        ("own", "autoencoder"),
+        ("own", "delta_step"),
+        ("wide", "delta_scan"),
+        ("own", "gru_scan"),
+    ],
 )
 def test_other_engines_under_icarus(config: str, name: str) -> None:
     icarus()
