@@ -130,7 +130,7 @@ def _ecp5_device(board: Board) -> Sequence[str]:
 
 
 def _ecp5_spreads(board: Board, engine: str) -> bool:
-    # A spiking core fills two thirds of an 85F, mostly with words beside each other: spread as well, its ways get too long.
+    # A spiking core fills two thirds of an 85F: with cells kept free as well, the placer gave up.
     return engine != "spiking"
 
 
