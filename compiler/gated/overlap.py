@@ -278,7 +278,8 @@ class _Try:
 
     def _fit(self, job: Job, at: int, least: list[int]) -> tuple[list[int], dict[str, int], int] | None:
         """The cycles of a job's parts when the first one starts at ``at``, with what is occupied then."""
-        units, slots, cycles = dict(self.units), self.slots, []
+        units, slots = dict(self.units), self.slots
+        cycles: list[int] = []
         for number, part in enumerate(job.parts):
             cycle = at
             if number:

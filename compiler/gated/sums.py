@@ -182,8 +182,8 @@ def mac_job(
         }
         around = out_rows if number == len(drains) - 1 else turns
         ports = time.read  # a drain's first row is at the ports as soon as a sum's first element at the memory
-        rows = np.arange(out_rows)
-        writes = space.touch(register, address + rows * config.ports, ports + rows + time.write)
+        drained = np.arange(out_rows)
+        writes = space.touch(register, address + drained * config.ports, ports + drained + time.write)
         walked = [("port", ports, ports + around - 1)]
         jobs.append(Part([(0, Op.DRAIN, fields)], walked, writes=writes.whole, by_write=(writes,)))
         lags.append(last + time.sum + 1 - ports + number * turns)
