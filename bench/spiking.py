@@ -1,7 +1,8 @@
-"""Steps per second of the event-driven engine and of a hand-written numpy loop on the same random networks, on one core.
+"""Steps per second of the event-driven engine, of a hand-written numpy loop and of Brian2 on the same random networks, on one core.
 
 80 synapses per neuron to random targets, delay 1 step, leaky integrate-and-fire at about 5.5 spikes per neuron and second, 1 ms
-steps. Both must give the same spikes. What other simulators did on such networks elsewhere is quoted beside.
+steps. All must give the same spikes. Brian2 runs where it is there, perhaps in a Python of its own, because it needs an older
+numpy: ``NEUROLOOM_BRIAN2=/path/to/python``. What a loop and Brian2 did on such networks elsewhere is quoted beside.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from neuroloom.sim.spiking import Engine
 
 from bench.benchmark import Benchmark, Say, register
 from bench.results import table
-from bench.timing import measure
+from bench.timing import Timing, measure
 
 SIZES = {1_000: 20_000, 10_000: 2_000, 100_000: 200}
 """Neurons: steps measured."""
@@ -100,8 +101,28 @@ class Net:
         return np.concatenate(found)
 
 
+def brian2(net: Net, steps: int) -> tuple[dict[str, Any], np.ndarray] | None:
+    """Version and rates of Brian2, and its spikes as those of :meth:`Net.numpy_loop`; None where it is not there."""
+    python = os.environ.get("NEUROLOOM_BRIAN2", sys.executable)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        given, out = str(Path(name) / "net.npz"), str(Path(name) / "spikes.npz")
+        parts = {"targets": net.targets, "weights": net.weights, "bias": net.bias, "start": net.start}
+        np.savez(given, **parts, beta=BETA / 65536, threshold=THRESHOLD)
+        script = str(Path(__file__).with_name("peer_brian2.py"))
+        done = subprocess.run(
+            [python, script, given, str(steps), "3", out], capture_output=True, text=True, timeout=1800
+        )
+        if done.returncode:
+            return None
+        told = json.loads(done.stdout)
+        wall, cpu = float(np.median(told["walls"])), float(np.median(told["cpus"]))
+        rates = Timing(wall, cpu, min(told["walls"]), None).rate(steps)
+        with np.load(out) as found:
+            return {"version": told["version"], "target": told["target"], **rates}, found["spikes"]
+
+
 def run(say: Say, seed: int) -> dict[str, Any]:
-    """Every size, both engines, and the time until ready of the middle one."""
+    """Every size, all engines, and the time until ready of the middle one."""
     found: dict[str, Any] = {"sizes": {}}
     for n, steps in SIZES.items():
         net = Net.random(n, seed)
@@ -112,17 +133,21 @@ def run(say: Say, seed: int) -> dict[str, Any]:
         peer = measure(lambda m=net, s=steps: m.numpy_loop(s), repeats=3)
         if not np.array_equal(own.result[:, 1:], peer.result):
             raise RuntimeError(f"the numpy loop must give the same spikes as neuroloom with {n} neurons, and does not")
+        other = brian2(net, steps)
+        if other is not None and not np.array_equal(other[1], peer.result):
+            raise RuntimeError(f"Brian2 must give the same spikes as the numpy loop with {n} neurons, and does not")
         rate = 1000 * len(peer.result) / (n * steps)
         found["sizes"][str(n)] = {
             "steps": steps,
             "hertz": round(rate, 2),
             "neuroloom": own.rate(steps),
             "numpy": peer.rate(steps),
+            **({"brian2": other[0]} if other is not None else {}),
             "megabytes": round(engine.program.bytes / 1e6, 1),
         }
-        say(
-            f"{n} neurons at {rate:.1f} Hz: {own.rate(steps)['per_second']} steps/s, numpy {peer.rate(steps)['per_second']}"
-        )
+        third = other[0]["per_second"] if other is not None else "is not there"
+        rates = f"{own.rate(steps)['per_second']} steps/s, numpy {peer.rate(steps)['per_second']}, Brian2 {third}"
+        say(f"{n} neurons at {rate:.1f} Hz: {rates}")
     found["ready"] = _ready(Net.random(10_000, seed).graph())
     return found
 
@@ -177,7 +202,9 @@ def render(found: dict[str, Any]) -> str:
         "per processor second",
         "numpy loop",
         "per processor second",
-        "faster by (processor time)",
+        "Brian2 (Cython)",
+        "per processor second",
+        "faster than numpy, than Brian2 (processor time)",
         "numpy loop and Brian2 elsewhere",
         "MB",
     ]
@@ -185,14 +212,17 @@ def render(found: dict[str, Any]) -> str:
     for size, body in found["sizes"].items():
         own, peer, (loop, brian) = body["neuroloom"], body["numpy"], ELSEWHERE[int(size)]
         cells = [_n(own["per_second"]), _n(own["per_cpu_second"]), _n(peer["per_second"]), _n(peer["per_cpu_second"])]
+        other = body.get("brian2")
+        cells += [_n(other["per_second"]), _n(other["per_cpu_second"])] if other else ["-", "-"]
         ratio = f"{own['per_cpu_second'] / peer['per_cpu_second']:.1f}×"
+        ratio += f", {own['per_cpu_second'] / other['per_cpu_second']:.1f}×" if other else ""
         rows.append([_n(int(size)), body["hertz"], *cells, ratio, f"{_n(loop)}, {_n(brian)}", body["megabytes"]])
     warm, first = found["ready"]["warm"], found["ready"]["first_ever"]
     return (
         f"{table(head, rows)}\n\n"
-        f"Both give the same spikes. *Elsewhere* was another machine (AMD EPYC, Zen 5). From the `.nloom` file with 10,000 "
-        f"neurons: import {warm[0]:.0f} ms, load {warm[1]:.0f} ms, prepare {warm[2]:.0f} ms, first step {warm[3]:.0f} ms; with "
-        f"nothing compiled yet, once per machine: {sum(first) / 1e3:.1f} s in all."
+        f"All give the same spikes; Brian2's code generation is not counted. *Elsewhere* was another machine (AMD EPYC, Zen 5). "
+        f"From the `.nloom` file with 10,000 neurons: import {warm[0]:.0f} ms, load {warm[1]:.0f} ms, prepare {warm[2]:.0f} ms, "
+        f"first step {warm[3]:.0f} ms; with nothing compiled yet, once per machine: {sum(first) / 1e3:.1f} s in all."
     )
 
 
@@ -203,7 +233,7 @@ def _n(number: float) -> str:
 register(
     Benchmark(
         "spiking",
-        "Random spiking networks, 80 synapses per neuron at 5.5 Hz, steps per second beside numpy.",
+        "Random spiking networks, 80 synapses per neuron at 5.5 Hz, steps per second beside numpy and Brian2.",
         run,
         render,
     )

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.passes.manager import Options, Pass, all_passes, run_passes
 
-SPIKING_OPERATIONS = frozenset({"synapses", "lif", "izhikevich", "alpha_neuron"})
+SPIKING_OPERATIONS = frozenset({"synapses", "lif", "izhikevich", "alpha_neuron", "bernoulli"})
 """A graph with one of these runs on a spiking core."""
 
 SPIKING_PASSES = ("remove-dead",)
 """Passes over such a graph: the core takes whole rows of spikes, so moves of bits must not be broken into wires and gates."""
 
 
-FIXED_POINT_PASSES = ("narrow-limits", "remove-unread", "sink-branches", "remove-dead")
+FIXED_POINT_PASSES = ("fold-products", "narrow-limits", "remove-unread", "sink-branches", "remove-dead")
 """Passes over a graph of fixed-point arithmetic: its engine takes whole sums and tables, so they must not be broken into gates."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class Knob:
 
     def memory(self, width: int) -> int:
         """Bits of memory: so many weights of this width, or tables of so many address bits."""
-        return self.count * (width if self.rule == "weight_bits" else 1 << width)
+        return self.count * (1 << width if self.rule == "table_bits" else width)
 
 
 @dataclass
@@ -53,6 +53,12 @@ class Found:
     trials: int
     accuracy: float | None = None
     accuracy_float: float | None = None
+    cycles: int | None = None
+    cycles_widest: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known of it, beside the rules themselves."""
+        return {f.name: v for f in fields(self) if f.name != "config" and (v := getattr(self, f.name)) is not None}
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Search:
     ready: Prepared
     base: Mapping[str, Any]
     labels: np.ndarray | None = None
-    trials: int = 0
+    trials: int = field(default=0, init=False)
     real: dict[str, np.ndarray] = field(init=False)
     samples: dict[str, np.ndarray] = field(init=False)
     knobs: list[Knob] = field(init=False)
@@ -160,7 +166,7 @@ class Search:
                         break
                     saved = knob.memory(knob.widths[at[knob]]) - knob.memory(knob.widths[to])
                     rate = saved / (cost + 1e-30)
-                    if best is None or rate > best[0]:
+                    if saved and (best is None or rate > best[0]):
                         best = rate, knob, to
             if best is None:
                 return {k: k.widths[i] for k, i in at.items()}
@@ -168,9 +174,23 @@ class Search:
             spent += added[knob][to] - added[knob][at[knob]]
             at[knob] = to
 
+    def lighter(
+        self, widths: dict[Knob, int], added: Mapping[Knob, list[float]], held: Callable[[dict[Knob, int]], bool]
+    ) -> dict[Knob, int]:
+        """Widths that cost no more and take less memory, where the budget is still ``held``; here they are that already."""
+        return widths
+
     def memory(self, widths: Mapping[Knob, int]) -> int:
         """Bits of weights and tables."""
         return sum(k.memory(w) for k, w in widths.items())
+
+    def cost(self, widths: Mapping[Knob, int]) -> Any:
+        """What is to be as little as possible."""
+        return self.memory(widths)
+
+    def shown(self, widths: Mapping[Knob, int]) -> str:
+        """The cost in words."""
+        return f"{self.memory(widths):,} bits"
 
     def found(self, widths: dict[Knob, int], error: float) -> Found:
         """The result as it is reported."""
@@ -188,9 +208,10 @@ class Search:
         while True:
             widths = self.choose(added, (most**2 - floor**2) * share)
             error = self.error(widths)
-            say(f"error {error:.3g} of {most:g} with {self.memory(widths):,} bits")
+            say(f"error {error:.3g} of {most:g} with {self.shown(widths)}")
             if error <= most:
-                return self.found(widths, error)
+                widths = self.lighter(widths, added, lambda trial: self.error(trial) <= most)
+                return self.found(widths, self.error(widths))
             share *= 0.6
 
     def within_drop(self, drop: float, say: Callable[[str], None]) -> Found:
@@ -209,7 +230,7 @@ class Search:
             )
         size = self.size()
         added = self.sensitivities(floor, size / 2, say)
-        best, accuracy = self.widest(), mine
+        best = self.widest()
         low, high = (
             math.log2(floor / size) if floor else -20.0,
             -1.0,
@@ -218,15 +239,16 @@ class Search:
             middle = (low + high) / 2
             widths = self.choose(added, max((size * 2.0**middle) ** 2 - floor**2, 0.0))
             mine, real = self.accuracies(widths)
-            say(f"accuracy {mine:.2%} (float {real:.2%}) with {self.memory(widths):,} bits")
+            say(f"accuracy {mine:.2%} (float {real:.2%}) with {self.shown(widths)}")
             if mine < real - drop:
                 high = middle
                 continue
             low = middle
-            if self.memory(widths) < self.memory(best):
-                best, accuracy = widths, mine
+            if self.cost(widths) < self.cost(best):
+                best = widths
+        best = self.lighter(best, added, lambda trial: self.accuracies(trial)[0] >= real - drop)
         out = self.found(best, self.error(best))
-        out.accuracy, out.accuracy_float = accuracy, real
+        out.accuracy, out.accuracy_float = self.accuracies(best)
         return out
 
     def blame(self) -> list[tuple[Knob, int, float, float]]:

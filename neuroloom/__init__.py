@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         LI,
         LIF,
         Alpha,
+        Bernoulli,
         CubaLIF,
         Izhikevich,
         Leaky,
@@ -56,6 +57,7 @@ __all__ = [
     "RSTDP",
     "STDP",
     "Alpha",
+    "Bernoulli",
     "CubaLIF",
     "Izhikevich",
     "Leaky",
@@ -81,7 +83,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _SPIKING = "neuroloom.compiler.spiking"
-_MODELS = ("ALIF", "IF", "LI", "LIF", "Alpha", "CubaLIF", "Izhikevich", "Leaky", "Neuron", "Synaptic")
+_MODELS = ("ALIF", "IF", "LI", "LIF", "Alpha", "Bernoulli", "CubaLIF", "Izhikevich", "Leaky", "Neuron", "Synaptic")
 _RULES = ("RSTDP", "STDP", "Learning", "WindowSTDP")
 
 _HOME = {

@@ -145,8 +145,6 @@ def _delta_job(machine: Machine, listed: Listed, x: int, register: int, threshol
 
 def changed_sum(machine: Machine, mat: Mat, target: Loc, parts: list[tuple[int, Spec]]) -> bool:
     """Append the walk that brings the product up to date and drains it; False when it must be summed anew."""
-    from .machine import emit_fields
-
     config, changes = machine.config, machine.changes
     found = changes.of(mat, machine.items)
     outs, size = len(mat.weights), config.per_group
@@ -178,7 +176,7 @@ def changed_sum(machine: Machine, mat: Mat, target: Loc, parts: list[tuple[int, 
                 "d_rs": config.ports,
                 "tail": count - (rows - 1) * config.ports,
                 "source": int(Source.LAST if final else Source.HOLD),
-                **emit_fields(spec),
+                **spec.fields(),
             }
             drains.append((rows if final else turns, fields))
         walks: list[Fields] = []

@@ -211,8 +211,6 @@ def vec_job(
     spec: Spec,
 ) -> None:
     """Append one VEC with its terms; ``operands`` are a and b of each product."""
-    from .machine import emit_fields
-
     config, space, time = machine.config, machine.space, machine.config.timing
     words, reads, multiplies = [], [], 0
     counts = [p.a.shape[-1] if p.reduced else 1 for p, _ in lifted]
@@ -258,7 +256,7 @@ def vec_job(
         "d_reg": dest.reg,
         "d_rs": dest.row,
         "tail": tail,
-        **emit_fields(spec),
+        **spec.fields(),
     }
     words.append((number_of, Op.VEC, fields))
     outs = dest.start + np.arange(rows) * dest.row

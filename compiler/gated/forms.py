@@ -95,6 +95,18 @@ class Spec:
     table: bool = False
     tbase: int = 0
 
+    def fields(self) -> dict[str, int]:
+        """The fields of a VEC or DRAIN that say how a row leaves."""
+        return {
+            "shift": self.shift,
+            "rounding": int(self.rounding),
+            "wrap": int(self.wrap),
+            "width": self.width,
+            "signed": int(self.signed),
+            "table": int(self.table),
+            "tbase": self.tbase,
+        }
+
 
 @dataclass(frozen=True)
 class Clipped:

@@ -21,6 +21,7 @@ from .fuse import fuse_scans
 from .isa import Op, Rounding
 from .locate import Loc, signed_width
 from .machine import Machine
+from .naming import named
 from .sink import sink_rows
 from .streams import stream
 
@@ -177,15 +178,20 @@ class Lowering:
                     f"{node.where()}: the gated engine has no {node.op}; it has {', '.join(sorted(HANDLERS))}. "
                     "One-bit logic runs on the logic engine, spiking neurons on the spiking core"
                 )
-            handler(self, node)
-            self.done.add(id(node))
-            for value in node.outputs:
-                held = self.env.get(value.name)
-                if held is None or isinstance(held, Loc) or self.uses[value.name] < 2 or _constant(held):
-                    continue
-                if not self._cut_up(value, held):
-                    self.machine.source = node.where()
-                    self.loc(value.name)
+            with named(node):
+                handler(self, node)
+                self.done.add(id(node))
+                self._settle(node)
+
+    def _settle(self, node: Node) -> None:
+        """Store what several nodes read."""
+        for value in node.outputs:
+            held = self.env.get(value.name)
+            if held is None or isinstance(held, Loc) or self.uses[value.name] < 2 or _constant(held):
+                continue
+            if not self._cut_up(value, held):
+                self.machine.source = node.where()
+                self.loc(value.name)
 
     def _cut_up(self, value: Value, held: Held) -> bool:
         """Whether a sum is only cut into pieces that do not overlap, so that each piece may be computed where it is used."""

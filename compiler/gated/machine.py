@@ -117,7 +117,8 @@ class Machine(DigitSums):
         bounds = value.bounds if result is None else result
         if spec is not None:
             form, spec = _without_common_shift(form, spec)
-        form = replace(form, terms=self._merged(tuple(map(self._scaled, form.terms)), form.shape))
+        terms = form.terms if _added_to_others(form) else tuple(map(self._scaled, form.terms))
+        form = replace(form, terms=self._merged(terms, form.shape))
         mats = [t for t in form.terms if isinstance(t, Mat)]
         if mats:
             alone = len(form.terms) == 1
@@ -125,10 +126,10 @@ class Machine(DigitSums):
             if alone and ready is not None:
                 return self._store_mat(ready, form, spec, bounds, dest, name, shift)
             # part of a larger sum: stored by itself, then added
-            terms: list[Term] = [t for t in form.terms if not isinstance(t, Mat)]
+            parts: list[Term] = [t for t in form.terms if not isinstance(t, Mat)]
             for mat in mats:
-                terms += self._split_mat(mat, form)
-            form = replace(form, terms=tuple(terms))
+                parts += self._split_mat(mat, form)
+            form = replace(form, terms=tuple(parts))
         if dest is None:
             dest = self.space.new(form.shape, bounds, name)
         self.element_sum(form, dest, self.parts_of(spec, dest, bounds, shift))
@@ -353,17 +354,10 @@ class Machine(DigitSums):
             )
 
 
-def emit_fields(spec: Spec) -> dict[str, int]:
-    """The fields of a VEC or DRAIN that say how a row leaves."""
-    return {
-        "shift": spec.shift,
-        "rounding": int(spec.rounding),
-        "wrap": int(spec.wrap),
-        "width": spec.width,
-        "signed": int(spec.signed),
-        "table": int(spec.table),
-        "tbase": spec.tbase,
-    }
+def _added_to_others(form: Form) -> bool:
+    """Whether a sum's one matrix product is stored and then added to something else, which takes it times its factor."""
+    others = [t for t in form.terms if not isinstance(t, (Mat, Const))]
+    return bool(others) and len(form.terms) - len(others) - sum(isinstance(t, Const) for t in form.terms) == 1
 
 
 def _off(register: int, source: int, add: int) -> Job:

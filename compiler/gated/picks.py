@@ -12,7 +12,7 @@ from .code import Access, Job, Load, Part
 from .forms import Const, Form, Spec
 from .isa import Op, Rounding, Source
 from .locate import Loc, signed_width
-from .machine import Machine, emit_fields
+from .machine import Machine
 
 if TYPE_CHECKING:
     from .lower import Lowering
@@ -69,7 +69,7 @@ def pick_job(machine: Machine, row: Loc, again: bool, largest: bool, value: Loc 
             "d_reg": d_reg,
             "tail": 1,
             "source": int(source),
-            **emit_fields(spec),
+            **spec.fields(),
         }
         reach = space.registers[d_reg]
         place = Access.span(

@@ -18,6 +18,7 @@ from .isa import Op
 from .locate import Space
 from .lower import HANDLERS, Lowering
 from .machine import Machine
+from .naming import longest
 from .reuse import Lives, place
 
 _FAMILIES = (ops_arith, ops_control, ops_delta, ops_shape)  # importing them fills the registry
@@ -119,7 +120,7 @@ def _shared(graph: Graph, config: GatedConfig, error: DoesNotFitError) -> Space:
         places = place(free.blocks, lives, kept, config.ports, limit, spread=spread)
         if places is not None:
             return Space(config, places)
-    raise DoesNotFitError(f"{error}, also when values share memory")
+    raise DoesNotFitError(f"{error}, also when values share memory; make that smaller, or take a larger board")
 
 
 def _compile(graph: Graph, config: GatedConfig, space: Space) -> Program:
@@ -134,8 +135,11 @@ def _compile(graph: Graph, config: GatedConfig, space: Space) -> Program:
             break
     _check_rows(machine, config)
     if len(words) > config.program_words:
+        source, most = longest(items)
         raise DoesNotFitError(
-            f"the program of {graph.name!r} takes {len(words):,} words and profile {config.profile!r} has {config.program_words:,}"
+            f"the program of {graph.name!r} takes {len(words):,} words and profile {config.profile!r} has "
+            f"{config.program_words:,}; most of them, {most:,}, are of {source or 'moves'}: make that regular or smaller, or "
+            "take a larger board"
         )
     rows = np.stack(machine.weights.rows) if machine.weights.rows else np.zeros((0, config.lanes), np.int64)
     return Program(

@@ -101,8 +101,6 @@ def mac_job(
     ``x`` int64[K] addresses with their registers, ``matrix`` int[O, K]; a drain is the address of its first result, its register,
     and how it leaves.
     """
-    from .machine import emit_fields
-
     groups, lanes, time = config.groups, config.per_group, config.timing
     count = len(matrix)
     beats: list[tuple[int, int, int, list[tuple[int, np.ndarray]]]] = []  # register, same, address, (group, weights)
@@ -178,7 +176,7 @@ def mac_job(
             "d_rs": config.ports,
             "tail": count - (out_rows - 1) * config.ports,
             "source": int(Source.LAST if number == len(drains) - 1 else Source.HOLD),
-            **emit_fields(spec),
+            **spec.fields(),
         }
         around = out_rows if number == len(drains) - 1 else turns
         ports = time.read  # a drain's first row is at the ports as soon as a sum's first element at the memory

@@ -5,6 +5,7 @@
     bits: 16                # activations, state, inputs and outputs, with their sign
     weight_bits: 8          # weights, with their sign
     table_bits: 10          # addresses of tabulated functions
+    aligned_bits: 16        # weights of products that are added, once they are brought to one step
     rounding: half_up       # of every requantize: floor, half_up, half_even, toward_zero
     overflow: saturate      # or wrap
     calibration: minmax     # or mse, or {percentile: 99.99}
@@ -30,7 +31,7 @@ from neuroloom.compiler.ir.types import Type
 
 METHODS = ("minmax", "percentile", "mse")
 GRANULARITIES = ("per_tensor", "per_channel")
-WIDTHS = {"bits": (2, 32), "weight_bits": (2, 32), "table_bits": (2, 16)}
+WIDTHS = {"bits": (2, 32), "weight_bits": (2, 32), "table_bits": (2, 16), "aligned_bits": (2, 48)}
 """Least and most of every width; a table of 16 address bits has 65,536 entries."""
 
 
@@ -46,6 +47,7 @@ class Rules:
     bits: int = 16
     weight_bits: int = 8
     table_bits: int = 10
+    aligned_bits: int = 16
     rounding: str = "half_up"
     overflow: str = "saturate"
     calibration: str = "minmax"

@@ -17,6 +17,7 @@ from neuroloom.compiler.errors import GraphError, UnsupportedError
 from neuroloom.compiler.ir import Affine, Builder, Graph, Region, Type, smallest_type
 from neuroloom.compiler.real.program import Program, RealNode, RealRegion, RealValue
 
+from .added import added_products
 from .config import Config, Rules
 from .formats import Grid, choose, integers, point, signed_or_not
 from .observe import Observed, merged
@@ -74,6 +75,7 @@ class Lowering:
         self.formats: dict[str, Type] = {}
         self.centred: dict[str, tuple[str, int]] = {}
         """Quantised values before their zero point is added, and the zero point."""
+        self.sums = added_products(program)
         self.sending: list[Sent | None] = []
         """Of each region around: what a loop's layers hand on; None for a branch."""
         self.source = ""

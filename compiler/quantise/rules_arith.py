@@ -13,6 +13,7 @@ from neuroloom.compiler.ir import Type, smallest_type
 from neuroloom.compiler.real.functions import FUNCTIONS, tabulate
 from neuroloom.compiler.real.program import RealNode
 
+from .added import finest_product
 from .config import Rules
 from .formats import choose, integers, table_input, weight_point
 from .lower import MAX_RAW, Lowering, lowering
@@ -53,6 +54,9 @@ def weights(low: Lowering, node: RealNode) -> None:
         least, most = rules.weight_type.range
     else:
         points = weight_point(real, rules, 0 if per_channel else None)
+        finest_sum = finest_product(low, node)
+        if finest_sum is not None:
+            points = np.minimum(points, finest_sum - frac)
         least, most = -(1 << (rules.weight_bits - 1)), (1 << (rules.weight_bits - 1)) - 1
     finest = int(points.max())
     lifts = finest - points

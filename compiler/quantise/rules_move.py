@@ -79,11 +79,14 @@ def take(low: Lowering, node: RealNode) -> None:
 
 @lowering("relation")
 def relation(low: Lowering, node: RealNode) -> None:
-    """A comparison of exact values on a common binary point."""
+    """A comparison of exact values on a common binary point; of a sum and a word, of the sum as it is stored."""
     if low.values[node.inputs[0]].kind == "real" and any_grid(low, node.inputs):
         names, _ = aligned_steps(low, node.inputs)
     elif low.values[node.inputs[0]].kind == "real":
-        names = low.common(node.inputs)
+        computed = [n for n in node.inputs if not low.is_const(n)]
+        wide = [low.factor(n) != low.raws[n].name for n in computed]
+        # a sum beside a word that may have been chosen from it: both rounded alike, so that it is not less than itself
+        names = low.compared(node.inputs) if any(wide) and not all(wide) else low.common(node.inputs)
     else:
         names = [low.integer(i) for i in node.inputs]
     low.define(node.name, low.emit("relation", names, node.name, kind=node.attrs["kind"]))

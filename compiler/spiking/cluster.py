@@ -13,10 +13,11 @@ from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from .core import SPIKE_WORD, CoreConfig, CoreProgram
 from .isa import Role, Step
 from .layout import align
+from .learner import SOURCE_STEP, TARGET_STEP
 from .members import Member, members, mirror_name
 from .partition import Cut, Fragment, check_cut, cuts, levels
 from .placement import Placement
-from .recognised import Network
+from .recognised import Mirror, Network, Projection
 from .step_program import StepProgram
 
 
@@ -90,6 +91,19 @@ class MemberSteps(StepProgram):
             first = self.placed[mirror_name(exchange.fragment)].first
             return {"words": exchange.words, "role": int(Role.RECEIVE), "first_word": first // SPIKE_WORD}
         return {"words": exchange.words, "role": int(Role.NONE)}
+
+    def first_random(self, p: Projection) -> dict[str, int]:
+        """The random numbers of a piece go on from those of the neurons before it, which are elsewhere."""
+        assert isinstance(self.net, Member)
+        source, fragments = self.net.sources[p.source], self.net.fragments
+        start = (
+            source.start if isinstance(source, Mirror) else fragments[p.source].start if p.source in fragments else 0
+        )
+        x, y = SOURCE_STEP * start, TARGET_STEP * fragments[p.target].start
+        return {
+            **{"x_random": x >> 8 & 255, "x_random_low": x >> 4 & 15},
+            **{"y_random": y >> 8 & 255, "y_random_low": y >> 4 & 15},
+        }
 
 
 MapMember = Callable[[Network, Callable[[Placement], StepProgram]], CoreProgram]

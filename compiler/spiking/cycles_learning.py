@@ -41,9 +41,7 @@ class Look:
 
 def fast_rule(fields: Mapping[str, int]) -> bool:
     """Whether a core with the fast path takes this LEARN_DENSE there."""
-    get = fields.get
-    slow = get("soft", 0) or get("enables", 0) or get("eligible", 0)
-    return not slow and (get("rounding", 0) != 2 or get("f", 0) == 0)
+    return not any(fields.get(name, 0) for name in ("soft", "enables", "eligible"))
 
 
 def rule_beats(config: CoreConfig) -> int:

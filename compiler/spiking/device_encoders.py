@@ -1,9 +1,10 @@
 """Encoders as populations, so that the device turns analog values into spikes: the host gives one current per channel.
 
 An IF neuron with threshold 65536 and reset by subtraction is the evenly spaced ``rate`` encoder; one that counts the steps is the
-``latency`` encoder; two that hold the signal's distance from a level, and push each other's when they spike, are the ``delta``
-encoder. Each gives spike for spike what :mod:`.encoders` gives on the host (``tests/compiler/spiking/test_device_encoders.py``). A
-current that stays the same is written once, and the steps run without the host.
+``latency`` encoder; :class:`~.models.Bernoulli` neurons are the ``bernoulli`` encoder; two that hold the signal's distance from a
+level, and push each other's when they spike, are the ``delta`` encoder. Each gives spike for spike what :mod:`.encoders` gives on
+the host (``tests/compiler/spiking/test_device_encoders.py``). A current that stays the same is written once, and the steps run
+without the host.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from neuroloom.compiler.errors import InputError
 
 from . import encoders
 from .lists import need_size
-from .models import Neuron
+from .models import Bernoulli, Neuron
 
 if TYPE_CHECKING:
     from .network import Network
@@ -56,6 +57,10 @@ def _rate(net: Network, name: str, size: int, options: dict[str, Any]) -> tuple[
     return net.population(name, size, model), (0, ONE)
 
 
+def _bernoulli(net: Network, name: str, size: int, options: dict[str, Any]) -> tuple[Population, tuple[int, int]]:
+    return net.population(name, size, Bernoulli(seed=options.pop("seed", 1))), (0, ONE)
+
+
 def _latency(net: Network, name: str, size: int, options: dict[str, Any]) -> tuple[Population, tuple[int, int]]:
     steps = options.get("steps")
     if not isinstance(steps, int) or steps < 1:
@@ -91,6 +96,7 @@ class OnDevice:
 
 ON_DEVICE: Mapping[str, OnDevice] = {
     "rate": OnDevice(_rate, "rate_current"),
+    "bernoulli": OnDevice(_bernoulli, "rate_current"),
     "latency": OnDevice(_latency, "latency_current"),
     "delta": OnDevice(_delta, "delta_current"),
 }
@@ -99,10 +105,11 @@ ON_DEVICE: Mapping[str, OnDevice] = {
 def on_device(net: Network, name: str, size: int, kind: str, **options: Any) -> Population:
     """Add a population of ``net`` that encodes ``size`` analog channels: its spikes are those of the host's encoder ``kind``.
 
-    ``kind`` and ``options``: rate (``steps``, ``low``, ``high``; evenly spaced), latency (``steps``, ``low``, ``high``,
-    ``silent_below``), delta (an integer ``threshold``, and ``bounds`` of the signal, of integers; 2·size neurons, up in
-    0..size−1). ``shape`` and ``samples`` as of :meth:`Network.encode`. Samples are given under ``samples``, or ``name_current``.
-    (A constant current goes straight to the neurons: :meth:`Network.drive` with encoder ``constant``.)
+    ``kind`` and ``options``: rate (``steps``, ``low``, ``high``; evenly spaced), bernoulli (the same and ``seed``; at random),
+    latency (``steps``, ``low``, ``high``, ``silent_below``), delta (an integer ``threshold``, and ``bounds`` of the signal, of
+    integers; 2·size neurons, up in 0..size−1). ``shape`` and ``samples`` as of :meth:`Network.encode`. Samples are given under
+    ``samples``, or ``name_current``. (A constant current goes straight to the neurons: :meth:`Network.drive` with encoder
+    ``constant``.)
 
     Raises InputError with one sentence.
     """

@@ -3,14 +3,16 @@
 Values are reals in 0..1 (others are refused; ``normalise`` brings data there). Rasters are uint8 [..., steps,
 channels]. The random numbers of ``rate`` come from the graph's LFSR (32 bits, Galois, 0x80200003), moved once per
 number: channel by channel, step by step, sample by sample; a spike when its low 16 bits are below round(65536·value).
+Those of ``bernoulli`` come from a generator per channel, as the graph's operation of that name: what the device draws by itself.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from neuroloom.compiler.errors import InputError
+from neuroloom.compiler.ir.ops.neurons import CARRY_BITS, CARRY_FACTOR, CARRY_MODULUS, CARRY_SCALE
 
-from .fields import need_finite
+from .fields import need_finite, need_seed
 
 LFSR_POLYNOMIAL = 0x80200003
 
@@ -48,8 +50,7 @@ def lfsr_numbers(count: int, seed: int = 1) -> np.ndarray:
     """``count`` states of the LFSR behind ``seed`` (1..2**32 − 1), uint32; x' = (x >> 1) ^ (0x80200003 if x is odd
     else 0).
     """
-    if not isinstance(seed, (int, np.integer)) or not 0 < seed < 1 << 32:
-        raise InputError(f"seed must be in 1..{(1 << 32) - 1}, not {seed!r}")
+    need_seed(seed)
     out, x = np.empty(count, np.uint32), int(seed)
     for k in range(count):
         x = (x >> 1) ^ (LFSR_POLYNOMIAL if x & 1 else 0)
@@ -82,6 +83,27 @@ def rate(values: np.ndarray, steps: int, *, seed: int | None = None) -> np.ndarr
     shape = (*array.shape[:-1], count, array.shape[-1])
     draws = lfsr_numbers(int(np.prod(shape)), seed).reshape(shape) & 0xFFFF
     return (draws < target[..., None, :]).astype(np.uint8)
+
+
+def carry_states(count: int, seed: int) -> np.ndarray:
+    """States 1..8374270 of ``count`` generators of ``bernoulli`` before the first step, int64: 1 + x mod 8374270 of every 32nd
+    state x of the LFSR behind ``seed`` (of each, its 32 bits are new, so that no two generators run side by side).
+    """
+    return 1 + lfsr_numbers(32 * count, seed)[31::32].astype(np.int64) % (CARRY_MODULUS - 1)
+
+
+def bernoulli(values: np.ndarray, steps: int, *, seed: int) -> np.ndarray:
+    """Spikes at random, with the probability ``values`` [..., n] in every step; each channel has a generator of its own.
+
+    Every sample begins with the seed again, as it does on the device: a sample's spikes do not depend on its place.
+    """
+    target = np.rint(unit_values(values) * 65536).astype(np.int64)
+    x = carry_states(target.shape[-1], seed)
+    out = np.zeros((*target.shape[:-1], _steps(steps), target.shape[-1]), np.uint8)
+    for t in range(out.shape[-2]):
+        x = CARRY_FACTOR * (x % (1 << CARRY_BITS)) + (x >> CARRY_BITS)
+        out[..., t, :] = (x * CARRY_SCALE >> 23) < target
+    return out
 
 
 def latency(values: np.ndarray, steps: int, *, silent_below: float = 0.0) -> np.ndarray:
@@ -117,5 +139,5 @@ def delta(signal: np.ndarray, threshold: float) -> np.ndarray:
     return out
 
 
-ENCODERS = {f.__name__: f for f in (constant, rate, latency, delta)}
+ENCODERS = {f.__name__: f for f in (constant, rate, bernoulli, latency, delta)}
 """Every encoder by name."""

@@ -63,3 +63,9 @@ def need_steps(what: str, value: Any) -> None:
     """Raise InputError unless ``value`` is an integer number of steps, at least 0."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
         raise InputError(f"{what} must be a number of steps of at least 0, not {value!r}")
+
+
+def need_seed(seed: Any) -> None:
+    """Raise InputError unless ``seed`` is a state of the LFSR, 1..2**32 − 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 < seed < 1 << 32:
+        raise InputError(f"seed must be in 1..{(1 << 32) - 1}, not {seed!r}")

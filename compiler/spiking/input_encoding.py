@@ -45,6 +45,10 @@ KINDS = {
     "rate": Kind(
         ("steps", "low", "high", "seed"), lambda x, o: encoders.rate(_scaled(x, o), o["steps"], seed=o.get("seed"))
     ),
+    "bernoulli": Kind(
+        ("steps", "low", "high", "seed"),
+        lambda x, o: encoders.bernoulli(_scaled(x, o), o["steps"], seed=o.get("seed", 1)),
+    ),
     "latency": Kind(
         ("steps", "low", "high", "silent_below"),
         lambda x, o: encoders.latency(_scaled(x, o), o["steps"], silent_below=o.get("silent_below", 0.0)),

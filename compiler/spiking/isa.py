@@ -223,6 +223,11 @@ _LEARN = {
     "enable_base": Place(8, 16, 16),  # enable plane: one pool word per row word, bit f enables field f
     "targets": Place(9, 0, 16),  # neurons of the target population
     "sources": Place(9, 16, 16),  # neurons of the source population: rows past them do not exist and are left alone
+    # several cores: bits 15..8 and 7..4 of 40503·j of the first source, of 27469·i of the first target, both multiples of 16
+    "x_random": Place(3, 24, 8),
+    "x_random_low": Place(0, 24, 4),
+    "y_random": Place(4, 24, 8),
+    "y_random_low": Place(1, 28, 4),
 }
 
 FIELDS: Mapping[Step, Mapping[str, Place]] = {

@@ -21,10 +21,11 @@ SOURCE_STEP, TARGET_STEP = 40503, 27469
 SATURATED_ELIGIBILITY = 8
 
 
-def random_numbers(lfsr: int, high: bool, j: np.ndarray, i: np.ndarray) -> np.ndarray:
-    """The 16 random bits of synapse (j, i) in a step."""
+def random_numbers(f: Mapping[str, int], lfsr: int, high: bool, j: np.ndarray, i: np.ndarray) -> np.ndarray:
+    """The 16 random bits of synapse (j, i) in a step; on one of several cores j and i count on from the command's start."""
     half = lfsr >> 16 if high else lfsr & 0xFFFF
-    u = (half + SOURCE_STEP * j) % 65536 ^ TARGET_STEP * i % 65536
+    x, y = (f.get(f"{side}_random", 0) << 8 | f.get(f"{side}_random_low", 0) << 4 for side in "xy")
+    u = (half + x + SOURCE_STEP * j) % 65536 ^ (y + TARGET_STEP * i) % 65536
     u ^= u << 7 & 0xFFFF
     u ^= u >> 9
     return u ^ u << 8 & 0xFFFF
@@ -35,7 +36,7 @@ def _added(f: Mapping[str, int], bits: int, lfsr: int, high: bool, j: np.ndarray
     if f["rounding"] == HALF_UP:
         return 1 << bits - 1 if bits else 0
     if f["rounding"] == STOCHASTIC:
-        return random_numbers(lfsr, high, j, i) & (1 << bits) - 1
+        return random_numbers(f, lfsr, high, j, i) & (1 << bits) - 1
     return 0
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.ir import BIT, Affine, Builder, Graph, Type
 
+from .encoders import carry_states
 from .lower_rules import COUNT, SIGNED8, Rules
-from .models import AlphaNeuron, IzhikevichNeuron, Neuron
+from .models import AlphaNeuron, Bernoulli, IzhikevichNeuron, Neuron
 from .network import Network, Population, Projection
 from .order import evaluation_order
 from .plasticity import Learning
@@ -259,11 +261,8 @@ class _Lowering:
         for what, value in scalars.items():
             self.tensor(item, what, value)
         threshold = self.full(item, "threshold", m.threshold) if m.spiking else np.full(item.size, self.state.hi)
-        outputs = b.nodes(
-            "lif",
-            [current, *states],
-            name=f"{name}.spikes",
-            source=item.source or name,
+        self.neurons(
+            *("lif", item, current, states),
             threshold=threshold,
             leak=m.leak,
             beta=m.beta if m.leak == "multiplicative" else None,
@@ -285,7 +284,6 @@ class _Lowering:
             old_current=m.old_current or None,
             record=None if m.record_v == "stored" else m.record_v,
         )
-        self.finish(item, states, outputs)
 
     def optional(self, item: Population, what: str, value: int | np.ndarray) -> np.ndarray | None:
         """A tensor parameter, None when it is 0."""
@@ -300,15 +298,11 @@ class _Lowering:
             b.state(self.full(item, "v_init", m.v_init), self.state, "sample", name=f"{name}.v"),
             b.state(self.full(item, "u_init", m.u_init), self.state, "sample", name=f"{name}.u"),
         ]
-        outputs = b.nodes(
-            "izhikevich",
-            [current, *states],
-            name=f"{name}.spikes",
-            source=item.source or name,
+        self.neurons(
+            *("izhikevich", item, current, states),
             **{key: getattr(m, key) for key in ("a", "b", "c", "d", "peak", "substeps", "rounding")},
             bias=self.optional(item, "bias", m.bias),
         )
-        self.finish(item, states, outputs)
 
     def alpha(self, item: Population, current: str) -> None:
         """A population of snnTorch's Alpha."""
@@ -316,20 +310,32 @@ class _Lowering:
         assert isinstance(m, AlphaNeuron)
         zeros = np.zeros(item.size, np.int64)
         states = [b.state(zeros, self.state, "sample", name=f"{name}.{s}") for s in "veh"]
-        outputs = b.nodes(
-            "alpha_neuron",
-            [current, *states],
-            name=f"{name}.spikes",
-            source=item.source or name,
+        self.neurons(
+            *("alpha_neuron", item, current, states),
             threshold=self.full(item, "threshold", m.threshold),
             **{key: getattr(m, key) for key in ("alpha", "beta", "gain", "gain_bits", "reset", "rounding")},
             bias=self.optional(item, "bias", m.bias),
             wta=m.wta or None,
         )
-        self.finish(item, states, outputs)
 
-    def finish(self, item: Population, states: list[str], outputs: list[str]) -> None:
-        """Write the states and remember spikes and recorded membrane."""
+    def bernoulli(self, item: Population, current: str) -> None:
+        """A population that spikes at random."""
+        m, b, name = item.model, self.b, item.name
+        assert isinstance(m, Bernoulli)
+        if self.state.width < 24:
+            raise InputError(
+                f"state_bits must be 24 or more for the random generators of population {name!r}, not {self.state.width}"
+            )
+        states = [b.state(carry_states(item.size, m.seed), self.state, "sample", name=f"{name}.v")]
+        self.neurons(
+            *("bernoulli", item, current, states),
+            bias=self.optional(item, "bias", m.bias),
+        )
+
+    def neurons(self, op: str, item: Population, current: str, states: list[str], **attrs: Any) -> None:
+        """A population's node; its states are written, its spikes and recorded membrane remembered."""
+        name = item.name
+        outputs = self.b.nodes(op, [current, *states], name=f"{name}.spikes", source=item.source or name, **attrs)
         self.spikes[item.name], self.membrane[item.name] = outputs[0], outputs[-1]
         for state, value in zip(states, outputs[1:-1], strict=True):
             self.b.update(state, value)
@@ -383,5 +389,6 @@ _NEURONS: dict[type, Callable[[_Lowering, Population, str], None]] = {
     Neuron: _Lowering.lif,
     IzhikevichNeuron: _Lowering.izhikevich,
     AlphaNeuron: _Lowering.alpha,
+    Bernoulli: _Lowering.bernoulli,
 }
 """How a population of each integer model is lowered."""

@@ -1,7 +1,7 @@
 """Microcode of neuron models and traces: what one SCAN of a population computes, instruction for instruction.
 
-The equations are those of the graph's operations (``lif`` in ``compiler/ir/ops/spiking.py``, ``izhikevich`` and
-``alpha_neuron`` in ``neurons.py``, ``trace`` in ``plasticity.py``); their line numbers stand beside the code.
+The equations are those of the graph's operations (``lif`` in ``compiler/ir/ops/spiking.py``, ``izhikevich``,
+``alpha_neuron`` and ``bernoulli`` in ``neurons.py``, ``trace`` in ``plasticity.py``); their line numbers stand beside the code.
 Instructions per group decide the speed of the core, so the usual cases are kept short: a LIF neuron with multiplicative
 leak and reset to zero takes 12 instructions.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.compiler.ir.ops.neurons import CARRY_BITS, CARRY_FACTOR, CARRY_SCALE
 
 from .emitter import ROUNDINGS, Code, Emitter
 from .isa import RND_SHIFT8, Op
@@ -35,7 +36,7 @@ class TraceSpec:
 class NeuronSpec:
     """What the microcode of a population is made from.
 
-    ``op``: lif, izhikevich or alpha_neuron, with its ``attrs``. ``states``: state words in the order of the block.
+    ``op``: lif, izhikevich, alpha_neuron or bernoulli, with its ``attrs``. ``states``: state words in the order of the block.
     ``bits``: S. ``shift``: the summed synapses count 2**shift each. ``drives``: words that the host writes before a
     step (analog inputs). ``current``: proven range of the summed current. ``count``: largest value of the spike counter
     of an early decision, None without one. ``recorded``: whether the tested membrane must be kept.
@@ -246,6 +247,29 @@ def _emit_alpha(e: Emitter, spec: NeuronSpec) -> None:
     e(Op.KF)
 
 
+def _emit_bernoulli(e: Emitter, spec: NeuronSpec) -> None:
+    emit_current(e, spec)
+    e.sta("c")
+    e.lda("v")
+    e.scale(1 << 16 - CARRY_BITS, "floor")  # the carry
+    e.sta("t")
+    e.scale(1 << 16, "floor", by8=True)
+    e.scale(1 << CARRY_BITS, "floor", by8=True)
+    e(Op.MOV)
+    e.lda("v")
+    e(Op.SUB)  # the digit
+    e.scale(1 << 16, "floor", by8=True)
+    e.scale(CARRY_FACTOR, "floor", by8=True)
+    e.ldb("t")
+    e(Op.ADD)
+    e.sta("v")
+    e.scale(CARRY_SCALE, "floor")
+    e.scale(1 << 9, "floor")
+    e(Op.MOV)
+    e.lda("c")
+    e.many(Op.CGT, Op.KF)
+
+
 def _rnd(rounding: str, *, by8: bool) -> int:
     return ROUNDINGS[rounding] | (RND_SHIFT8 if by8 else 0)
 
@@ -268,5 +292,6 @@ NEURONS: dict[str, Callable[[Emitter, NeuronSpec], None]] = {
     "lif": _emit_lif,
     "izhikevich": _emit_izhikevich,
     "alpha_neuron": _emit_alpha,
+    "bernoulli": _emit_bernoulli,
 }
 """Generators by graph operation."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from neuroloom.compiler.errors import InputError
 
-from .fields import Fields, need_choice, need_finite, need_steps
+from .fields import Fields, need_choice, need_finite, need_seed, need_steps
 
 ONE = 65536
 """The integer that stands for a factor of 1 in decays (16 fraction bits)."""
@@ -41,8 +41,20 @@ def _need_common(model: Neuron | RealNeuron) -> None:
         raise InputError("integrates must go with a refractory of at least 1 step and without refractory_v")
 
 
+class Exact(Fields):
+    """A model in integers, which are taken as they are."""
+
+    exact = True
+
+
+class Real(Fields):
+    """A model in real numbers, which are quantised before lowering."""
+
+    exact = False
+
+
 @dataclass(frozen=True, eq=False)
-class Neuron(Fields):
+class Neuron(Exact):
     """A neuron in integers: exactly the attributes of the graph's ``lif`` operation.
 
     ``threshold``, ``bias``, ``drive`` and ``v_init`` are integers or int arrays [n]; everything else is one per
@@ -92,14 +104,9 @@ class Neuron(Fields):
         if self.decay < 0:
             raise InputError(f"decay must be at least 0, not {self.decay}")
 
-    @property
-    def exact(self) -> bool:
-        """True: integers are taken as they are."""
-        return True
-
 
 @dataclass(frozen=True, eq=False)
-class RealNeuron(Fields):
+class RealNeuron(Real):
     """A neuron in real numbers, in the unit of the weights; quantised before lowering.
 
     The membrane decays by ``beta`` per step, or by exp(-dt/``tau``) when ``tau`` (seconds) is given instead; likewise
@@ -157,14 +164,9 @@ class RealNeuron(Fields):
         if self.decay < 0:
             raise InputError(f"decay must be at least 0, not {self.decay}")
 
-    @property
-    def exact(self) -> bool:
-        """False: the numbers are quantised before lowering."""
-        return False
-
 
 @dataclass(frozen=True, eq=False)
-class IzhikevichNeuron(Fields):
+class IzhikevichNeuron(Exact):
     """Izhikevich's neuron in integers: exactly the attributes of the graph's ``izhikevich`` operation (1/256 mV)."""
 
     a: int
@@ -178,14 +180,9 @@ class IzhikevichNeuron(Fields):
     v_init: int | np.ndarray = -65 * 256
     u_init: int | np.ndarray = -13 * 256
 
-    @property
-    def exact(self) -> bool:
-        """True: integers are taken as they are."""
-        return True
-
 
 @dataclass(frozen=True, eq=False)
-class RealIzhikevich(Fields):
+class RealIzhikevich(Real):
     """Izhikevich's neuron (IEEE Trans. Neural Networks 14(6), 2003) in steps of 1 ms.
 
     v' = v + 0.04·v² + 5·v + 140 − u + I, u' = u + a·(b·v' − u); when v' ≥ ``peak``: spike, v ← c, u ← u + d. v in mV;
@@ -212,14 +209,9 @@ class RealIzhikevich(Fields):
         if self.substeps not in (1, 2):
             raise InputError(f"substeps must be 1 or 2, not {self.substeps}")
 
-    @property
-    def exact(self) -> bool:
-        """False: the numbers are quantised before lowering."""
-        return False
-
 
 @dataclass(frozen=True, eq=False)
-class AlphaNeuron(Fields):
+class AlphaNeuron(Exact):
     """snnTorch's Alpha in integers: exactly the attributes of the graph's ``alpha_neuron`` operation."""
 
     threshold: int | np.ndarray
@@ -232,14 +224,28 @@ class AlphaNeuron(Fields):
     wta: bool = False
     rounding: str = "floor"
 
-    @property
-    def exact(self) -> bool:
-        """True: integers are taken as they are."""
-        return True
+
+@dataclass(frozen=True, eq=False)
+class Bernoulli(Exact):
+    """Spikes at random, in every step with the probability (current + bias) / 65536: a Poisson encoder, or a source of noise.
+
+    Every neuron's own generator is the graph's operation ``bernoulli``, started by the LFSR from ``seed`` (1..2**32 − 1), in
+    every sample again. Integers: ``bias`` 6554 is a rate of 0.1 per step.
+    """
+
+    seed: int = 1
+    bias: int | np.ndarray = 0
+
+    def __post_init__(self) -> None:
+        need_seed(self.seed)
+        if np.asarray(self.bias).dtype.kind not in "iu":
+            raise InputError(
+                f"bias of a Bernoulli neuron must be integers (65536 is a rate of 1 per step), not {self.bias!r}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
-class RealAlpha(Fields):
+class RealAlpha(Real):
     """snnTorch 1.0.0's ``Alpha``: the membrane is the difference of two exponentials, 1 > alpha > beta > 0."""
 
     alpha: float
@@ -256,13 +262,8 @@ class RealAlpha(Fields):
         if not 0 < self.beta < self.alpha < 1:
             raise InputError(f"alpha and beta must be 1 > alpha > beta > 0, not {self.alpha!r} and {self.beta!r}")
 
-    @property
-    def exact(self) -> bool:
-        """False: the numbers are quantised before lowering."""
-        return False
 
-
-Model = Neuron | RealNeuron | IzhikevichNeuron | RealIzhikevich | AlphaNeuron | RealAlpha
+Model = Neuron | RealNeuron | IzhikevichNeuron | RealIzhikevich | AlphaNeuron | RealAlpha | Bernoulli
 """What a population may be made of."""
 
 
@@ -375,7 +376,7 @@ def Alpha(*, alpha: float, beta: float, threshold: float | np.ndarray = 1.0, **f
 MODELS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        *(LIF, IF, LI, CubaLIF, ALIF, Leaky, Synaptic, Alpha, Izhikevich),
+        *(LIF, IF, LI, CubaLIF, ALIF, Leaky, Synaptic, Alpha, Izhikevich, Bernoulli),
         *(Neuron, RealNeuron, RealIzhikevich, IzhikevichNeuron, RealAlpha, AlphaNeuron),
     )
 }

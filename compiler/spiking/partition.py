@@ -36,8 +36,8 @@ Cut = Mapping[str, list[Fragment]]
 """Fragments of every population, along its neurons."""
 
 
-def kept_whole(network: Network) -> dict[str, str]:
-    """Populations whose neurons must stand on one core, and why, as the end of a sentence."""
+def kept_whole(network: Network, config: CoreConfig) -> dict[str, str]:
+    """Populations whose neurons must stand on one core of ``config``, and why, as the end of a sentence."""
     reasons = {
         name: "its winner-take-all compares all its neurons"
         for name, p in network.populations.items()
@@ -45,10 +45,13 @@ def kept_whole(network: Network) -> dict[str, str]:
     }
     if network.decision:
         reasons.setdefault(network.decision.population, "the decision counts all its neurons")
-    for p in network.projections.values():
+    for p in network.projections.values() if config.serial_learning else ():
         if p.learn and p.learn.node.attrs.get("rounding") == "stochastic":
             for name in {p.source, p.target} & set(network.populations):
-                reasons.setdefault(name, f"the random numbers of {p.name!r} hang on its neurons' numbers")
+                reasons.setdefault(
+                    name,
+                    f"the random numbers of {p.name!r} hang on its neurons' numbers, which a core of one lane counts from 0",
+                )
     return reasons
 
 
@@ -73,7 +76,7 @@ def cuts(network: Network, config: CoreConfig, cores: int) -> Iterator[Cut]:
     neurons = {name: np.ones(p.size) / config.neurons for name, p in network.populations.items()}
     pool = {name: share / config.pool_words for name, share in shares.items()}
     both = {name: pool[name] + neurons[name] for name in pool}
-    whole, seen = kept_whole(network), []
+    whole, seen = kept_whole(network, config), []
     for weight in (both, pool, neurons):
         cut = _cut(network, weight, set(whole), cores)
         if cut not in seen:
@@ -114,7 +117,7 @@ def levels(network: Network, cut: Cut) -> dict[str, int]:
 
 def check_cut(network: Network, config: CoreConfig) -> None:
     """Refuse what no cut can help: a population that must stay whole and is larger than a core. Raises UnsupportedError."""
-    for name, reason in kept_whole(network).items():
+    for name, reason in kept_whole(network, config).items():
         population = network.populations[name]
         if layout.align(population.size, SPIKE_WORD) > config.neurons:
             raise UnsupportedError(

@@ -12,7 +12,7 @@ from neuroloom.compiler.ir import Graph, Node, ranges
 
 from .recognised import Decision, Learn, Network, Population, Projection, Source, Trace
 
-NEURON_STATES = {"izhikevich": ("v", "u"), "alpha_neuron": ("v", "e", "h")}
+NEURON_STATES = {"izhikevich": ("v", "u"), "alpha_neuron": ("v", "e", "h"), "bernoulli": ("v",)}
 DECISION_STATES = ("counts", "done", "winner", "at", "now")
 
 

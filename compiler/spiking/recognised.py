@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from neuroloom.compiler.ir import Graph, Node
@@ -79,6 +80,17 @@ class Projection:
     def size(self) -> int:
         """Number of synapses."""
         return len(self.pre)
+
+    @cached_property
+    def delays(self) -> np.ndarray:
+        """Delays that there are, ascending."""
+        return np.flatnonzero(np.bincount(self.delay))
+
+    @cached_property
+    def doubled(self) -> bool:
+        """Whether two synapses share source, target and delay. Asked of every core that may hold the network, so found once."""
+        key = np.sort((self.delay * (int(self.pre.max()) + 1) + self.pre) * (int(self.post.max()) + 1) + self.post)
+        return bool((key[1:] == key[:-1]).any())
 
 
 @dataclass

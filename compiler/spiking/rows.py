@@ -71,15 +71,9 @@ def planes(config: CoreConfig, projection: Projection) -> int:
     return 2
 
 
-def doubled(projection: Projection, targets: int) -> bool:
-    """Whether two synapses share source, target and delay, which dense rows cannot hold."""
-    key = (projection.delay * (int(projection.pre.max()) + 1) + projection.pre) * targets + projection.post
-    return len(np.unique(key)) < len(key)
-
-
 def dense_words(config: CoreConfig, projection: Projection, sources: int, targets: int) -> int | None:
-    """Pool words of the projection as dense rows; None when they cannot hold it."""
-    if doubled(projection, targets):
+    """Pool words of the projection as dense rows; None when synapses share source, target and delay, which these cannot hold."""
+    if projection.doubled:
         return None
     rows = sources * layout.row_words(config, targets)
     each = planes(config, projection)
@@ -88,7 +82,7 @@ def dense_words(config: CoreConfig, projection: Projection, sources: int, target
         _, counts = np.unique(projection.delay, return_counts=True)
         full = bool((counts == sources * targets).all())
         each += bool(a.get("eligibility")) + (not _all_enabled(projection) or not full)
-    return rows * each * len(np.unique(projection.delay))
+    return rows * each * len(projection.delays)
 
 
 def _all_enabled(projection: Projection) -> bool:
@@ -110,8 +104,8 @@ def dense_is_faster(config: CoreConfig, projection: Projection, sources: int, ta
     """Whether dense rows take no more cycles than compressed ones: per spike, or when learning, which walks row words or single
     records."""
     if projection.learn:
-        return sources * layout.row_words(config, targets) * len(np.unique(projection.delay)) <= projection.size
-    rows = len(np.unique(projection.pre * 64 + projection.delay))
+        return sources * layout.row_words(config, targets) * len(projection.delays) <= projection.size
+    rows = int(np.count_nonzero(np.bincount(projection.pre * 64 + projection.delay)))
     dense = layout.row_words(config, targets) * (config.fields // acc_banks(config)) * planes(config, projection)
     return dense <= 4 + len(_split(config, projection)[0][0]) / rows
 
@@ -148,7 +142,7 @@ def write_dense(pool: Pool, projection: Projection, sources: int, targets: int, 
     config, parts = pool.config, []
     width = layout.row_words(config, targets)
     wide = planes(config, projection) == 2
-    for delay in np.unique(projection.delay).tolist():
+    for delay in projection.delays.tolist():
         index = np.flatnonzero(projection.delay == delay)
         pre, post, weight = projection.pre[index], projection.post[index], projection.weights[index]
         low = ((weight + 128) & 255) - 128 if wide else weight

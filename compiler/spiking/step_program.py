@@ -176,8 +176,13 @@ class StepProgram:
             "eligible": int(a.get("eligibility", False)),
             "g": a.get("g", 0),
             "e_decay": a.get("e_decay", 256),
+            **self.first_random(p),
         }
         return Step.LEARN_DENSE if part.step is Step.DENSE else Step.LEARN_SPARSE, fields
+
+    def first_random(self, p: Projection) -> dict[str, int]:
+        """Where the random numbers of a rule begin: nothing to say where both sides are whole populations."""
+        return {}
 
     def decision(self) -> tuple[Step, dict[str, Any]]:
         """The DECIDE command."""

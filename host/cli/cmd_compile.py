@@ -19,7 +19,7 @@ from neuroloom.host.flow import board_if_known
 from neuroloom.model import compile
 
 from .common import add_frontend, frontend_options
-from .fixed_point import add_budget, refined
+from .fixed_point import BUDGET, add_budget, refined
 from .gated_facts import add_target, program_facts, target_of
 from .inspect_spiking import show_partition
 from .summary import graph_facts, layer_gains
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
         if name not in known:
             raise InputError(f"--dump-after must be one of {', '.join(sorted(known))}, not {name!r}")
     start = time.perf_counter()
-    options = refined(args, frontend_options(args), ui)
+    options, budget = refined(args, frontend_options(args), ui)
     with ui.status(f"compiling {Path(args.model).name}") as say:
         model = compile(
             args.model,
@@ -67,6 +67,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
             gated=target_of(args),
             **options,
         )
+    if budget is not None:
+        model.graph.records[BUDGET] = budget
     target = Path(args.output or Path(args.model).with_suffix(".nloom").name)
     if target.suffix != ".nloom":
         raise InputError(f"output file must end in .nloom, not {target.name!r}")

@@ -16,7 +16,7 @@ from neuroloom.host.verify.gated import predicted_cycles
 from neuroloom.model import Model
 
 from .common import add_inputs, add_model, load_inputs, open_model
-from .fixed_point import show_blame, show_values
+from .fixed_point import BUDGET, show_blame, show_budget, show_values
 from .gated_facts import distribution, program_facts
 from .inspect_spiking import show
 from .summary import graph_facts, layer_gains, value_rows
@@ -94,6 +94,8 @@ def run(args: argparse.Namespace, ui: Ui) -> int:
     ui.say(f"simulation engine: {model.engine_for()}")
     if "gated" in cycles and not args.source and not args.blame:
         args.inputs = None  # the samples were for the cycles
+    if BUDGET in graph.records:
+        show_budget(graph.records[BUDGET], ui)
     values = show_values(args, model, ui) if calibrated else {}
     if args.blame:
         if not calibrated:

@@ -6,17 +6,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.frontends.onnx import prepare
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.quantise import Config
 from neuroloom.host.arrays import read_array
+from neuroloom.host.fastest import FastSearch
 from neuroloom.host.look.fixed_point import Spread, ValueCost, costs, measure, program_of
 from neuroloom.host.precision import Search, share_of
 
 from neuroloom.model import Model
 
 from .common import load_inputs
+from .gated_facts import target_of
 from .ui import Ui
 
 
@@ -118,12 +121,25 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="accuracy below the float network's, 0.5%%; class numbers: y of the .npz",
     )
+    group.add_argument(
+        "--least",
+        choices=("memory", "latency"),
+        default="memory",
+        help="what the budget is spent on: bits of weights and tables (default), or the cycles of a run on the gated engine of "
+        "--board, as --lanes, --max-dsp or --latency fold it",
+    )
 
 
-def refined(args: argparse.Namespace, options: dict[str, Any], ui: Ui) -> dict[str, Any]:
-    """Frontend options with the widths that the budget asks for; as they are without one."""
+BUDGET = "budget"
+"""Key of the graph's records with the budget that its widths were found for, and what was found."""
+
+
+def refined(args: argparse.Namespace, options: dict[str, Any], ui: Ui) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Frontend options with the widths that the budget asks for, and what was found; as they are without one."""
     if args.max_error is None and args.max_accuracy_drop is None:
-        return options
+        if args.least != "memory":
+            raise InputError(f"--least {args.least} must come with a budget, --max-error or --max-accuracy-drop")
+        return options, None
     if args.max_error is not None and args.max_accuracy_drop is not None:
         raise InputError("a budget must be --max-error or --max-accuracy-drop, not both")
     if "calibrate" not in options:
@@ -136,23 +152,39 @@ def refined(args: argparse.Namespace, options: dict[str, Any], ui: Ui) -> dict[s
             found = search.within_error(args.max_error, say)
         else:
             found = search.within_drop(share_of(args.max_accuracy_drop), say)
-    ui.say(
-        f"widths: {found.memory:,} bits of weights and tables ({found.memory_widest:,} at the widest), {found.trials} trials"
-    )
     for name, rules in found.config["nodes"].items():
         ui.say(f"  {name}: " + ", ".join(f"{k} {v}" for k, v in rules.items()))
-    ui.say(
-        f"  error {found.error:.3g} rms"
-        + (f", accuracy {found.accuracy:.2%}, float {found.accuracy_float:.2%}" if found.accuracy else "")
+    budget = {"max_error": args.max_error, "max_accuracy_drop": args.max_accuracy_drop}
+    record = {"least": args.least, **{k: v for k, v in budget.items() if v is not None}, **found.to_json()}
+    show_budget(record, ui)
+    return {**options, "config": found.config}, record
+
+
+def show_budget(record: dict[str, Any], ui: Ui) -> None:
+    """What widths were found for, and what they came to."""
+    limit = (
+        f"an error of {record['max_error']:g}" if "max_error" in record else f"a drop of {record['max_accuracy_drop']}"
     )
-    return {**options, "config": found.config}
+    text = f"widths for the least {record['least']} within {limit}: {record['memory']:,} bits of weights and tables "
+    text += f"({record['memory_widest']:,} at the widest)"
+    if "cycles" in record:
+        widest = f"{record['cycles_widest']:,} at the widest" if "cycles_widest" in record else "the widest do not fit"
+        text += f", {record['cycles']:,} cycles ({widest})"
+    text += f", error {record['error']:.3g} rms"
+    if "accuracy" in record:
+        text += f", accuracy {record['accuracy']:.2%}, float {record['accuracy_float']:.2%}"
+    ui.say(f"{text}; {record['trials']} trials")
 
 
 def _search(args: argparse.Namespace, options: dict[str, Any], *, labels: bool) -> Search:
     keys = ("calibrate", "batch_axis", "input_rules", "state")
     ready = prepare(args.model, **{k: options[k] for k in keys if k in options})
     base = Config.read(options.get("config")).to_json()
-    return Search(ready, base, read_array(args.calibrate) if labels else None)
+    classes = read_array(args.calibrate) if labels else None
+    if args.least == "memory":
+        return Search(ready, base, classes)
+    board = load_board(args.board) if args.board else None
+    return FastSearch(ready, base, classes, board=board, target=target_of(args) or {})
 
 
 def show_blame(args: argparse.Namespace, model: Model, ui: Ui) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from neuroloom.boards.board import Board
 from neuroloom.boards.registry import all_boards
 from neuroloom.compiler.errors import DoesNotFitError, InputError, UnsupportedError
 from neuroloom.compiler.gated.core import GatedConfig
-from neuroloom.compiler.gated.program import compile_program
+from neuroloom.compiler.gated.program import Program, compile_program
 from neuroloom.compiler.ir import Graph
 
 RECORD = "gated"
@@ -24,19 +24,27 @@ def choose_config(graph: Graph, board: Board | None = None) -> GatedConfig:
 
     Raises DoesNotFitError saying what is missing, with another board that would do, or UnsupportedError.
     """
-    boards = [board] if board is not None else [b for b in all_boards() if b.gated]
+    try:
+        return fitted(graph, board).config
+    except DoesNotFitError as error:
+        if board is None:
+            raise
+        first = error
+    others = [b.name for b in all_boards() if b.gated and b.name != board.name and _holds(graph, b)]
+    hint = f"; it fits {', '.join(others)}" if others else "; no supported board holds it"
+    raise DoesNotFitError(f"{first}{hint}")
+
+
+def fitted(graph: Graph, board: Board | None = None) -> Program:
+    """The program for the engine of :func:`choose_config`; looks for no other board when this one does not hold the network."""
     first: Exception | None = None
-    for each in boards:
+    for each in [board] if board is not None else [b for b in all_boards() if b.gated]:
         try:
             return _of_board(graph, each)
         except (DoesNotFitError, UnsupportedError) as error:
             first = first or error
     assert first is not None
-    if board is None or not isinstance(first, DoesNotFitError):
-        raise first
-    others = [b.name for b in all_boards() if b.gated and b.name != board.name and _holds(graph, b)]
-    hint = f"; it fits {', '.join(others)}" if others else "; no supported board holds it"
-    raise DoesNotFitError(f"{first}{hint}")
+    raise first
 
 
 def _holds(graph: Graph, board: Board) -> bool:
@@ -47,7 +55,7 @@ def _holds(graph: Graph, board: Board) -> bool:
         return False
 
 
-def _of_board(graph: Graph, board: Board) -> GatedConfig:
+def _of_board(graph: Graph, board: Board) -> Program:
     if not board.gated:
         names = ", ".join(b.name for b in all_boards() if b.gated)
         raise UnsupportedError(f"board must be one with a gated engine ({names}), not {board.name}")
@@ -70,7 +78,7 @@ def _of_board(graph: Graph, board: Board) -> GatedConfig:
                 f"of {board.name}) take up to {program.cycles[1]:,} cycles = {1e6 * seconds:,.1f} us at {clock_hz / 1e6:g} MHz"
             )
             continue
-        return config
+        return program
     assert first is not None
     raise first
 

@@ -89,6 +89,7 @@ def never_spikes(node: Node) -> bool:
 _MODELS: dict[str, Callable[[Node], tuple[str, str, str]]] = {
     "lif": _lif,
     "izhikevich": lambda node: ("Izhikevich", "≥ 30 mV", ""),
+    "bernoulli": lambda node: ("Bernoulli", "", ""),
     "alpha_neuron": lambda node: ("alpha", _span(np.asarray(node.attrs["threshold"])), ""),
 }
 """Model, threshold and details of a population's node."""

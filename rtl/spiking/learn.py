@@ -32,8 +32,8 @@ class Learn(wiring.Component):
     config : :class:`CoreConfig`
         With ``learning`` not ``none``. InputError when a pool word has less than 4 weights.
     fast : :class:`bool`
-        Additive rules without eligibility, random numbers and enable plane take one cycle per row word, in F adders,
-        and write through a second port of the pool. InputError when the configuration has no 8-bit weights.
+        Additive rules without eligibility and enable plane take one cycle per row word, in F adders, and write through a second
+        port of the pool. InputError when the configuration has no 8-bit weights.
 
     Members
     -------
@@ -51,6 +51,7 @@ class Learn(wiring.Component):
         self._config = config
         self._rule = Rule(config)
         self._fast = fast
+        self.several = config.cores > 1
         members = {**learn_members(config, Step.LEARN_DENSE), "sparse": In(1), "saturated": Out(1)}
         if fast:
             check_fast(config)
@@ -126,6 +127,7 @@ class Learn(wiring.Component):
             if fast is not None:
                 with m.FSM(name="fast"):
                     with m.State("IDLE"):
+                        fast.fractions.first_target(m, self)
                         with m.If(self.start & ~empty & ~self.sparse & chosen):
                             m.next = "FAST_TARGETS"
                     fast.states(m)

@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 
+from .learn_fractions import Fractions
 from .learn_rule import TRACE_BITS, Rule
 from .learn_sources import Access, Sources
 from .learn_targets import HIST_CYCLES, Targets
@@ -36,6 +37,10 @@ class FastWalk:
     becomes the amount Δ that it stands for in the cycles behind. Rows that nothing changes are left out: those whose source did
     not spike and has no trace, or has one while no target of the block spiked. So a group of sources must be known before its first
     row is read; the traces of the next group are asked for when the rows of a group begin.
+
+    Rounded at random, (a + r) >> f is (a >> f) + carry: of the fractions' sum (a mod 2^f) + (u mod 2^f). The number u of a synapse
+    is scramble(p xor q) = scramble(p) xor scramble(q), p of its source, q of its target, because scramble is linear: so one number
+    is found per row and one per target, and a field has an adder for the carry only. See :mod:`.learn_fractions`.
     """
 
     def __init__(self, config: CoreConfig, unit: Learn, rule: Rule, targets: Targets) -> None:
@@ -59,6 +64,7 @@ class FastWalk:
         self.ask_odd = Signal()
         self.any_fired = Signal()
         self.memory = config.walk_cycles  # stage in which what was asked for has come
+        self.fractions = Fractions(config)
         self.address = Signal(range(config.pool_words))
         self.stages = self.memory + AFTER
 
@@ -67,9 +73,7 @@ class FastWalk:
         unit, config = self.unit, self.config
         lanes, fields, width, bits = config.lanes, config.fields, self.width, self.delta_bits
         rewarded = self.rule.rewarded
-        m.d.comb += self.chosen.eq(
-            ~unit.soft & ~unit.enables & ~(unit.eligible if rewarded else 0) & ((unit.rounding != 2) | (unit.f == 0))
-        )
+        m.d.comb += self.chosen.eq(~unit.soft & ~unit.enables & ~(unit.eligible if rewarded else 0))
         # What was asked for in this cycle, and in the cycles before.
         kinds = {"row": self.row, "source": self.source_group, "target": self.target_group, "fired": self.target_spikes}
         kinds |= {"odd": Mux(self.row, self.odd, self.ask_odd), "dep": self.dep, "index": self.index}
@@ -107,7 +111,9 @@ class FastWalk:
         potentiations = [Signal(lanes * bits, name=f"potentiations{n}", reset_less=True) for n in range(2)]
         fired = Signal(fields, reset_less=True)
         valid = Signal(fields, reset_less=True)
-        amounts = Cat(*self._amounts(m, word, in_word["source"]))
+        traces, found = self._amounts(m, word, in_word["source"])
+        amounts = Cat(*found)
+        carries = self.fractions.build(m, unit, self.index, traces, at, self.memory)
         with m.If(in_middle["target"]):
             m.d.sync += valid.eq(self.targets.valid)
         with m.If(in_out["target"]):
@@ -123,7 +129,10 @@ class FastWalk:
         low, high = unit.w_min[:width].as_signed(), unit.w_max[:width].as_signed()
         for field in range(fields):
             weight = word.word_select(field, width).as_signed()
-            less = weight - depressions.word_select(field, bits)
+            less = (
+                Cat(Const(0, 1), weight).as_signed() - Cat(carries.down[field], depressions.word_select(field, bits))
+            )[1:]
+            less = less.as_signed()
             less = Mux(less < low, low, less)
             m.d.sync += middle.word_select(field, width).eq(Mux(in_word["dep"] & valid[field], less, weight))
         amount = Signal(bits, reset_less=True)
@@ -135,7 +144,7 @@ class FastWalk:
         out = Signal(config.word_bits, reset_less=True)
         for field in range(fields):
             weight = middle.word_select(field, width).as_signed()
-            more = weight + amount
+            more = (Cat(Const(1, 1), weight).as_signed() + Cat(carries.up[field], amount))[1:].as_signed()
             more = Mux(more > high, high, more)
             m.d.sync += out.word_select(field, width).eq(Mux(fired[field] & valid[field], more, weight))
 
@@ -143,22 +152,23 @@ class FastWalk:
         with m.If(in_out["row"]):
             m.d.comb += [unit.rows.addr.eq(address), unit.rows.write.eq(1), unit.rows.data.eq(out)]
 
-    def _amounts(self, m: Module, word: Value, of_source: Value) -> list[Value]:
-        """Δ of every trace of the word of two cycles before, cut to what can matter."""
+    def _amounts(self, m: Module, word: Value, of_source: Value) -> tuple[list[Value], list[Value]]:
+        """The amount of every trace of the word; Δ of those of the word of two cycles before, cut to what can matter."""
         unit = self.unit
         half = Signal(TRACE_BITS + 1, reset_less=True)
         m.d.sync += half.eq(Mux(unit.rounding == 1, Cat(unit.f == bit + 1 for bit in range(TRACE_BITS + 1)), 0))
-        amounts = []
+        traces, amounts = [], []
         for lane in range(self.config.lanes):
             trace = word.word_select(lane, 32)[:TRACE_BITS]
             amount = Mux(unit.window, Mux(trace.any(), Mux(of_source, unit.pot, unit.dep), 0), trace)
+            traces.append(amount)
             total = Signal(TRACE_BITS + 2, name=f"amount{lane}", reset_less=True)
             m.d.sync += total.eq(amount + half)
             delta = Signal(TRACE_BITS + 2, name=f"delta{lane}", reset_less=True)
             m.d.sync += delta.eq(total >> unit.f)
             most = Const((1 << self.delta_bits) - 1, self.delta_bits)
             amounts.append(Mux(delta[self.delta_bits :].any(), most, delta[: self.delta_bits]))
-        return amounts
+        return traces, amounts
 
     def _choose(self, m: Module, source_comes: Value, fired_comes: Value, spike_word: Value) -> None:
         """Say which rows of a group are due, when its traces and ``spike_word`` come; which row is the next one."""
@@ -239,6 +249,7 @@ class FastWalk:
                 targets.ask_spikes(m)
                 m.d.comb += self.target_spikes.eq(1)
             m.d.sync += [sources.offset.eq(targets.column), group.eq(group + 1)]
+            self.fractions.first_source(m, unit)
             with m.If(group == 0):
                 m.d.sync += self.any_fired.eq(0)
             with m.If(group == targets.groups - 1):
@@ -256,6 +267,7 @@ class FastWalk:
             m.d.sync += [
                 patience.eq(self.memory - 1),
                 self.first.eq(sources.offset),
+                *self.fractions.next_group(),
                 sources.offset.eq(sources.offset + (unit.row_words << (lanes - 1).bit_length())),
                 self.odd.eq(~self.ask_odd),
                 self.asked.eq(sources.left != 0),

@@ -95,7 +95,7 @@ class Sources:
             self.left.eq(unit.sources),
             self.x_offset.eq(unit.x_k),
             self.word.eq(unit.first_word),
-            rule.source_product.eq(0),
+            rule.source_product.eq(first_random(unit, "x")),
         ]
 
     def ask(self, m: Module, unit: Learn, access: Access) -> None:
@@ -134,3 +134,10 @@ def due(unit: Learn, rewarded: bool, dep: Any, pot: Any) -> Value:
     if not rewarded:
         return Cat(0, dep, pot, 0)
     return Cat(unit.eligible, dep, pot, unit.eligible & (unit.reward != 0))
+
+
+def first_random(unit: Learn, side: str) -> Value:
+    """Where 40503·j (side ``x``) or 27469·i (``y``) of a command begins: with 0, but on several cores with the fragment's start."""
+    if unit.several:
+        return Cat(Const(0, 4), getattr(unit, f"{side}_random_low"), getattr(unit, f"{side}_random"))
+    return Const(0, 16)

@@ -10,7 +10,7 @@ from neuroloom.compiler.spiking.layout import header_place
 from neuroloom.compiler.spiking.learner import TARGET_STEP
 
 from .learn_rule import Rule
-from .learn_sources import Access, Sources, due
+from .learn_sources import Access, Sources, due, first_random
 from .learn_targets import Targets
 from .rows_large import RecordPicker, count, place_last, record_place
 
@@ -193,7 +193,7 @@ class SparseWalk:
                 rule.word[: rule.width].eq(self.weight),
                 fired.eq(fires),
                 rule.enabled.eq(1),
-                rule.target_product.eq(0),
+                rule.target_product.eq(first_random(unit, "y")),
                 targets.y_offset.eq(unit.y_k),
                 group.eq(self.target[group_bits:]),
                 rest.eq(self.target),

@@ -9,7 +9,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.learner import TARGET_STEP
 
 from .learn_rule import Rule
-from .learn_sources import Access
+from .learn_sources import Access, first_random
 from .ports import HIST_WORD_BITS
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Targets:
             self.y_block.eq(unit.y_k),
             self.y_offset.eq(unit.y_k),
             self.word.eq(unit.target[4:]),
-            self.rule.target_product.eq(0),
+            self.rule.target_product.eq(first_random(unit, "y")),
         ]
 
     def ask_spikes(self, m: Module) -> None:

@@ -98,12 +98,16 @@ def several_members(config: CoreConfig) -> dict[str, wiring.Member]:
 def learn_members(config: CoreConfig, command: Step) -> dict[str, wiring.Member]:
     """Members of a unit of LEARN_DENSE or LEARN_SPARSE.
 
-    ``slot`` is the current step's, ``lfsr`` the random word of this step, ``reward`` the value of the control space.
+    ``slot`` is the current step's, ``lfsr`` the random word of this step, ``reward`` the value of the control space. The
+    fields that say where random numbers begin are there in one of several cores only.
     """
+    fields = command_members(command)
+    if config.cores == 1:
+        fields = {name: member for name, member in fields.items() if "random" not in name}
     return {
         "start": In(1),
         "done": Out(1),
-        **command_members(command),
+        **fields,
         "slot": In(HIST_SLOT_BITS),
         "lfsr": In(32),
         "reward": In(signed(8)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from neuroloom.compiler.ir import Node
-from neuroloom.compiler.ir.ops.neurons import IZHIKEVICH_BOUND
+from neuroloom.compiler.ir.ops.neurons import CARRY_BITS, CARRY_FACTOR, CARRY_SCALE, IZHIKEVICH_BOUND
 
 from .fixed import rnd, sat, winner_takes_all
 from .table import function
@@ -51,3 +51,12 @@ def alpha_neuron(node: Node, current: np.ndarray, v: np.ndarray, e: np.ndarray, 
     if get("wta"):
         spike = winner_takes_all(spike, sat(new_v - theta, t))
     return [spike, new_v, new_e, new_h, new_v]
+
+
+@function("bernoulli")
+def bernoulli(node: Node, current: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+    c = sat(current + node.attr("bias", 0), node.outputs[1].type)
+    low = x & (1 << CARRY_BITS) - 1
+    x = CARRY_FACTOR * low + (x >> CARRY_BITS)
+    draw = (x * CARRY_SCALE >> 16) >> 7
+    return [(draw < c).astype(np.int64), x, x]

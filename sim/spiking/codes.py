@@ -48,7 +48,8 @@ SCRATCH = 12
     FILL,
     LIF_32,
     ALPHA,
-) = range(31)
+    BERNOULLI,
+) = range(32)
 
 ADD, SUB, MUL, MAX, MIN, GE, GT, EQ, AND, OR, XOR = range(11)
 """Operations of BINARY."""

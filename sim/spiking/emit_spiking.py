@@ -258,6 +258,16 @@ def alpha_neuron(c: Compiler, node: Node) -> None:
     c.emit(*_row(neurons.ALPHA_COLUMNS, codes.ALPHA, given))
 
 
+@emits("bernoulli")
+def bernoulli(c: Compiler, node: Node) -> None:
+    t, n = c.values[node.inputs[1]].type, c.values[node.inputs[1]].size
+    given = {"n": n, "lo": t.lo, "hi": t.hi}
+    given.update((name, c.ref(i)) for name, i in zip(("current", "x"), node.inputs, strict=True))
+    _outputs(c, node, ["spike", "v_out"], given)
+    given["bias"], given["bias_c"] = c.constant(node.attrs.get("bias", np.zeros(1, np.int64)), n)
+    c.emit(*_row(neurons.BERNOULLI_COLUMNS, codes.BERNOULLI, given))
+
+
 @emits("decide")
 def decide(c: Compiler, node: Node) -> None:
     a = node.attrs

@@ -32,7 +32,7 @@ from .blocks import (
 from .events import deliver_any, dense_rows, reset_ring, scan, slot
 from .learning import decide, lfsr, stdp, trace
 from .narrow import lif32
-from .neurons import alpha, izhikevich, lif
+from .neurons import alpha, bernoulli, izhikevich, lif
 
 KERNELS = ("codes", "jit", "blocks", "events", "neurons", "narrow", "learning", "machine")
 
@@ -135,6 +135,8 @@ def _make(digest: str) -> Callable[..., Any]:
                     izhikevich(mem, scr, row)
                 elif op == codes.ALPHA:
                     alpha(mem, scr, row)
+                elif op == codes.BERNOULLI:
+                    bernoulli(mem, scr, row)
                 elif op == codes.ROWS:
                     dense_rows(row, b, rings, cnt, ev, now)
                 elif op == codes.UNPERMUTE:

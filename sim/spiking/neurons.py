@@ -202,6 +202,29 @@ def izhikevich(mem, scr, row):
         store(mem, row[5], start, spikes)
 
 
+BERNOULLI_COLUMNS = "op n current x spike v_out bias bias_c lo hi".split()
+
+
+@kernel
+def bernoulli(mem, scr, row):
+    """See the rule of ``bernoulli``; row as BERNOULLI_COLUMNS."""
+    n, lo, hi = row[1], row[8], row[9]
+    for start in range(0, n, BLOCK):
+        c = min(BLOCK, n - start)
+        cur, xs, t, spikes = scr[0, :c], scr[1, :c], scr[2, :c], scr[3, :c]
+        load(mem, row[2], start, cur)
+        if row[6] >= 0 or row[7] != 0:
+            load_or(mem, row[6], row[7], start, t)
+            add_sat(cur, t, lo, hi)
+        load(mem, row[3], start, xs)
+        for k in range(c):
+            x = (xs[k] & 2047) * 4089 + (xs[k] >> 11)
+            spikes[k] = 1 if ((x * 65648 >> 16) >> 7) < cur[k] else 0
+            xs[k] = x
+        store(mem, row[5], start, xs)
+        store(mem, row[4], start, spikes)
+
+
 @kernel
 def _sat(x, lo, hi):
     return min(max(x, lo), hi)

@@ -33,6 +33,8 @@ def states_of(node: Node) -> list[tuple[str, str]]:
         return list(zip(i[1:], o[1:-1], strict=True))
     if node.op == "izhikevich":
         return list(zip(i[1:3], o[1:3], strict=True))
+    if node.op == "bernoulli":
+        return [(i[1], o[1])]
     if node.op == "alpha_neuron":
         return list(zip(i[1:4], o[1:4], strict=True))
     if node.op == "trace":

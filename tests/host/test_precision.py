@@ -6,9 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neuroloom.compiler.errors import InputError, UnsupportedError
+from neuroloom.boards.registry import load_board
+from neuroloom.compiler.errors import DoesNotFitError, InputError, UnsupportedError
 from neuroloom.compiler.frontends.onnx import Prepared
+from neuroloom.compiler.gated.program import compile_program
+from neuroloom.compiler.passes.manager import Options
+from neuroloom.compiler.pipeline import compile_graph
 from neuroloom.compiler.real import ProgramBuilder
+from neuroloom.host.fastest import FastSearch
+from neuroloom.host.gated.choose import choose_config
 from neuroloom.host.precision import Search, share_of
 
 RNG = np.random.default_rng(0)
@@ -53,6 +59,41 @@ def test_an_accuracy_budget_is_met() -> None:
     found = search.within_drop(0.02, quietly)
     assert found.accuracy_float == 1.0 and found.accuracy is not None and found.accuracy >= 0.98
     assert found.memory < found.memory_widest / 4
+
+
+def test_the_fewest_cycles_within_a_budget() -> None:
+    """Cycles are those of the program that comes of it; a wider budget never costs cycles."""
+    board = load_board("icebreaker")
+    found = {}
+    for most in (1e-3, 0.05):
+        search = FastSearch(ready(), {}, board=board)
+        found[most] = out = search.within_error(most, quietly)
+        graph = search.ready.graph(out.config)
+        graph.records["gated"] = {}
+        graph = compile_graph(graph, Options())
+        assert out.cycles == compile_program(graph, choose_config(graph, board)).cycles[1]
+        assert out.error <= most and out.cycles_widest is None, "tables of 13 bits are more than the iCEBreaker has"
+    cycles = [f.cycles for f in found.values()]
+    assert cycles == sorted(cycles, reverse=True) and cycles[0] > cycles[-1]
+    light = Search(ready(), {}).within_error(0.05, quietly)
+    assert light.memory <= found[0.05].memory and "cycles" not in light.to_json()
+
+
+def test_an_accuracy_budget_with_the_fewest_cycles() -> None:
+    net, board = ready(), load_board("icebreaker")
+    labels = Search(net, {}).real["scores"].argmax(axis=1)
+    found = FastSearch(net, {}, labels, board=board).within_drop(0.02, quietly)
+    assert found.accuracy is not None and found.accuracy >= 0.98
+    assert found.cycles is not None and found.cycles < 100
+
+
+def test_a_budget_that_no_engine_holds() -> None:
+    with pytest.raises(
+        DoesNotFitError, match="no widths within the budget fit: tables of profile .* allow a larger error, or"
+    ):
+        FastSearch(ready(), {"nodes": {"gate": {"table_bits": 13}}}, board=load_board("icebreaker")).within_error(
+            0.05, quietly
+        )
 
 
 def test_rules_that_are_given_stay() -> None:

@@ -6,7 +6,7 @@ Truth values are bool tensors; every other value is int64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,10 +145,11 @@ class Body:
         h = self.where(self.is_(rounding, 1), half, self.where(self.is_(rounding, 2), up, zero))
         return self.floor_shift(self.add(product, h), divisor)
 
-    def saturation(self, width: str) -> tuple[str, str]:
-        """Least and greatest integer of a signed type of ``width`` bits."""
+    def saturating(self, width: str) -> Callable[[str], str]:
+        """A function that brings its argument into a signed type of ``width`` bits."""
         top = self.power(self.sub(width, self.const(1)))
-        return self.op("Neg", top), self.sub(top, self.const(1))
+        low, high = self.op("Neg", top), self.sub(top, self.const(1))
+        return lambda x: self.most(self.least(x, high), low)
 
     def winner(self, spike: str, margin: str) -> str:
         """Of the neurons with ``spike`` only that of the largest ``margin``, the lowest index of equals: bool [N, n]."""

@@ -21,6 +21,7 @@ operator        inputs → outputs
                 its output means nothing
 ``Izhikevich``  current, v, u → spikes, v', u', recorded
 ``AlphaNeuron`` current, v, e, h → spikes, v', e', h', recorded
+``Bernoulli``   current, x → spikes, x', recorded
 ``Decide``      spikes, counts, done, winner, at, now → counts', done', winner', at', now'
 ``Reshape``     X → the same elements under ``shape``, without the batch axis
 ``Slice``       X → X[start:stop:step] on every axis behind the batch axis
@@ -38,7 +39,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from neuroloom.compiler.ir.ops.neurons import IZHIKEVICH_BOUND
+from neuroloom.compiler.ir.ops.neurons import CARRY_BITS, CARRY_FACTOR, CARRY_SCALE, IZHIKEVICH_BOUND
 from neuroloom.compiler.ir.ops.spiking import DECISIONS, LEAKS, RECORDS, RESET_MODES, RESETS, ROUNDINGS
 
 from .functions import NL_DOMAIN, OPSET
@@ -215,7 +216,7 @@ _LIF_DEFAULTS = {
 )
 def _lif(b: Body) -> None:
     """The lines of the operation's definition, by their numbers."""
-    low, high = b.saturation(b.scalar("width"))
+    sat = b.saturating(b.scalar("width"))
     zero, one16, rounding = b.const(0), b.const(65536), b.scalar("rounding")
     reset, mode, v_reset = b.scalar("reset"), b.scalar("reset_mode"), b.scalar("v_reset")
     alpha, adapt_decay, refractory = b.scalar("alpha"), b.scalar("adapt_decay"), b.scalar("refractory")
@@ -230,9 +231,6 @@ def _lif(b: Body) -> None:
     resets = b.either(b.is_(reset, 0), b.is_(reset, 1))
     subtracts = b.is_(reset, 2)
     strict = b.is_(b.scalar("strict"), 1)
-
-    def sat(x: str) -> str:
-        return b.most(b.least(x, high), low)
 
     def mul(x: str, factor: str) -> str:
         return b.rounded(b.times(x, factor), one16, rounding)
@@ -289,11 +287,8 @@ def _lif(b: Body) -> None:
     widths={"width": 1},
 )
 def _izhikevich(b: Body) -> None:
-    low, high = b.saturation(b.scalar("width"))
+    sat = b.saturating(b.scalar("width"))
     rounding, two = b.scalar("rounding"), b.is_(b.scalar("substeps"), 2)
-
-    def sat(x: str) -> str:
-        return b.most(b.least(x, high), low)
 
     def scaled(x: str, factor: str, bits: int) -> str:
         return sat(b.rounded(b.times(x, factor), b.const(1 << bits), rounding))
@@ -329,11 +324,8 @@ def _izhikevich(b: Body) -> None:
     widths={"width": 1},
 )
 def _alpha_neuron(b: Body) -> None:
-    low, high = b.saturation(b.scalar("width"))
+    sat = b.saturating(b.scalar("width"))
     rounding, reset, theta, zero = b.scalar("rounding"), b.scalar("reset"), b.tensor("threshold"), b.const(0)
-
-    def sat(x: str) -> str:
-        return b.most(b.least(x, high), low)
 
     def mul(x: str, factor: str) -> str:
         return b.rounded(b.times(x, b.scalar(factor)), b.const(65536), rounding)
@@ -352,6 +344,26 @@ def _alpha_neuron(b: Body) -> None:
     b.out("e_next", b.where(clears, zero, b.where(lowers, sat(b.sub(e, theta)), e)))
     b.out("h_next", b.where(b.either(clears, lowers), zero, g))
     b.out("recorded", v)
+
+
+@_operator(
+    "bernoulli",
+    "Bernoulli",
+    "current x",
+    "spikes x_next recorded",
+    required="width",
+    defaults={"bias": _ZERO},
+    widths={"width": 1},
+)
+def _bernoulli(b: Body) -> None:
+    sat = b.saturating(b.scalar("width"))
+    c = sat(b.add("current", b.tensor("bias")))
+    base = b.const(1 << CARRY_BITS)
+    x = b.add(b.times(b.op("Mod", "x", base), b.const(CARRY_FACTOR)), b.floor_shift("x", base))
+    draw = b.floor_shift(b.times(x, b.const(CARRY_SCALE)), b.const(1 << 23))
+    b.out("spikes", b.integer(b.op("Less", draw, c)))
+    b.out("x_next", x)
+    b.out("recorded", x)
 
 
 @_operator(

@@ -1,4 +1,4 @@
-"""Neuron models beyond integrate-and-fire: Izhikevich's, and snnTorch's alpha neuron."""
+"""Neuron models beyond integrate-and-fire: Izhikevich's, snnTorch's alpha neuron, and one that spikes at random."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ IZHIKEVICH_BOUND = 46080
 
 MUL_MAX = (1 << 17) - 1
 """The largest factor of a product on the spiking core."""
+
+CARRY_BITS, CARRY_FACTOR = 11, 4089
+"""Base 2**11 and multiplier of the multiply-with-carry generator of ``bernoulli``."""
+
+CARRY_MODULUS = (CARRY_FACTOR << CARRY_BITS) - 1
+"""8374271, a prime: the generator's states are 1 to one less, in two cycles of (8374271 − 1) / 2."""
+
+CARRY_SCALE = 65648
+"""65648 / 65536 brings states to 0 .. 2**23 − 1."""
 
 
 @op(
@@ -122,6 +131,29 @@ def alpha_neuron(o: Operands) -> list[Result]:
     need_choice("rounding", a.get("rounding", "floor"), ("floor", "half_up", "toward_zero"))
     need_parameters(o, ("threshold", "bias"), n, t)
     return [Result((n,), (0, 1)), *_states(n, t, 4)]
+
+
+@op("bernoulli", arity=2, attrs={"bias": "tensor?"})
+def bernoulli(o: Operands) -> list[Result]:
+    """One step of n neurons that spike at random, each with the probability current / 65536, independently of the steps before.
+
+    Inputs: current int[n], x, the state of the neuron's own random number generator, of a signed type T of 24 bits or more.
+    Outputs: spike bit[n], x', recorded (= x')::
+
+        1  c = sat(current + bias)                                    current alone without bias
+        2  x' = 4089·(x mod 2048) + (x >> 11)
+        3  r = (x'·65648 >> 16) >> 7                                  0..65535
+        4  s = r < c
+
+    so never with c <= 0, always with c >= 65536. Line 2 is a multiply-with-carry generator of base 2048 (G. Marsaglia, Random
+    number generators, J. Mod. Appl. Stat. Methods 2(1), 2003; it is Lehmer's of the modulus 4089·2048 − 1, a prime, with the
+    multiplier 4089). States of 1 to 8374270 come back after 4,187,135 steps; 0 and 8374271 stay. ``bias`` int [n] or [] inside T.
+    """
+    n, t = need_population(o, "current")
+    if t.width < 24 or t.frac:
+        raise GraphError(f"x must be of a type s24 to s32, not {t}")
+    need_parameters(o, ("bias",), n, t)
+    return [Result((n,), (0, 1)), *_states(n, t, 2)]
 
 
 def _states(n: int, t: Type, count: int) -> list[Result]:

@@ -95,6 +95,43 @@ def test_what_does_not_fit_says_which_layer_and_how_much() -> None:
         compile_program(GRAPHS["gru_step"](), replace(config, table_words=300))
 
 
+@pytest.mark.parametrize(
+    ("graph", "sizes", "message"),
+    [
+        (
+            "gru_scan",
+            {"vector_words": 64},
+            r"vector memory .* has 61 words; node %scan = scan ends at 72.*; make that smaller",
+        ),
+        (
+            "autoencoder",
+            {"vector_words": 64},
+            r"node %table.1 = table: vector memory of profile 'wide' .* has 61 words",
+        ),
+        ("gru_scan", {"table_words": 64}, r"tables .* must hold 256 words up to node %table = table, and have 64"),
+        (
+            "gru_scan",
+            {"weight_rows": 4},
+            r"node %table.1 = table is the first layer beyond, and 6,656 bits are missing",
+        ),
+        (
+            "convolution",
+            {"offsets": 4},
+            r"node %conv = conv: loops must need at most 3 moving addresses at once; split",
+        ),
+        (
+            "convolution",
+            {"program_words": 16},
+            r"most of them, \d+, are of node %conv.1 = conv: make that regular or smaller",
+        ),
+    ],
+)
+def test_refusals_name_a_node_and_what_to_do(graph: str, sizes: dict[str, int], message: str) -> None:
+    with pytest.raises((DoesNotFitError, UnsupportedError), match=message) as caught:
+        compile_program(GRAPHS[graph](), replace(CONFIGS["wide"], **{"changes": 0, "banks": 0, **sizes}))
+    assert "\n" not in str(caught.value)
+
+
 def test_what_cannot_be_carried_is_refused_by_name() -> None:
     b = Builder("logic")
     x = b.input("x", Type(1), (2,))
@@ -139,16 +176,40 @@ def aligned(factor: int) -> Graph:
     return b.finish()
 
 
+def run_equals(graph: Graph, config: GatedConfig, arrays: dict[str, np.ndarray], steps: int) -> None:
+    executor, want = Executor(compile_program(graph, config)), reference.run(graph, arrays)
+    for n, t in np.ndindex(len(arrays["x"]), steps):
+        at = (n, t) if graph.clocked else (n,)
+        sample = pack_samples(graph, {k: v[at][None] for k, v in arrays.items()})[0]
+        got = unpack_answers(graph, np.frombuffer(executor.run(sample.tobytes(), fresh=t == 0).answer, np.uint8)[None])
+        assert all((got[name][0] == want[name][at]).all() for name in got)
+
+
+def test_a_product_that_is_added_to_others_takes_its_factor_there() -> None:
+    """4 W x + r h: W x is stored and added times 4; its input is not multiplied before."""
+
+    def graph(factor: int) -> Graph:
+        rng = np.random.default_rng(5)
+        b = Builder("candidate")
+        x, r, h = (b.input(n, Type(16, True, 8), (s,)) for n, s in (("x", 40), ("r", 6), ("h", 6)))
+        wide = b.node("matvec", [x], weights=rng.integers(-32768, 32767, (6, 40)), weight_frac=0)
+        if factor > 1:
+            wide = b.node("shift", [wide], amount=factor.bit_length() - 1)
+        wide = b.node("requantize", [wide], type="s46.16", factor="1", rounding="floor", overflow="saturate")
+        total = b.node("add", [b.node("mul", [r, h]), wide])
+        new = b.node("requantize", [total], type="s16.8", factor="1/65536", rounding="half_up", overflow="saturate")
+        b.output("y", new)
+        return b.finish()
+
+    config = CONFIGS["wide"]
+    assert compile_program(graph(4), config).cycles == compile_program(graph(1), config).cycles
+    run_equals(graph(4), config, samples(graph(4), 4, 1), 1)
+
+
 def test_an_input_is_multiplied_where_its_weights_cannot_be() -> None:
     """16-bit weights have no room for two more bits, words of 18 bits do: x is multiplied, once for both sums."""
     graph, config = aligned(4), CONFIGS["wide"]
     program, plain = (compile_program(g, config) for g in (graph, aligned(1)))
     assert program.cycles[1] <= plain.cycles[1] + 20 // config.ports + 15
     assert compile_program(graph, replace(config, word=17)).cycles[1] > program.cycles[1] + 30, "no room there"
-    executor, arrays = Executor(program), samples(graph, 3, 4)
-    want = reference.run(graph, arrays)
-    for n, t in np.ndindex(3, 4):
-        sample = pack_samples(graph, {"x": arrays["x"][n, t][None]})[0]
-        run = executor.run(sample.tobytes(), fresh=t == 0)
-        got = unpack_answers(graph, np.frombuffer(run.answer, np.uint8)[None])
-        assert all((got[name][0] == want[name][n, t]).all() for name in got)
+    run_equals(graph, config, samples(graph, 3, 4), 4)

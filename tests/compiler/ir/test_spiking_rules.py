@@ -105,6 +105,11 @@ def test_alpha_neuron_refuses(change: dict[str, Any], match: str) -> None:
         attempt("alpha_neuron", [(S8, (2,)), *[(S24, (2,))] * 3], ALPHA | change)
 
 
+def test_bernoulli_needs_room_for_its_generator() -> None:
+    with pytest.raises(GraphError, match="x must be of a type s24 to s32, not s16"):
+        attempt("bernoulli", [(S8, (2,)), (Type(16, True), (2,))], {})
+
+
 DECIDE_INPUTS = [(BIT, (3,)), (U32, (3,)), (BIT, ()), (Type(2), ()), (U32, ()), (U32, ())]
 
 

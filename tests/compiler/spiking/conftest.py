@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from neuroloom.compiler.ir import BIT, Builder, Graph, Type
+from neuroloom.compiler.ir.ops.neurons import CARRY_MODULUS
 
 Pick = Callable[..., Any]
 
@@ -155,7 +158,8 @@ class GraphMaker:
     def population(self, name: str) -> None:
         """Neurons of some model."""
         rng, b, n = self.rng, self.b, self.size[name]
-        current, model = self.current(name), rng.choice(["lif"] * 6 + ["izhikevich", "alpha_neuron"])
+        models = ["lif"] * 6 + ["izhikevich", "alpha_neuron"] + ["bernoulli"] * (self.state.width >= 24)
+        current, model = self.current(name), rng.choice(models)
         state = lambda word, low, high: b.state(rng.integers(low, high, n), self.state, "sample", name=f"{name}.{word}")  # noqa: E731
         rounding = rng.choice(["floor", "half_up", "toward_zero"])
         bias = np.array(rng.integers(-5, 9, (n,))) if rng.random() < 0.5 else None
@@ -179,6 +183,9 @@ class GraphMaker:
                 "substeps": int(rng.integers(1, 3)),
                 "bias": np.array(2000) + bias if bias is not None else None,
             }
+        elif model == "bernoulli":
+            states = [state("v", 1, CARRY_MODULUS)]
+            attrs = {"bias": np.array(rng.integers(0, 9)) * 4000 + bias if bias is not None else None}
         else:
             states = [state("v", -30, 60), state("e", -30, 60), state("h", -30, 60)]
             attrs = {
@@ -191,7 +198,7 @@ class GraphMaker:
                 "reset": str(rng.choice(["zero", "subtract", "none"])),
                 "wta": True if rng.random() < 0.3 else None,
             }
-        if model != "lif":
+        if model in ("izhikevich", "alpha_neuron"):
             attrs["rounding"] = str(rounding)
         outputs = b.nodes(model, [current, *states], name=f"{name}.spikes", **attrs)
         for item, value in zip(states, outputs[1:-1], strict=True):
@@ -287,3 +294,14 @@ def random_graph() -> Callable[..., Graph]:
         return GraphMaker(np.random.default_rng(seed), max_delay=max_delay, learning=learning).make()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def network() -> Callable[..., Graph]:
+    """``network(weights, ...)``: inputs to one population of integrators (``integrators.py``)."""
+    path = Path(__file__).with_name("integrators.py")
+    spec = importlib.util.spec_from_file_location("integrators_of_the_mapper", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.network

@@ -61,7 +61,7 @@ def chain(rng: np.random.Generator) -> Network:
 
 
 def learner(rng: np.random.Generator) -> Network:
-    """Dense and compressed learning between neurons of all cores, with eligibilities and enables."""
+    """Dense and compressed learning between neurons of all cores, with eligibilities, enables and random rounding."""
     net = Network("learner")
     cells = net.input("in", 20)
     a = net.population("a", 60, neuron(threshold=40, adapt_decay=60000, adapt_step=9))
@@ -70,9 +70,11 @@ def learner(rng: np.random.Generator) -> Network:
         cells, a, weights=rng.integers(-20, 26, (20, 60)), delay=0, plasticity=Learning(f=12, enable=enable, **RULE)
     )
     pre, post = np.unique(rng.integers(0, 60, (2, 240)), axis=1)
-    thin = Learning(f=12, eligibility=True, e_decay=250, g=5, **RULE)
+    thin = Learning(f=12, eligibility=True, e_decay=250, g=5, rounding="stochastic", **RULE)
     net.connect(a, a, pre=pre, post=post, weights=rng.integers(-20, 20, len(pre)), delay=2, plasticity=thin)
     net.connect(a, a, weights=rng.integers(-9, 9, (60, 60)), delay=1, plasticity=Learning(f=13, soft=True, **RULE))
+    rule = Learning(f=14, rounding="stochastic", **RULE)
+    net.connect(cells, a, weights=rng.integers(-9, 9, (20, 60)), delay=1, plasticity=rule, name="random")
     net.record(a, "spikes")
     return net
 
@@ -196,8 +198,7 @@ def whole(kind: str) -> Network:
     net = Network(kind)
     cells = net.input("in", 4)
     a = net.population("a", 40, neuron(wta=True) if kind == "winner" else neuron())
-    rule = Learning(f=12, rounding="stochastic", **RULE) if kind == "random" else None
-    net.connect(cells, a, weights=np.ones((4, 40), int), delay=0, plasticity=rule)
+    net.connect(cells, a, weights=np.ones((4, 40), int), delay=0)
     net.record(a, "spikes")
     if kind == "decision":
         net.decide(a, margin=2)
@@ -209,7 +210,6 @@ def whole(kind: str) -> Network:
     [
         ("winner", "its winner-take-all compares all its neurons"),
         ("decision", "the decision counts all its neurons"),
-        ("random", "the random numbers of 'in-a' hang on its neurons' numbers"),
     ],
 )
 def test_what_cannot_be_cut_is_refused_with_the_reason(kind: str, reason: str) -> None:
@@ -222,6 +222,20 @@ def test_what_cannot_be_cut_is_refused_with_the_reason(kind: str, reason: str) -
     program = map_graph(graph, build(neurons=48))
     assert len(program.maps["fragments"]["a"]) == 1
     checked(graph, program, stimulus(graph, np.random.default_rng(1)))
+
+
+def test_random_rounding_on_cores_of_one_lane_keeps_populations_whole() -> None:
+    """The unit that learns serially counts neurons from 0; with eligibilities, or more lanes, the population is cut."""
+    net = Network("random")
+    a = net.population("a", 272, neuron())
+    rule = Learning(f=12, rounding="stochastic", **RULE)
+    net.connect(net.input("in", 4), a, weights=np.ones((4, 272), int), delay=0, plasticity=rule)
+    net.record(a, "spikes")
+    graph, sizes = lower_network(net), {"neurons": 256, "pool_words": 8192}
+    with pytest.raises(UnsupportedError, match="random numbers of 'in-a' .* which a core of one lane counts from 0"):
+        map_graph(graph, build(lanes=1, learning="stdp", **sizes))
+    for more in ({"lanes": 2, "learning": "stdp"}, {"lanes": 1}):
+        assert map_graph(graph, build(**more, **sizes)).used == 2
 
 
 def test_too_large_for_all_cores() -> None:

@@ -25,6 +25,7 @@ IMAGES = np.concatenate([RNG.integers(0, 17, (3, 12)), [np.arange(12), np.full(1
 SIGNAL = RNG.integers(-9, 10, (3, 40, 5)).cumsum(axis=1)
 CASES: dict[str, tuple[dict[str, Any], np.ndarray, np.ndarray]] = {
     "rate": ({"steps": 20, "high": 16}, IMAGES, encoders.rate(IMAGES / 16, 20)),
+    "bernoulli": ({"steps": 20, "high": 16, "seed": 77}, IMAGES, encoders.bernoulli(IMAGES / 16, 20, seed=77)),
     "latency": (
         {"steps": 9, "high": 16, "silent_below": 0.1},
         IMAGES,
@@ -84,7 +85,7 @@ def test_a_held_value_is_written_once_and_the_steps_run_alone() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("count", {}, "encoder on the device must be one of rate, latency, delta, not 'count'"),
+        ("count", {}, "encoder on the device must be one of rate, bernoulli, latency, delta, not 'count'"),
         ("latency", {}, "latency encoder 'e' must have steps, a number of at least 1, not None"),
         (
             "delta",
@@ -96,6 +97,7 @@ def test_a_held_value_is_written_once_and_the_steps_run_alone() -> None:
             {"threshold": 5},
             "bounds of delta encoder 'e' must be the signal's .least, greatest. integers, not None",
         ),
+        ("bernoulli", {"seed": 0}, "seed must be in 1..4294967295, not 0"),
         ("rate", {"seed": 3}, "option of encoder 'rate_current' must be one of steps, low, high, not 'seed'"),
     ],
 )

@@ -49,7 +49,7 @@ def draw(graph: Graph, seed: int) -> dict[str, np.ndarray]:
 def compare(graph: Graph, config: CoreConfig, seed: int) -> tuple[CoreModel, dict[str, np.ndarray]]:
     """Map, execute, and hold every output of every step to the reference."""
     inputs = draw(graph, seed)
-    neurons = [n.name for n in graph.nodes if n.op in ("lif", "izhikevich", "alpha_neuron")]
+    neurons = [n.name for n in graph.nodes if n.op in ("lif", "izhikevich", "alpha_neuron", "bernoulli")]
     batch = {k: v[None] for k, v in inputs.items()}
     expected = {k: v[0] for k, v in reference.run(graph, batch, probes=neurons).items()}
     program = map_graph(graph, config)

@@ -102,7 +102,7 @@ def test_steps_of_the_command_line_go_first(tmp_path):
         (
             "poisson",
             {},
-            "encoder of input 'x' must be one of constant, rate, latency, delta, rate_current, .*, not 'poisson'",
+            "encoder of input 'x' must be one of constant, rate, bernoulli, latency, delta, rate_current, .*, not 'poisson'",
         ),
         ("rate", {"gain": 2}, "option of encoder 'rate' must be one of steps, low, high, seed, not 'gain'"),
         ("rate", {"shape": (3, 3)}, r"shape of encoder 'rate' must hold 12 values, not \[3, 3\]"),

@@ -214,6 +214,10 @@ MODELS_REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "neither": (lambda: LIF(), "neuron with a multiplicative leak must have beta or tau"),
     "reset": (lambda: LIF(tau=1, reset="to zero"), "reset must be one of zero, value, subtract, none, not 'to zero'"),
     "integer beta": (lambda: Neuron(beta=70000), "beta of an integer neuron must be in 0..65536, not 70000"),
+    "real rate": (
+        lambda: nl.Bernoulli(bias=0.1),
+        "bias of a Bernoulli neuron must be integers (65536 is a rate of 1 per step), not 0.1",
+    ),  # type: ignore[arg-type]
     "real threshold": (lambda: Neuron(threshold=1.5), "threshold of an integer neuron must be integers, not 1.5"),  # type: ignore[arg-type]
     "no synapse": (lambda: CubaLIF(tau=1), "CubaLIF must have tau_syn or alpha"),
     "pattern": (lambda: Izhikevich("XX"), "pattern must be one of RS, IB, CH, FS, LTS, not 'XX'"),

@@ -120,7 +120,13 @@ def test_widths_for_a_budget(files: Path, cli: Callable[..., Any]) -> None:
         "fixed_point"
     ]
     assert data["outputs"]["scores"]["rms"] <= 0.02 and {r["node"] for r in data["blame"]} == {"GRU_0", "Gemm_1"}
+    budget = ["--calibrate", "x.npz", "--max-error", "0.02", "--least", "latency", "--board", "icebreaker"]
+    done = cli("compile", "gru.onnx", *budget, "-o", "fast.nloom", "--json")
+    shown = json.loads(cli("inspect", "fast.nloom", "--json").out)
+    assert done.code == 0 and shown["records"]["budget"]["least"] == "latency", done.err
+    assert shown["records"]["budget"]["cycles"] == shown["gated"]["cycles"][1]
     for words, message in (
+        (["--calibrate", "x.npz", "--least", "latency"], "--least latency must come with a budget"),
         (["--max-error", "0.1"], "a budget must come with samples to measure on"),
         (["--calibrate", "x.npz", "--max-error", "0.1", "--max-accuracy-drop", "1%"], "not both"),
         (["--calibrate", "x.npz", "--max-accuracy-drop", "1%"], "class number"),

@@ -47,14 +47,14 @@ def test_the_network_takes_both_cores() -> None:
 def test_two_cores_on_the_virtual_board(require_tool: Callable[..., Any]) -> None:
     require_tool("verilator")
     model = network()
-    x = (np.random.default_rng(7).random((1, STEPS, INPUTS)) < 0.2).astype(np.int64)
+    inputs = {"in": (np.random.default_rng(7).random((1, STEPS, INPUTS)) < 0.2).astype(np.int64)}
+    want, cycles, _ = rung.predicted(model.graph, choose_core(model.graph, "ulx3s_85f"), inputs)
+    assert want["a.spikes"].sum() > NEURONS
     with emulate_core("twin", "ulx3s_85f") as virtual, connect(virtual.port, timeout=600.0) as device:
         session = SpikingDevice(device)
         assert session.config == next(c for c in CORES["ulx3s_85f"] if c.profile == "twin")
-        program = session.load(model.graph)
-        want, cycles, _ = rung.predicted(model.graph, program, x)
-        got = session.run(x, trace=True)
+        session.load(model.graph)
+        got = session.run(inputs, trace=True)
         for name, values in want.items():
             np.testing.assert_array_equal(got[name], values, err_msg=name)
         np.testing.assert_array_equal(session.facts["step_cycles"], cycles)
-    assert want["a.spikes"].sum() > NEURONS

@@ -29,10 +29,9 @@ LIMIT = 200_000
 HIST = 1 << 9
 
 
-def config_of(lanes: int, weight_bits: int, learning: str, neurons: int = 256) -> CoreConfig:
-    return CoreConfig(
-        "custom", lanes=lanes, weight_bits=weight_bits, learning=learning, neurons=neurons, inputs=128, pool_words=8192
-    )
+def config_of(lanes: int, weight_bits: int, learning: str, neurons: int = 256, cores: int = 1) -> CoreConfig:
+    sizes = {"neurons": neurons, "inputs": 128, "pool_words": 8192, "cores": cores}
+    return CoreConfig("custom", lanes=lanes, weight_bits=weight_bits, learning=learning, **sizes)
 
 
 def signed(value: int, bits: int) -> int:
@@ -90,7 +89,11 @@ class Case:
         for (j, i), w in self.weights.items():
             if (j, i) in self.disabled:
                 continue
-            u_dep, u_pot = number(self.lfsr & 0xFFFF, j, i), number(self.lfsr >> 16, j, i)
+            before_j, before_i = (
+                a.get("before_j", 0),
+                a.get("before_i", 0),
+            )  # neurons of other cores that are counted before
+            u_dep, u_pot = (number(half, before_j + j, before_i + i) for half in (self.lfsr & 0xFFFF, self.lfsr >> 16))
             e = self.eligibility.get((j, i), 0)
             if eligible:
                 e = (abs(e) * a["e_decay"] >> 8) * (1 if e >= 0 else -1)
@@ -305,7 +308,8 @@ def run(cases: list[Case], config: CoreConfig, sparse: bool, fast: bool = False)
                 ctx.set(unit.behind, at // 4 + 3)
             else:
                 for name in FIELDS[Step.LEARN_DENSE]:
-                    ctx.set(getattr(unit, name), case.fields.get(name, 0))
+                    if name in unit.signature.members:
+                        ctx.set(getattr(unit, name), case.fields.get(name, 0))
                 ctx.set(unit.reward, case.reward)
             ctx.set(unit.slot, case.slot)
             ctx.set(unit.lfsr, case.lfsr)
@@ -382,6 +386,21 @@ def test_sparse_rule(lanes: int, bits: int, learning: str, fast: bool) -> None:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_random_numbers_of_fragments(lanes: int, sparse: bool) -> None:
+    """On one of several cores the first source and target are any multiples of 16 of their populations."""
+    config, rng = config_of(lanes, 8, "reward", cores=2), random.Random(lanes)
+    cases = []
+    for j, i in ((0, 0), (16, 3568), (4080, 16)):
+        starts = {"x": 40503 * j, "y": 27469 * i}
+        fields = {f"{side}_random": start >> 8 & 255 for side, start in starts.items()}
+        fields |= {f"{side}_random_low": start >> 4 & 15 for side, start in starts.items()}
+        small = {"sources": 5, "targets": 21, "f": 10, "g": 6, "before_j": j, "before_i": i}
+        cases.append(random_case(rng, config, sparse, True, rounding=2, **small, **fields))
+    check(cases, config, sparse, lanes == 4)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
 def test_ties_and_extremes(sparse: bool) -> None:
     config, rng = config_of(2, 8, "reward"), random.Random(9)
     small = {"sources": 5, "targets": 16}
@@ -417,7 +436,10 @@ def test_fast_additive_rule(lanes: int) -> None:
         random_case(rng, config, False, rounding=k % 2, window=k // 2 % 2, **fixed)
         for k in range(12 if lanes < 16 else 6)
     ]
-    cases += [random_case(rng, config, False, rounding=2, f=0, **fixed) for _ in range(2)]
+    cases += [random_case(rng, config, False, rounding=2, f=f, **fixed) for f in (0, 1, 8, 15, 16)]
+    cases += [
+        random_case(rng, config, False, True, rounding=2, f=f, window=f % 2, **fixed) for f in (0, 3, 9, 12, 13, 16)
+    ]
     check(cases, config, False, True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from neuroloom.compiler.ir import BIT, Builder, Graph, Type
+from neuroloom.compiler.ir.ops.neurons import CARRY_MODULUS
 
 TRACE, COUNT, S8 = Type(16), Type(32), Type(8, True)
 
@@ -203,6 +204,8 @@ class Maker:
             return self.izhikevich(name, n, current)
         if self.chance(0.1):
             return self.alpha(name, n, current)
+        if self.state.width >= 24 and self.chance(0.1):
+            return self.bernoulli(name, n, current)
         return self.lif(name, n, current)
 
     def tensor(self, low: int, high: int, n: int) -> np.ndarray:
@@ -293,6 +296,13 @@ class Maker:
             rounding=self.pick(None, "half_up", "toward_zero"),
         )
         return self.finish(name, states, outputs)
+
+    def bernoulli(self, name: str, n: int, current: str) -> str:
+        states = [self.keep(f"{name}.x", n, 1, CARRY_MODULUS, self.state)]
+        bias = self.pick(None, self.tensor(-20, 40000, n))
+        return self.finish(
+            name, states, self.b.nodes("bernoulli", [current, *states], name=f"{name}.spikes", bias=bias)
+        )
 
     def finish(self, name: str, states: list[str], outputs: list[str]) -> str:
         for state, value in zip(states, outputs[1:-1], strict=True):

@@ -10,13 +10,19 @@ from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 
 from .importer import binary, constant, emit, function, importer_of, operator, real_data, result, value_of
+from .masked import Masked, masked_choice, masked_softmax, masked_sum
 
 
 def _binary(call: Call, op: str) -> Sym:
     return binary(call, op, call.tensor(0), call.tensor(1))
 
 
-operator("Add")(partial(_binary, op="add"))
+@operator("Add")
+def add(call: Call) -> Tensor:
+    """a + b; with a constant that has minus infinities, a mask."""
+    return masked_sum(call) or _binary(call, "add")
+
+
 operator("Sub")(partial(_binary, op="sub"))
 operator("Mul")(partial(_binary, op="mul"))
 
@@ -254,19 +260,25 @@ def softmax_along(call: Call, x: Sym, axis: int, *, log: bool) -> Sym:
 @operator("Softmax", "LogSoftmax")
 def softmax(call: Call) -> Sym:
     """Along one axis; before operator set 13 over all axes from ``axis`` on."""
-    x = call.sym(0)
+    hidden = call.inputs[0]
+    x = hidden.x if isinstance(hidden, Masked) else call.sym(0)
     axis = call.axis(call.integer("axis", -1 if call.version >= 13 else 1), x.rank)
     if call.version < 13 and axis != x.rank - 1:
         call.refuse("Softmax over several axes is not supported", "export with operator set 13 or newer")
     along = call.sample_axis(x, axis, "normalising along")
+    if isinstance(hidden, Masked):
+        return masked_softmax(call, hidden, along)
     out = softmax_along(call, x, along, log=call.op == "LogSoftmax")
     importer_of(call).ordered[out.name] = x.name, along
     return out
 
 
 @operator("Where")
-def where(call: Call) -> Sym:
-    """cond ? a : b."""
+def where(call: Call) -> Tensor:
+    """cond ? a : b; with minus infinity on one side, a mask."""
+    hidden = masked_choice(call)
+    if hidden is not None:
+        return hidden
     tensors = [call.tensor(i) for i in range(3)]
     _, batch, operands = build.align(call, tensors)
     names = [value_of(call, o) for o in operands]

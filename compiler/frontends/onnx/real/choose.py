@@ -11,6 +11,7 @@ from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym, Tensor
 
 from .importer import emit, importer_of, operator, reshaped, result, value_of
+from .masked import Masked, masked_arg_max, masked_top_k
 
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
@@ -20,6 +21,9 @@ def _arg(call: Call, least: bool) -> Sym:
 
     Of a softmax along the same axis it is that of its input, whose order it keeps.
     """
+    hidden = call.inputs[0]
+    if isinstance(hidden, Masked) and not least:
+        return masked_arg_max(call, hidden)
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", 0), "choosing along")
     name = x.name
@@ -45,6 +49,9 @@ operator("ArgMin")(partial(_arg, least=True))
 @operator("TopK")
 def top_k(call: Call) -> list[Tensor]:
     """The k largest (or smallest) along an axis, and their positions."""
+    hidden = call.inputs[0]
+    if isinstance(hidden, Masked):
+        return masked_top_k(call, hidden)
     x = call.sym(0)
     axis = call.sample_axis(x, call.integer("axis", -1), "choosing along")
     k = best_count(call, x, axis)

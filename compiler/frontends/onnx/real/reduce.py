@@ -9,6 +9,7 @@ from neuroloom.compiler.frontends.onnx.registry import Call
 from neuroloom.compiler.frontends.onnx.tensors import Const, Sym
 
 from .importer import binary, emit, function, operator, reshaped, result, sample_axis
+from .masked import Masked, masked_maximum
 
 
 def _axes(call: Call, x: Sym) -> list[int] | None:
@@ -43,8 +44,12 @@ def reduced(call: Call, x: Sym, axes: list[int], op: str, keep: bool, part: str 
 
 
 def _reduce(call: Call, op: str) -> Sym:
-    x = call.sym(0)
+    hidden = call.inputs[0]
+    masked = isinstance(hidden, Masked) and op == "reduce_max"
+    x = hidden.x if isinstance(hidden, Masked) and masked else call.sym(0)
     axes = _axes(call, x)
+    if isinstance(hidden, Masked) and masked:
+        x = masked_maximum(call, hidden, axes or [])
     return x if axes is None else reduced(call, x, axes, op, bool(call.integer("keepdims", 1)))
 
 

@@ -164,6 +164,7 @@ MODELS = {
     ),
     "alpha_subtract": AlphaNeuron(30, 58000, 47000, 90000, 16, bias=3, rounding="toward_zero"),
     "alpha_zero": AlphaNeuron(np.arange(9) + 20, 60000, 30000, 900, 8, reset="zero", wta=True, rounding="half_up"),
+    "bernoulli": nl.Bernoulli(seed=9, bias=np.arange(9) * 2000),
     "alpha_none": AlphaNeuron(10, 60000, 30000, 400, 8, reset="none"),
 }
 
@@ -201,6 +202,7 @@ def test_the_other_neurons_saturate_as_the_reference(seed: int, same) -> None:
             gain = {"gain": int(rng.integers(0, 131072)), "gain_bits": int(rng.choice([8, 16]))}
             alpha, beta = (int(f) for f in rng.integers(0, 65537, 2))
             options = {"threshold": far(), "reset": reset, "rounding": rounding, "bias": far(), **gain}
+            add("bernoulli", f"b{number}{reset}", 1, bias=far())
             add("alpha_neuron", f"a{number}{reset}", 3, alpha=alpha, beta=beta, wta=bool(rng.integers(2)), **options)
     same(b.finish(), {"current": np.stack([[far() for _ in range(6)] for _ in range(3)])})
 
