@@ -97,7 +97,8 @@ def read_back(image: Path, board: Board, seed: int) -> tuple[dict[str, str], Spe
 
 
 UNREADABLE = {
-    "gowin": ", with --fidelity netlist for its cells: apycula's unpacker gives block RAM without mode and content",
+    "gowin": ", with --fidelity netlist for its cells: apycula's unpacker gives block RAM without mode, width and content, whose"
+    " fuses only its packer knows, and nothing here reads them back yet",
     "ecp5": ", with --fidelity netlist for its cells: ecpunpack gives the settings of tiles, not a netlist",
 }
 """Why bitstreams of other families cannot be read back, and what comes nearest."""

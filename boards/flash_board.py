@@ -5,6 +5,7 @@ One pseudo-terminal and one flash file live as long as the board; the program th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -17,14 +18,17 @@ from pathlib import Path
 from types import TracebackType
 
 from neuroloom.boards.board import Board
+from neuroloom.boards.counters import Statistics
 from neuroloom.boards.faults import PERFECT, LineFaults
 from neuroloom.boards.image_formats import format_of
 from neuroloom.boards.images import Designs, designs_of
-from neuroloom.boards.virtual import FlashFile, Statistics, VirtualBoard
+from neuroloom.boards.virtual import FlashFile, VirtualBoard
 from neuroloom.compiler.errors import DeviceError, InputError, NeuroloomError
 
 from .flash_file import image_name
 from .hold import hold
+from .process import Scope
+from .shown import Shown
 
 EAGER_S = 2.0
 """Seconds of its own time after a boot in which the board runs at full speed with its port closed: golden decides meanwhile."""
@@ -32,7 +36,7 @@ EAGER_S = 2.0
 POLL_S = 0.02
 
 
-class FlashBoard:
+class FlashBoard(Shown):
     """A board that starts with what its flash holds; also a context manager.
 
     Parameters
@@ -50,7 +54,7 @@ class FlashBoard:
     ----------
     board, flash : as given
     port : path of the serial port, the same until the port is unplugged
-    image : what runs now, ``golden``, ``slot 1`` ..., or "" when the power is off or nothing could be loaded
+    image, dark, boots : see :class:`~neuroloom.boards.shown.Shown`
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class FlashBoard:
         on_port: Callable[[str], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
+        super().__init__()
         self.board, self.flash = board, flash
         self._layout, self._format = board.layout, format_of(board)
         self._next_image: int | None = None
@@ -83,20 +88,17 @@ class FlashBoard:
         self._on_event = on_event or (lambda text: None)
         self._on_port = on_port or (lambda port: None)
         self._progress = progress
-        self._todo: queue.Queue[str] = queue.Queue()
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._todo: queue.Queue[tuple[str, VirtualBoard | None]] = queue.Queue()
         self._current: VirtualBoard | None = None
         self._thread: threading.Thread | None = None
+        self._scope = Scope()
+        self._stopping = threading.Event()
         self._terminal = -1
         self._plug = threading.Lock()  # held while an image boots, and while the port is away
+        self._setting = threading.Lock()  # of faults, and of who has them
+        self._counting = threading.Lock()  # held while an image's counters become past ones
         self._past: list[Statistics] = []
         self.port: str | None = None
-        self.image = ""
-        self.dark = ""
-        """Why nothing runs although the power is on."""
-        self.boots = 0
-        """Images started so far."""
         self.cached = True
 
     # ------------------------------------------------------------------ life
@@ -106,7 +108,10 @@ class FlashBoard:
         if self._thread is not None:
             raise InputError("Virtual board must be stopped before it is started again")
         port = self._make_port()
-        self._thread = threading.Thread(target=self._supervise, daemon=True)
+        self._todo, self._scope = queue.Queue(), Scope()
+        self._stopping.clear()
+        self._begin_to_show()
+        self._thread = threading.Thread(target=self._scope.within(self._supervise), daemon=True)
         self._thread.start()
         try:
             self.power_on()
@@ -124,13 +129,17 @@ class FlashBoard:
         return port
 
     def stop(self) -> Statistics | None:
-        """Cut the power and give the port back; returns the counters of all images together."""
-        thread, self._thread = self._thread, None
+        """Cut the power and give the port back; returns the counters of all images together. Compilers that run are ended."""
+        with self._changed:
+            thread, self._thread = self._thread, None
         if thread is not None:
-            self._todo.put("stop")
+            self._stopping.set()
+            self._scope.end()
+            self._todo.put(("stop", None))
             thread.join()
-            os.close(self._terminal)
-            self.port = None
+            with self._plug:  # the port may be on its way back
+                os.close(self._terminal)
+                self.port = None
         return self.statistics() if self._past else None
 
     def __enter__(self) -> FlashBoard:
@@ -151,54 +160,47 @@ class FlashBoard:
 
     def power_on(self, timeout_s: float = 600.0) -> None:
         """Switch on; returns when the image that powers up runs. Raises DeviceError with the reason if none does."""
-        if self.image:
-            return
-        before, self.dark = self.boots, ""
-        self._todo.put("on")
-        self._wait(lambda: self.boots > before or bool(self.dark), timeout_s, "power up")
-        if self.dark:
-            raise DeviceError(f"the virtual board stays dark: {self.dark}")
+        with self._changed:
+            if self.image:
+                return
+            before, self.dark = self.boots, ""
+        self._todo.put(("on", None))
+        self._wait(lambda: bool(self.image or self.dark) or self.boots > before, timeout_s, "power up")
+        self._refuse_dark()
 
     def power_off(self, cycle: int = 0, timeout_s: float = 600.0) -> None:
-        """Cut the power at once, or in clock cycle ``cycle`` of the image that runs; returns when it is off."""
+        """Cut the power at once, or in clock cycle ``cycle`` of the image that runs; returns when it is off.
+
+        Raises DeviceError when that image ends by itself before the cycle comes.
+        """
+        with self._changed:
+            ends, offs = self.ends, self.offs
         self.cut_at(cycle)
-        self._wait(lambda: not self.image and not self.dark, timeout_s, "lose its power")
+        self._wait(lambda: self.offs > offs or (cycle > 0 and self.ends > ends), timeout_s, "lose its power")
+        if self.offs == offs:
+            raise DeviceError(
+                f"the power must be cut while the image runs, which ended by itself before clock cycle {cycle:,}; cut it again"
+            )
 
     def cut_at(self, cycle: int = 0) -> None:
         """As :meth:`power_off`, without waiting for it."""
         current = self._current
-        if current is None:
-            self._todo.put("off")
+        if current is None or not cycle:
+            self._todo.put(("off", None))  # in its turn: an image that is just booting is switched off when it runs
             return
-        try:
-            current.cut_power(cycle)
-        except DeviceError:
-            if self._current is current and not current.left:
-                raise  # else it has left for another image by itself
+        self._while_it_runs(current, lambda board: board.cut_power(cycle))
 
     def cut_in(self, count: int, share: float) -> None:
         """Cut the power when ``share`` (0 to 1) of the flash's ``count``-th erasure or program from now on is over."""
         self._running().cut_power_in(count, share)
 
-    def wait_for(self, image: str, timeout_s: float = 600.0) -> None:
-        """Wait until ``image`` runs; raises DeviceError if it does not come."""
-        self._wait(lambda: self.image == image, timeout_s, f"run {image}")
-
-    def _wait(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
-        with self._changed:
-            if not self._changed.wait_for(done, timeout_s):
-                raise DeviceError(
-                    f"the virtual board did not {what} within {timeout_s:g} s; it shows {self.image or 'nothing'}"
-                )
-
     # ------------------------------------------------------------------ the line
 
     def set_faults(self, faults: LineFaults) -> None:
         """Give the line these faults from now on, whatever image runs."""
-        self.faults = faults
-        current = self._current
-        if current is not None:
-            current.set_faults(faults)
+        with self._setting:
+            self.faults = faults
+            self._while_it_runs(self._current, lambda board: board.set_faults(faults))
 
     def cut_line(self, milliseconds: float) -> None:
         """Open both wires for ``milliseconds`` of the line's time."""
@@ -209,13 +211,13 @@ class FlashBoard:
 
         Returns when it is there again, with its path, usually the same one. An image that boots meanwhile waits for that.
         """
-        if self._thread is None:
-            raise DeviceError("Virtual board is not running; start it first")
         with self._plug:
+            if self._thread is None:
+                raise DeviceError("Virtual board is not running; start it first")
             current = self._current
             self._while_it_runs(current, lambda board: board.detach())
             os.close(self._terminal)  # whoever has the port open is hung up
-            time.sleep(milliseconds / 1000)
+            self._stopping.wait(milliseconds / 1000)
             port = self._make_port()
             self._while_it_runs(current, lambda board: board.attach(self._terminal))
         self._on_port(port)
@@ -228,7 +230,7 @@ class FlashBoard:
         try:
             act(current)
         except DeviceError:
-            if not current.left:
+            if not current.farewell():
                 raise  # else it has left for another image, which begins with the port as it then is
 
     def reset(self) -> None:
@@ -251,10 +253,10 @@ class FlashBoard:
 
     def statistics(self) -> Statistics:
         """Counters of all images so far together; the LEDs are the last one's."""
-        parts = list(self._past)
-        current = self._current
-        if current is not None and current.running:
-            parts.append(current.statistics())
+        with self._counting:
+            parts, current = list(self._past), self._current
+            if current is not None:
+                parts.append(current.statistics())
         if not parts:
             raise DeviceError("Virtual board must have run before it has counters; start it first")
         names = [name for name in Statistics.__dataclass_fields__ if name != "leds"]
@@ -263,43 +265,70 @@ class FlashBoard:
     # ------------------------------------------------------------------ the supervisor's thread
 
     def _supervise(self) -> None:
-        while True:
+        try:
+            while self._do_next():
+                pass
+        finally:
             try:
-                task = self._todo.get(timeout=POLL_S)
-            except queue.Empty:
-                if self._current is None:
-                    self._lose_what_came()
-                elif self._current.died:
-                    self._end("")
-                    self._show("", "the simulation ended", "dark: the simulation ended")
-                continue
-            if task == "stop":
                 self._end("")
-                return
-            if task == "off":
-                self._end("off")
-            elif task == "on" and self._current is None:
-                self._boot(None)
-            elif task.startswith("boot"):
+            finally:
+                self._end_of_show()
+
+    def _do_next(self) -> bool:
+        """Carry out what is to be done next, or look after the board; False when it is to stop."""
+        try:
+            task, of = self._todo.get(timeout=POLL_S)
+        except queue.Empty:
+            if self._current is None:
+                self._lose_what_came()
+            elif self._current.died:
                 self._end("")
-                self._boot(int(task.split()[1]))
+                self._stay_dark("the simulation ended")
+            return True
+        if task == "stop":
+            return False
+        if of is not None and of is not self._current:
+            return True  # the last words of an image that was switched off before they were heard
+        if task == "off":
+            self._end("off")
+        elif task == "on" and self._current is None:
+            self._boot(None)
+        elif task.startswith("boot"):
+            self._end("")
+            self._boot(int(task.split()[1]))
+        return True
 
     def _end(self, event: str) -> None:
         """The image that runs ends; the port stays."""
-        current, self._current = self._current, None
-        if current is not None:
-            facts = current.stop()
-            now, stored = current.flash_status
-            self._file = replace(self._file, status=now, stored=stored)
-            if facts is not None:
-                self._past.append(facts)
-        self._show("", "", event)
+        with self._counting:
+            current = self._current
+            if current is not None:
+                facts = current.stop()
+                now, stored = current.flash_status
+                self._file = replace(self._file, status=now, stored=stored)
+                self._current = None
+                if facts is not None:
+                    self._past.append(facts)
+        self._show("", "", off=event == "off", ended=current is not None)
+        self._tell(event)
 
     def _boot(self, number: int | None) -> None:
         """Load the image that power-up (None) or a warm boot loads, as the device does; hosts wait while it is compiled."""
         assert self.port is not None
-        with self._plug, hold(self.port, "compiles the image that boots"):
-            self._load(number)
+        try:
+            with self._plug, hold(self.port, "compiles the image that boots"):
+                self._load(number)
+        except OSError as error:
+            self._stay_dark(f"{error.filename or 'a file'}: {error.strerror}")
+
+    def _stay_dark(self, why: str) -> None:
+        self._show("", why)
+        self._tell("" if self._stopping.is_set() else f"dark: {why}")
+
+    def _tell(self, event: str) -> None:
+        if event:
+            with contextlib.suppress(OSError):  # whoever listened has gone
+                self._on_event(event)
 
     def _load(self, number: int | None) -> None:
         try:
@@ -320,31 +349,32 @@ class FlashBoard:
                 flash=self._file,
                 terminal=self._terminal,
                 eager_s=self._eager_s,
-                on_left=self._todo.put,
+                on_left=lambda left: self._todo.put((left, current)),
                 progress=self._progress,
             )
-            self._current = current
             current.start()
             self.cached = self.cached and current.cached
         except NeuroloomError as error:
-            self._current = None
-            self._show("", str(error), f"dark: {error}")
+            self._stay_dark(str(error))
             return
-        self.boots += 1
+        with self._setting:
+            self._current = current
+            if current.faults is not self.faults:  # they were changed while it started
+                self._while_it_runs(current, lambda board: board.set_faults(self.faults))
         name = image_name(self._layout, address)
-        self._show(name, "", f"{name} runs")
-
-    def _show(self, image: str, dark: str, event: str) -> None:
-        with self._changed:
-            self.image, self.dark = image, dark
-            self._changed.notify_all()
-        if event:
-            self._on_event(event)
+        self._show(name, "")
+        self._tell(f"{name} runs")
 
     def _lose_what_came(self) -> None:
         """Nobody listens at the pins: bytes from the host are lost."""
-        if self._plug.locked():
+        if not self._plug.acquire(blocking=False):
             return
+        try:
+            self._drain()
+        finally:
+            self._plug.release()
+
+    def _drain(self) -> None:
         while select.select([self._terminal], [], [], 0)[0]:
             try:
                 if not os.read(self._terminal, 4096):

@@ -15,7 +15,10 @@ def erased_flash(path: Path, board: Board) -> None:
     """Make the flash of a new board: every byte 0xFF. Raises InputError where a file stands already."""
     if path.exists():
         raise InputError(f"flash file must not exist yet to be made: {path}")
-    path.write_bytes(bytes([ERASED]) * board.flash.size_bytes)
+    try:
+        path.write_bytes(bytes([ERASED]) * board.flash.size_bytes)
+    except OSError as error:
+        raise InputError(f"flash file must be one that can be written: {path}: {error.strerror}") from None
 
 
 def write_image(path: Path, address: int, image: bytes) -> None:
@@ -25,9 +28,12 @@ def write_image(path: Path, address: int, image: bytes) -> None:
         raise InputError(
             f"image of {len(image):,} bytes must fit into the flash of {size:,} bytes from address {address:#x}"
         )
-    with path.open("r+b") as file:
-        file.seek(address)
-        file.write(image)
+    try:
+        with path.open("r+b") as file:
+            file.seek(address)
+            file.write(image)
+    except OSError as error:
+        raise InputError(f"flash file must be one that can be written: {path}: {error.strerror}") from None
 
 
 def install(path: Path, board: Board, slot: int, image: bytes, flags: Iterable[str] = ()) -> None:

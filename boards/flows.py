@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from neuroloom.boards.board import Board, Pins, Resources
 
@@ -56,6 +57,25 @@ def _mhz(hertz: int) -> str:
     return f"{hertz / 1e6:.6f}"
 
 
+def _pin_lines(board: Board, place: Callable[[str, str, Mapping[str, object]], Sequence[str]]) -> str:
+    """A pin file: the lines of ``place(port, pin, attributes)`` for every pin of the design."""
+    return "".join(f"{line}\n" for port, pin, pins in _ports(board) for line in place(port, pin, pins.attributes))
+
+
+def _counted(**resources: Mapping[str, int]) -> Callable[[Mapping[str, int]], Mapping[str, int]]:
+    """Cell counts to resources: by resource, how much of it a cell of each type takes; a * stands for any end of a type's name."""
+
+    def count(cells: Mapping[str, int]) -> Mapping[str, int]:
+        def taken(weights: Mapping[str, int]) -> int:
+            return sum(
+                n * next((w for t, w in weights.items() if fnmatchcase(kind, t)), 0) for kind, n in cells.items()
+            )
+
+        return {name: taken(weights) for name, weights in resources.items()}
+
+    return count
+
+
 # --- iCE40 -------------------------------------------------------------------------------------------------------
 
 _ICE40_DSP = ("up5k",)
@@ -68,12 +88,10 @@ def _ice40_synth(board: Board) -> str:
 
 
 def _ice40_constraints(board: Board, engine: str) -> str:
-    lines = []
-    for port, pin, pins in _ports(board):
-        pullup = "-pullup yes " if pins.attributes.get("PULLUP") else ""
-        lines.append(f"set_io {pullup}{port} {pin}")
-    lines.append(f"set_frequency clk {_mhz(board.speed(engine).plan.input_hz)}")
-    return "\n".join(lines) + "\n"
+    def place(port: str, pin: str, attributes: Mapping[str, object]) -> Sequence[str]:
+        return (f"set_io {'-pullup yes ' if attributes.get('PULLUP') else ''}{port} {pin}",)
+
+    return _pin_lines(board, place) + f"set_frequency clk {_mhz(board.speed(engine).plan.input_hz)}\n"
 
 
 def _ice40_device(board: Board) -> Sequence[str]:
@@ -95,14 +113,13 @@ def _ice40_pack(board: Board, stem: str, next_image: int | None) -> Sequence[str
     return (f"{stem}.asc", f"{stem}.bin")
 
 
-def _ice40_count(cells: Mapping[str, int]) -> Mapping[str, int]:
-    return {
-        "luts": cells.get("SB_LUT4", 0),
-        "ffs": sum(n for kind, n in cells.items() if kind.startswith("SB_DFF")),
-        "bram_bits": 4096 * sum(n for kind, n in cells.items() if kind.startswith("SB_RAM40_4K")),
-        "spram_bits": 262144 * cells.get("SB_SPRAM256KA", 0),
-        "dsps": cells.get("SB_MAC16", 0),
-    }
+_ice40_count = _counted(
+    luts={"SB_LUT4": 1},
+    ffs={"SB_DFF*": 1},
+    bram_bits={"SB_RAM40_4K*": 4096},
+    spram_bits={"SB_SPRAM256KA": 262144},
+    dsps={"SB_MAC16": 1},
+)
 
 
 # --- ECP5 --------------------------------------------------------------------------------------------------------
@@ -113,13 +130,11 @@ def _ecp5_synth(board: Board) -> str:
 
 
 def _ecp5_constraints(board: Board, engine: str) -> str:
-    lines = []
-    for port, pin, pins in _ports(board):
-        settings = " ".join(f"{key}={value}" for key, value in pins.attributes.items())
-        lines.append(f'LOCATE COMP "{port}" SITE "{pin}";')
-        lines.append(f'IOBUF PORT "{port}" {settings};')
-    lines.append(f'FREQUENCY PORT "clk" {_mhz(board.speed(engine).plan.input_hz)} MHZ;')
-    return "\n".join(lines) + "\n"
+    def place(port: str, pin: str, attributes: Mapping[str, object]) -> Sequence[str]:
+        settings = " ".join(f"{key}={value}" for key, value in attributes.items())
+        return f'LOCATE COMP "{port}" SITE "{pin}";', f'IOBUF PORT "{port}" {settings};'
+
+    return _pin_lines(board, place) + f'FREQUENCY PORT "clk" {_mhz(board.speed(engine).plan.input_hz)} MHZ;\n'
 
 
 def _ecp5_device(board: Board) -> Sequence[str]:
@@ -143,15 +158,14 @@ def _ecp5_pack(board: Board, stem: str, next_image: int | None) -> Sequence[str]
     return ("--compress", *boot, "--input", f"{stem}.config", "--bit", f"{stem}.bit")
 
 
-def _ecp5_count(cells: Mapping[str, int]) -> Mapping[str, int]:
+_ecp5_count = _counted(
     # a carry cell is two LUTs, a distributed RAM of 16 x 4 is four and needs two more for its write port
-    return {
-        "luts": cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0) + 6 * cells.get("TRELLIS_DPR16X4", 0),
-        "ffs": cells.get("TRELLIS_FF", 0),
-        "bram_bits": 18432 * (cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0)),
-        "spram_bits": 0,
-        "dsps": cells.get("MULT18X18D", 0),
-    }
+    luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+    ffs={"TRELLIS_FF": 1},
+    bram_bits={"DP16KD": 18432, "PDPW16KD": 18432},
+    spram_bits={},
+    dsps={"MULT18X18D": 1},
+)
 
 
 # --- Gowin -------------------------------------------------------------------------------------------------------
@@ -162,11 +176,10 @@ def _gowin_synth(board: Board) -> str:
 
 
 def _gowin_constraints(board: Board, engine: str) -> str:
-    lines = []
-    for port, pin, pins in _ports(board):
-        lines.append(f'IO_LOC "{port}" {pin};')
-        lines.extend(f'IO_PORT "{port}" {key}={value};' for key, value in pins.attributes.items())
-    return "\n".join(lines) + "\n"
+    def place(port: str, pin: str, attributes: Mapping[str, object]) -> Sequence[str]:
+        return f'IO_LOC "{port}" {pin};', *(f'IO_PORT "{port}" {key}={value};' for key, value in attributes.items())
+
+    return _pin_lines(board, place)
 
 
 def _gowin_device(board: Board) -> Sequence[str]:
@@ -182,16 +195,13 @@ def _gowin_pack(board: Board, stem: str, next_image: int | None) -> Sequence[str
     return ("-d", board.device, *pins, "-o", f"{stem}.fs", f"{stem}.pnr.json")
 
 
-def _gowin_count(cells: Mapping[str, int]) -> Mapping[str, int]:
-    return {
-        "luts": sum(cells.get(f"LUT{n}", 0) for n in (1, 2, 3, 4))
-        + cells.get("ALU", 0)
-        + 4 * cells.get("RAM16SDP4", 0),
-        "ffs": sum(n for kind, n in cells.items() if kind.startswith("DFF")),
-        "bram_bits": 18432 * sum(cells.get(kind, 0) for kind in ("DP", "DPB", "DPX9B", "SP", "SPX9", "SDPB", "SDPX9B")),
-        "spram_bits": 0,
-        "dsps": sum(n for kind, n in cells.items() if kind.startswith(("MULT", "PADD"))),
-    }
+_gowin_count = _counted(
+    luts={**dict.fromkeys(("LUT1", "LUT2", "LUT3", "LUT4", "ALU"), 1), "RAM16SDP4": 4},
+    ffs={"DFF*": 1},
+    bram_bits=dict.fromkeys(("DP", "DPB", "DPX9B", "SP", "SPX9", "SDPB", "SDPX9B"), 18432),
+    spram_bits={},
+    dsps={"MULT*": 1, "PADD*": 1},
+)
 
 
 # --- Artix-7: figures only ---------------------------------------------------------------------------------------
@@ -202,25 +212,21 @@ def _xilinx_synth(board: Board) -> str:
 
 
 def _xilinx_constraints(board: Board, engine: str) -> str:
-    lines = []
-    for port, pin, pins in _ports(board):
-        settings = " ".join(f"{key} {value}" for key, value in pins.attributes.items())
-        lines.append(f"set_property -dict {{PACKAGE_PIN {pin} {settings}}} [get_ports {{{port}}}]")
+    def place(port: str, pin: str, attributes: Mapping[str, object]) -> Sequence[str]:
+        settings = " ".join(f"{key} {value}" for key, value in attributes.items())
+        return (f"set_property -dict {{PACKAGE_PIN {pin} {settings}}} [get_ports {{{port}}}]",)
+
     period = 1e9 / board.speed(engine).plan.input_hz
-    lines.append(f"create_clock -period {period:.6f} [get_ports clk]")
-    return "\n".join(lines) + "\n"
+    return _pin_lines(board, place) + f"create_clock -period {period:.6f} [get_ports clk]\n"
 
 
-def _xilinx_count(cells: Mapping[str, int]) -> Mapping[str, int]:
-    return {
-        "luts": sum(cells.get(f"LUT{n}", 0) for n in range(1, 7))
-        + 4 * cells.get("RAM32M", 0)
-        + 4 * cells.get("RAM64M", 0),
-        "ffs": sum(cells.get(kind, 0) for kind in ("FDRE", "FDSE", "FDCE", "FDPE")),
-        "bram_bits": 18432 * cells.get("RAMB18E1", 0) + 36864 * cells.get("RAMB36E1", 0),
-        "spram_bits": 0,
-        "dsps": cells.get("DSP48E1", 0),
-    }
+_xilinx_count = _counted(
+    luts={**{f"LUT{n}": 1 for n in range(1, 7)}, "RAM32M": 4, "RAM64M": 4},
+    ffs=dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE"), 1),
+    bram_bits={"RAMB18E1": 18432, "RAMB36E1": 36864},
+    spram_bits={},
+    dsps={"DSP48E1": 1},
+)
 
 
 def place_arguments(

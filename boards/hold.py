@@ -22,13 +22,22 @@ def _note(port: str) -> Path:
     )
 
 
+def _started(pid: int) -> str:
+    """When a process started, in the kernel's ticks; "" when there is none. A number that was given anew tells itself so."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
 @contextlib.contextmanager
 def hold(port: str, reason: str) -> Iterator[None]:
     """Hosts on ``port`` wait inside this context; ``reason`` is what they say meanwhile, e.g. ``compiles slot 1``."""
     note = _note(port)
     note.parent.mkdir(mode=0o700, exist_ok=True)
-    draft = note.with_suffix(f".{os.getpid()}")
-    draft.write_text(f"{os.getpid()} {reason}", encoding="utf-8")
+    pid = os.getpid()
+    draft = note.with_suffix(f".{pid}")
+    draft.write_text(f"{pid} {_started(pid)} {reason}", encoding="utf-8")
     draft.replace(note)
     try:
         yield
@@ -42,8 +51,8 @@ def held(port: str) -> str:
     try:
         if note.stat().st_uid != os.getuid():
             return ""
-        pid, _, reason = note.read_text(encoding="utf-8").partition(" ")
+        pid, started, reason = note.read_text(encoding="utf-8").split(" ", 2)
         os.kill(int(pid), 0)
     except (OSError, ValueError):
         return ""
-    return reason
+    return reason if _started(int(pid)) == started else ""

@@ -27,6 +27,15 @@ class ImageFormat:
     loaded: Callable[[bytes, int | None, int | None], int]
 
 
+def _ice40_inside(file: bytes) -> int:
+    try:
+        return image_address(file)
+    except InputError:
+        raise InputError(
+            "iCE40 image must begin with a comment, its preamble or boot headers; is it a bitstream?"
+        ) from None
+
+
 def _ecp5_golden(layout: Layout, bitstream: bytes) -> bytes:
     if len(bitstream) > layout.golden_bytes:
         raise InputError(f"golden must have at most {layout.golden_bytes:,} bytes, not {len(bitstream):,}")
@@ -43,7 +52,7 @@ def _ecp5_loaded(flash: bytes, image: int | None, next_image: int | None) -> int
 
 
 FORMATS: Mapping[str, ImageFormat] = {
-    "ice40": ImageFormat(golden_image, image_address, lambda flash, image, next_image: image_address(flash, image)),
+    "ice40": ImageFormat(golden_image, _ice40_inside, lambda flash, image, next_image: image_address(flash, image)),
     "ecp5": ImageFormat(_ecp5_golden, lambda file: 0, _ecp5_loaded),
 }
 

@@ -7,7 +7,6 @@ Works on RTL and on a bitstream read back to Verilog alike, because everything h
 from __future__ import annotations
 
 import queue
-import shutil
 import socket
 import subprocess
 import threading
@@ -16,61 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from neuroloom.boards import cache, toolchain
+from neuroloom.boards.counters import Statistics
 from neuroloom.boards.faults import PERFECT, LineFaults
+from neuroloom.boards.simulation import COMPILE_TIMEOUT_S, compiled
 from neuroloom.compiler.errors import DeviceError, InputError
 
-HARNESS = ("harness.cpp", "line.hpp", "nor_flash.hpp", "terminal.hpp")
-"""The program around the verilated design: the first is compiled, the others are its headers."""
-VERILATOR_FLAGS = (
-    *(
-        "--cc",
-        "--exe",
-        "-O3",
-        "--prefix",
-        "Vboard",
-        "--Mdir",
-        "obj",
-        "--no-timing",
-        "--no-assert",
-        "--output-split",
-        "20000",
-    ),
-    *("--x-initial", "unique", "--x-assign", "unique", "-Wno-lint", "-Wno-style", "-Wno-fatal", "--error-limit", "5"),
-)
-MAKE_FLAGS = ("OPT_FAST=-O1", "OPT_GLOBAL=-O1", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include")
-"""-O2 takes half as long again to compile and runs no faster: digits 0.40 (bitstream 0.40) M cycles/s, -O1 0.52 (0.44)."""
-RUNTIME_OBJECTS = ("verilated.o", "verilated_threads.o")
-"""Objects that are the same for every design: compiled once per Verilator and compiler, half of a small compilation."""
-COMPILE_TIMEOUT_S = 1800
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 5
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Counters of a running virtual board: clock cycles, wall seconds, bytes to (``sent``) and from (``received``) the
-    device, broken stop bits, bytes lost because nobody had the port open, line faults injected, and the LED levels as a
-    number; of its flash the erasures, page programs, and commands that it ignored."""
-
-    cycles: int
-    seconds: float
-    sent: int
-    received: int
-    framing_errors: int
-    dropped: int
-    faults: int
-    leds: int
-    erases: int
-    programs: int
-    ignored: int
-
-    @property
-    def cycles_per_second(self) -> float:
-        """Simulated clock cycles per second of wall time, idle time included."""
-        return self.cycles / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -152,6 +104,7 @@ class VirtualBoard:
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[str | None] = queue.Queue()
         self._talk = threading.RLock()  # one caller at a time takes events, else one would take another's answer
+        self._words = threading.Lock()  # lines to the program stay whole; never held while waiting for an answer
         self._errors: list[str] = []
         self._readers: list[threading.Thread] = []
         self._last: Statistics | None = None
@@ -161,56 +114,8 @@ class VirtualBoard:
 
     def compile(self, *, jobs: int = 2, timeout_s: float = COMPILE_TIMEOUT_S) -> Path:
         """Compile the design, or find it compiled; returns the program. ``jobs`` compilers run at once."""
-        tools = {name: toolchain.find(name) for name in ("verilator", "make", "g++", "perl")}
-        harness = {name: Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HARNESS}
-        key = cache.digest(
-            {
-                "files": self._files,
-                "top": self._top,
-                "harness": harness,
-                "flags": [*VERILATOR_FLAGS, *MAKE_FLAGS],
-                "tools": {name: tool.version for name, tool in tools.items()},
-            }
-        )
-        entry = cache.lookup("virtual", key)
-        self.cached = entry is not None
-        if entry is None:
-            with cache.workspace("virtual") as work:
-                self._build(work, tools, harness, jobs, timeout_s)
-                result = work / "result"
-                result.mkdir()
-                (work / "obj" / "board").rename(result / "board")
-                entry = cache.publish(result, "virtual", key)
-        else:
-            self._progress("cached")
-        return entry / "board"
-
-    def _build(
-        self, work: Path, tools: Mapping[str, Any], harness: Mapping[str, str], jobs: int, timeout_s: float
-    ) -> None:
-        # Verilator's makefile compiles in `obj`, where the header of the design is.
-        for name, text in {**self._files, **harness}.items():
-            (work / name).write_text(text, encoding="utf-8")
-        self._progress("verilating")
-        arguments = [*VERILATOR_FLAGS, "--top-module", self._top, "-o", "board", "-CFLAGS", "-I..", HARNESS[0]]
-        arguments += sorted(self._files)
-        toolchain.run(tools["verilator"], arguments, cwd=work, timeout=timeout_s)
-        self._progress("compiling")
-        versions = {name: tool.version for name, tool in tools.items()}
-        runtime = cache.digest({"flags": MAKE_FLAGS, "tools": versions, "root": str(tools["verilator"].path)})
-        kept = cache.lookup("verilator-runtime", runtime)
-        if kept is not None:
-            for name in RUNTIME_OBJECTS:
-                shutil.copyfile(kept / name, work / "obj" / name)
-        compiler = f"CXX={tools['g++'].argv[0]}"
-        arguments = ["-C", "obj", "-f", "Vboard.mk", "-j", str(jobs), compiler, f"LINK={compiler[4:]}", *MAKE_FLAGS]
-        toolchain.run(tools["make"], arguments, cwd=work, timeout=timeout_s, env=tools["verilator"].env)
-        if kept is None and all((work / "obj" / name).is_file() for name in RUNTIME_OBJECTS):
-            store = work / "runtime"
-            store.mkdir()
-            for name in RUNTIME_OBJECTS:
-                shutil.copyfile(work / "obj" / name, store / name)
-            cache.publish(store, "verilator-runtime", runtime)
+        program, self.cached = compiled(self._files, self._top, jobs=jobs, timeout_s=timeout_s, say=self._progress)
+        return program
 
     def start(self) -> str:
         """Compile if needed, start, and return the path of the serial port; raises DeviceError if it does not come."""
@@ -222,24 +127,32 @@ class VirtualBoard:
 
     def _launch(self, program: Path) -> str:
         self._errors.clear()
-        self.left = ""
+        self.left, self._last = "", None
         kept: tuple[int, ...] = ()
+        theirs: socket.socket | None = None
         arguments = [*self._arguments, "--faults", self.faults.harness()]
         if self._terminal is not None:
             self._socket, theirs = socket.socketpair()
             kept = (self._terminal, theirs.fileno())
             arguments += ["--socket", str(theirs.fileno())]
-        self._process = subprocess.Popen(
-            [str(program), *arguments],
-            stdin=subprocess.PIPE,  # closes when this process dies, and the board ends with it
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is ours to handle
-            pass_fds=kept,
-        )
-        if self._terminal is not None:
-            theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                [str(program), *arguments],
+                stdin=subprocess.PIPE,  # closes when this process dies, and the board ends with it
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is ours to handle
+                pass_fds=kept,
+            )
+        except OSError as error:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            raise DeviceError(f"Virtual board cannot be started: {program}: {error.strerror}") from error
+        finally:
+            if theirs is not None:
+                theirs.close()
         self._events = queue.Queue()
         self._readers = [
             threading.Thread(target=self._read_events, args=(self._process, self._events), daemon=True),
@@ -270,11 +183,9 @@ class VirtualBoard:
                     now, stored = rest.split()
                     self.flash_status = int(now, 16), int(stored, 16)
                 if kind == "end":
-                    self._last = _statistics(line)
+                    self._last = Statistics.of(line)
                 if kind == "port":
-                    again, self.port = self.port is not None, rest
-                    if again and self._on_port is not None:
-                        self._on_port(rest)
+                    self.port = rest
                 events.put(line.strip())
         events.put(None)
         if self._on_left is not None and self.left:
@@ -311,6 +222,12 @@ class VirtualBoard:
         """Whether the board's process ended without leaving for another image or losing its power; all that it said was read."""
         return not self.running and not any(reader.is_alive() for reader in self._readers) and not self.left
 
+    def farewell(self, timeout_s: float = STOP_TIMEOUT_S) -> str:
+        """:attr:`left` of a board that took no more commands: its last words may still be on the way, and are waited for."""
+        for reader in self._readers:
+            reader.join(timeout=timeout_s)
+        return self.left
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the board ends by itself; False when ``timeout_s`` passes first (None: no limit)."""
         if self._process is None:
@@ -327,8 +244,9 @@ class VirtualBoard:
             raise DeviceError("Virtual board is not running; start it first")
         assert process.stdin is not None
         try:
-            process.stdin.write(text + "\n")
-            process.stdin.flush()
+            with self._words:
+                process.stdin.write(text + "\n")
+                process.stdin.flush()
         except (BrokenPipeError, ValueError):  # ValueError: another thread has just stopped it
             raise DeviceError("Virtual board has ended; start it again") from None
 
@@ -339,9 +257,14 @@ class VirtualBoard:
 
     def statistics(self) -> Statistics:
         """Counters now; of a stopped board, the last ones."""
-        if not self.running and self._last is not None:
-            return self._last
-        return _statistics(self._ask("stats"))
+        if self.running or self._last is None:
+            try:
+                return Statistics.of(self._ask("stats"))
+            except DeviceError:
+                self.farewell()  # it ended while it was asked
+                if self._last is None:
+                    raise
+        return self._last
 
     def reset(self, cycles: int = 16) -> None:
         """Hold the design's ``rst`` for ``cycles``: what a power cut does to the logic. Returns when it is released."""
@@ -361,9 +284,11 @@ class VirtualBoard:
 
         Returns when it is there again, with its path, usually the same one.
         """
-        self._ask(f"unplug {_duration(milliseconds)}", "port", START_TIMEOUT_S + milliseconds / 1000)
-        assert self.port is not None
-        return self.port
+        answer = self._ask(f"unplug {_duration(milliseconds)}", "port", START_TIMEOUT_S + milliseconds / 1000)
+        port = answer.partition(" ")[2]
+        if self._on_port is not None:
+            self._on_port(port)
+        return port
 
     def detach(self) -> None:
         """Give the terminal that outlives the board up: nobody is at its serial pins until :meth:`attach`."""
@@ -390,10 +315,15 @@ class VirtualBoard:
         if process is None:
             return self._last
         assert process.stdin is not None
-        try:
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
+        if self._words.acquire(timeout=STOP_TIMEOUT_S):
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+            finally:
+                self._words.release()
+        else:  # it takes nothing any more, and somebody waits to tell it something
+            process.kill()
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -422,10 +352,3 @@ def _duration(milliseconds: float) -> str:
     if not 0 <= milliseconds <= 3_600_000:
         raise InputError(f"Duration must be between 0 and 3,600,000 ms, not {milliseconds:g} ms")
     return f"{milliseconds:.6f}"
-
-
-def _statistics(line: str) -> Statistics:
-    fields = dict(pair.split("=", 1) for pair in line.split()[1:])
-    return Statistics(
-        **{name: float(value) if name == "seconds" else int(value) for name, value in fields.items()}  # type: ignore[arg-type]
-    )

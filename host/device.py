@@ -98,8 +98,13 @@ class Device:
 
     @property
     def repeats(self) -> int:
-        """Frames that had to be sent again so far: 0 on a good line."""
+        """Frames that had to be sent again so far: 0 on a good line whose device answers in time."""
         return self._link.repeats
+
+    @property
+    def broken(self) -> int:
+        """Frames that came damaged so far."""
+        return self._link.broken
 
     def _begin(self) -> Link:
         """The link, in a session."""
@@ -248,11 +253,13 @@ class Device:
         Raises DeviceError when nobody does.
         """
         link = self._link
-        patience, link.timeout = link.timeout, RESTART_POLL_S
+        patience, wait = link.timeout, RESTART_POLL_S
         started = link.transport.now()
         found, problem = None, "nothing came"
         try:
-            while link.transport.now() - started < seconds:
+            while (left := started + seconds - link.transport.now()) > 0:
+                link.timeout = min(wait, max(left, RESTART_POLL_S))
+                wait *= 2  # what does not answer so soon may be slow
                 try:
                     found = self.identity
                     if wanted(found):

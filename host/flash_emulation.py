@@ -106,6 +106,8 @@ def _prepare(flash: Path, board: Board, image: bytes, progress: Callable[[str], 
     record = read_record(image[address:])
     golden = record is not None and record.boot == "golden"
     if not flash.exists():
+        if not flash.parent.is_dir():
+            raise InputError(f"flash file must be in a folder that exists: {flash}")
         first = image if golden else build_golden(board, seeds=(1,), progress=progress).image.read_bytes()
         erased_flash(flash, board)
         write_image(flash, 0, first)

@@ -128,6 +128,11 @@ class Link:
     # ------------------------------------------------------------------ requests
 
     @property
+    def broken(self) -> int:
+        """Frames that came damaged since the link exists."""
+        return self._decoder.broken
+
+    @property
     def room(self) -> int:
         """Requests that may be submitted now."""
         return max(0, self.window - len(self._pending))

@@ -27,6 +27,12 @@ MOST_JOBS = 64
 STAGES = 4
 """Most periods of a round."""
 
+TRIED = 2500
+"""Most jobs that are placed, all tries with a delayed one together."""
+
+UNITS = ("beat", "mac", "vec")
+"""Units that a job keeps for as long as it has elements."""
+
 WALKED = (Op.MAC, Op.TERM, Op.VEC, Op.DRAIN, Op.PICK)
 """What may stand in a body besides the moves of registers."""
 
@@ -118,9 +124,13 @@ def overlap(jobs: list[Job], count: int, timing: Timing, ports: int, below: int)
     least, moved = _least(work, len(words), timing), tuple(fields for _, fields in words)
     edges = list(_edges(work, {register: stride // ports for register, stride in strides.items()}, least))
     order = _order(work, edges)
-    for period, begin in product(range(least, below), (0, timing.taken + len(words))):
+    budget = TRIED // len(work)
+    for period, (begin, delays) in product(range(least, below), list(_ways(work, timing.taken + len(words)))):
+        if delays and not budget:
+            continue
+        budget -= bool(delays)
         text = period - timing.taken - len(words)  # cycles for other words than those that end a period
-        found = _Try(work, edges, period, text, timing).run(order, begin)
+        found = _Try(work, edges, period, text, timing).run(order, begin, delays)
         if found is None:
             continue
         stages = max(
@@ -139,6 +149,21 @@ def overlap(jobs: list[Job], count: int, timing: Timing, ports: int, below: int)
         end = max(settled(job, cycles, timing) for job, cycles in zip(work, found, strict=True))
         return Overlap(period, tuple(tuple(sorted(p, key=lambda w: w[0])) for p in laid), moved, strides, end)
     return None
+
+
+def _ways(jobs: list[Job], move: int) -> Iterator[tuple[int, dict[int, int]]]:
+    """Where to begin, and what to delay: first nothing, then one job so that a shorter one finds room before it, or that
+    and a drain."""
+    begins = (0, move)  # the words that end a period stand elsewhere in the round
+    yield from ((begin, {}) for begin in begins)
+    walked: list[dict[str, int]] = []
+    for job in jobs:
+        walked.append({unit: hi - lo + 1 for unit, lo, hi in job.parts[0].busy if unit in UNITS})
+    most = max(drain_length(job, number) for job in jobs for number in range(len(job.parts)))
+    for number, own in enumerate(walked):
+        lengths = {length for unit in own for other in walked if 0 < (length := other.get(unit, 0)) < own[unit]}
+        for delay in sorted({*lengths, *(length + most for length in lengths)}):
+            yield from ((begin, {number: delay}) for begin in begins)
 
 
 def _ops(job: Job) -> Iterator[Op]:
@@ -232,10 +257,12 @@ class _Try:
         self.slots = 0
         self.starts: dict[int, list[int]] = {}
 
-    def run(self, order: list[int], begin: int) -> list[list[int]] | None:
-        """The cycles of every job's parts, none before ``begin``; None when the period is too short for this order."""
+    def run(self, order: list[int], begin: int, delays: dict[int, int]) -> list[list[int]] | None:
+        """The cycles of every job's parts, none before ``begin``, some jobs later than they could; None when the period is too
+        short for that.
+        """
         for number in order:
-            if not self._place(number, begin):
+            if not self._place(number, begin, delays.get(number, 0)):
                 return None
         return [self.starts[n] for n in range(len(self.jobs))]
 
@@ -248,7 +275,7 @@ class _Try:
         mask = ((1 << length) - 1) << lo
         return (mask | mask >> self.period) & (1 << self.period) - 1
 
-    def _place(self, number: int, begin: int) -> bool:
+    def _place(self, number: int, begin: int, delay: int) -> bool:
         job, period = self.jobs[number], self.period
         least = [begin] * len(job.parts)
         most: list[int | None] = [None] * len(job.parts)
@@ -261,9 +288,15 @@ class _Try:
                 before = most[e.earlier]
                 most[e.earlier] = limit if before is None else min(before, limit)
         own = [e for e in self.out[number] if e.b == number]
-        for at in range(least[0], least[0] + period):
+        soonest = least[0]
+        for at in range(least[0], least[0] + period + delay):
+            if at < soonest:
+                continue
             placed = self._fit(job, at, least)
             if placed is None:
+                continue
+            if delay:  # from where it could be
+                soonest, delay = at + delay, 0
                 continue
             cycles, units, slots = placed
             if any(m is not None and c > m for c, m in zip(cycles, most, strict=True)):
@@ -306,15 +339,16 @@ class _Try:
         last = max(offset for offset, _, _ in part.words)
         if cycle % self.period + last >= self.text:
             return None  # its words are of one period, before the registers move
+        own: dict[str, int] = {}
+        for unit, lo, hi in part.busy:
+            bits = self._bits(cycle + lo, cycle + hi) if hi >= lo else 0
+            known = own.get(unit, units.get(unit, 0))
+            if bits is None or bits & known:
+                return None
+            own[unit] = known | bits
         for offset, _, _ in part.words:
             bit = 1 << (cycle + offset) % self.period
             if slots & bit:
                 return None
             slots |= bit
-        units = dict(units)
-        for unit, lo, hi in part.busy:
-            bits = self._bits(cycle + lo, cycle + hi) if hi >= lo else 0
-            if bits is None or bits & units.get(unit, 0):
-                return None
-            units[unit] = units.get(unit, 0) | bits
-        return units, slots
+        return {**units, **own}, slots

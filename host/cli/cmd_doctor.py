@@ -74,6 +74,7 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
         identity = device.identify()
         right = expected is None or identity.board == expected.name
         checks.append(("identity", right, f"{identity.board}, {identity.engine} engine, protocol {identity.version}"))
+        quality = _LineQuality(device)
         checks.append(("link loop-back", *_loopback(device, identity.max_payload)))
         march = device.memtest()
         text = f"{march.tested_bytes:,} bytes"
@@ -90,13 +91,34 @@ def _board(args: argparse.Namespace, ui: Ui) -> int:
             checks.append(("network", network in (Start.LOADED, Start.EMPTY), START_ABOUT[network]))
         if identity.engine == "loader":
             checks.append(("flash", *_flash(device)))
-        counters = device.status()
-        checks.append(("line quality", device.repeats == 0, f"{device.repeats} frames repeated, {counters}"))
+        checks.append(("line quality", *quality.verdict()))
     ui.table("", ("check", "result", "detail"), [(n, "pass" if ok else "FAIL", d) for n, ok, d in checks])
     if not checks[0][1] and expected:
         ui.say(f"the board must be {expected.name}, not {identity.board}: check --port, or build for {identity.board}")
     ui.result([{"check": n, "passed": ok, "detail": d} for n, ok, d in checks])
     return 0 if all(ok for _, ok, _ in checks) else 1
+
+
+class _LineQuality:
+    """What happened on the line from now on. Repeating what was only answered late is no fault of the line."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._counters = device.status()
+        self._repeats, self._broken = device.repeats, device.broken
+
+    def verdict(self) -> tuple[bool, str]:
+        """Whether every frame came through whole, and what the two sides counted."""
+        device = self._device
+        repeats = (
+            device.repeats - self._repeats
+        )  # before the counters are asked for: those do not know of their own repetition
+        counters = device.status()
+        new = {name: (counters[name] - self._counters[name]) % 256 for name in ("frames_bad", "dropped", "repeats")}
+        damaged = new["frames_bad"] + new["dropped"] + device.broken - self._broken
+        lost = max(0, repeats - new["repeats"])  # of the others the device had the first one
+        late = f" ({repeats - lost} because the answer came late)" if repeats > lost else ""
+        return not damaged and not lost, f"{damaged} frames damaged, {repeats} repeated{late}"
 
 
 def _flash(device: Device) -> tuple[bool, str]:

@@ -148,9 +148,12 @@ class Control:
 
     def _answer(self, line: str) -> None:
         try:
-            self._say(execute(self._board, line))
+            said = execute(self._board, line)
         except NeuroloomError as error:
-            self._say(f"error: {error}")
+            said = f"error: {error}"
+        except OSError as error:  # of a link to the port that cannot be made, for example
+            said = f"error: {error.filename or line}: {error.strerror}"
+        self._say(said)
 
 
 def _ours(fd: int) -> bool:

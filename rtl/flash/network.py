@@ -1,11 +1,11 @@
 """A network in the flash, as a board loads it at its start without any host: one format for the gateware and for hosts.
 
 The partition's first block of 64 KiB holds nothing but the *header*, a page at its end: what hosts read of the network, and behind
-it, in the page's last eight bytes, what the gateware reads: the *mark* and the length of the data. The data follow in the next
-block: the very commands that a host would load the network with, and a CRC-32. So the gateware reads one run of bytes, and a
+it, in the page's last eight bytes, what the gateware reads: the *mark* and the data's length, as a *count*. The data follow in the
+next block: the very commands that a host would load the network with, and a CRC-32. So the gateware reads one run of bytes, and a
 header that is erased first and programmed last, as the labels of images are, makes the network whole or none.
 
-Unlike everything else in the flash the mark's and the length's bytes and the CRC's are the highest first, and the CRC takes the
+Unlike everything else in the flash the mark's and the count's bytes and the CRC's are the highest first, and the CRC takes the
 bits of a byte from the highest on (CRC-32/BZIP2 in the catalogue of CRCs): that is how they come out of an SPI flash, and the
 gateware needs neither registers nor cycles to turn them round.
 """
@@ -22,12 +22,17 @@ from neuroloom.compiler.errors import InputError
 
 from .layout import ERASED, PAGE_BYTES
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAGIC = b"NLNW"
 NAME_BYTES = 48
 CRC_BYTES = 4
 TAIL_BYTES = 8
-"""Mark and length, the header's last bytes."""
+"""Mark and count, the header's last bytes."""
+COUNT_BITS, COUNT_TAP = 20, 17
+"""The counter's shift register, whose lowest bit becomes the exclusive or of the bits 20 and 17 (from 1 on): x^20 + x^17 + 1 is
+primitive, so it goes through all states but 0."""
+COUNT_END = (1 << COUNT_BITS) - 1
+"""Its state when no byte is left."""
 
 _FIELDS = struct.Struct(f"<4sB3xII32s32s{NAME_BYTES}s")
 """Magic, version, bytes of data, CRC-32 of the data, the engine's hash, the network's hash, its name; then the CRC-32 of these."""
@@ -74,6 +79,24 @@ def mark(engine_hash: bytes) -> bytes:
     return hashlib.sha256(MAGIC + bytes([FORMAT_VERSION]) + engine_hash).digest()[:4]
 
 
+def step(state: int) -> int:
+    """The counter's state one byte later."""
+    bit = (state >> COUNT_BITS - 1 ^ state >> COUNT_TAP - 1) & 1
+    return state << 1 & COUNT_END | bit
+
+
+def count_of(length: int) -> int:
+    """The state from which :data:`COUNT_END` is reached in ``length`` (1 to 2**20 - 1) bytes.
+
+    A shift register that counts needs no logic beside its bits, and is loaded from the flash by shifting, too: in an iCE40 it takes
+    half the cells of a counter that counts down.
+    """
+    state = COUNT_END
+    for _ in range(length):
+        state = (state >> 1) | ((state ^ state >> COUNT_TAP) & 1) << COUNT_BITS - 1
+    return state
+
+
 def crc32_highest_first(data: bytes) -> bytes:
     """CRC-32 with every byte's highest bit first, as four bytes, the highest first."""
     turned = int.from_bytes(zlib.crc32(data.translate(_TURNED)).to_bytes(4, "little").translate(_TURNED), "big")
@@ -100,7 +123,7 @@ class NetworkState:
         magic, version, length, crc, engine, model, name = _FIELDS.unpack(body)
         if magic != MAGIC or version != FORMAT_VERSION or int.from_bytes(check, "little") != zlib.crc32(body):
             return None
-        if page[-TAIL_BYTES:] != mark(engine) + length.to_bytes(4, "big"):
+        if not 0 < length < COUNT_END or page[-TAIL_BYTES:] != mark(engine) + count_of(length).to_bytes(4, "big"):
             return None
         return cls(length, crc, engine, model, name.rstrip(b"\0").decode("utf-8", "replace"))
 
@@ -130,7 +153,7 @@ def network_image(commands: bytes, engine_hash: bytes, model_hash: bytes, name: 
             f"network must take 1 to {room - CRC_BYTES:,} bytes of commands to fit the flash's partition, not {len(commands):,};"
             " make the network smaller, or load it with: neuroloom load"
         )
-    tail = mark(engine_hash) + len(commands).to_bytes(4, "big")
+    tail = mark(engine_hash) + count_of(len(commands)).to_bytes(4, "big")
     data = commands + crc32_highest_first(tail + commands)
     text = name.encode("utf-8")[:NAME_BYTES].decode("utf-8", "ignore").encode("utf-8")
     body = _FIELDS.pack(MAGIC, FORMAT_VERSION, len(commands), zlib.crc32(data), engine_hash, model_hash, text)

@@ -14,9 +14,23 @@ from amaranth.lib.wiring import In, Out
 
 from .layout import BLOCK_BYTES, Layout
 from .loader import PINS, WAKE_SECONDS
-from .network import POLYNOMIAL, TAIL_BYTES, Start, mark
+from .network import COUNT_BITS, COUNT_END, COUNT_TAP, POLYNOMIAL, TAIL_BYTES, Start, mark, step
 
 WORD_BITS = 32
+
+
+def rest_end(cycles: int) -> tuple[int, int]:
+    """The fewest lowest bits of the counter, and a value, that come for the first time ``cycles`` steps from its end or later."""
+    states = [COUNT_END]
+    while len(states) < 4 * cycles:
+        states.append(step(states[-1]))
+    for bits in range(1, COUNT_BITS + 1):
+        values = [state & ((1 << bits) - 1) for state in states]
+        before = set(values[:cycles])
+        for value in values[cycles:]:
+            if value not in before:
+                return bits, value
+    raise AssertionError("a state does not come again so soon")
 
 
 class NetworkStarter(wiring.Component):
@@ -43,10 +57,7 @@ class NetworkStarter(wiring.Component):
     def __init__(self, layout: Layout, engine_hash: bytes, clock_hz: int) -> None:
         self._at = layout.network_at + BLOCK_BYTES - TAIL_BYTES
         self._mark = mark(engine_hash)
-        self._count_bits = max(
-            (layout.network_room - 1).bit_length() + 1, round(clock_hz * WAKE_SECONDS).bit_length() + 1
-        )
-        self._wake_bit = round(clock_hz * WAKE_SECONDS).bit_length()
+        self._rest_end = rest_end(round(clock_hz * WAKE_SECONDS))
         super().__init__(
             {
                 **PINS,
@@ -60,103 +71,98 @@ class NetworkStarter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # `count` counts bytes down, and below zero the time that the flash takes to wake
-        n, count = Signal(5), Signal(self._count_bits)
-        byte, crc = (
-            Signal(8, reset_less=True),
-            Signal(32, reset_less=True),
-        )  # crc: complemented, so that it starts with zeros
-        right, blank = Signal(reset_less=True), Signal(reset_less=True)
+        # One flip-flop per state, and each of them only while it is needed: what an iCE40 has to decode costs more than it holds.
+        names = ("wake", "rest", "call", "mark", "length", "data", "give", "sum", "verdict", "done")
+        wake, rest, call, mark, length, data, give, summing, verdict, done = (
+            Signal(name=name, init=name == "wake") for name in names
+        )
+        n, byte, crc = Signal(5), Signal(8, reset_less=True), Signal(32, reset_less=True)
+        right, whole = Signal(reset_less=True), Signal(reset_less=True)
         giving, changed = Signal(), Signal()
-        bit, shift, fall, last, take, compare = self.flash_miso, Signal(), Signal(), Signal(), Signal(), Signal()
-        unlike = Signal()  # the bit and the CRC's highest one: feeds the CRC back, and tells its own last bits from it
-        m.d.comb += [fall.eq(shift & self.flash_sck), last.eq(fall & n.all()), self.o.payload.eq(byte)]
-        m.d.comb += [self.loading.eq(self.state == Start.LOADING), self.hold.eq(changed & ~giving)]
-        with m.If(shift):
-            m.d.sync += self.flash_sck.eq(~self.flash_sck)
-        with m.If(fall):
-            m.d.sync += [n.eq(n + 1), byte.eq(Cat(bit, byte[:-1]))]
-        m.d.comb += unlike.eq(crc[-1] ^ bit)
-        with m.If(fall & take):
-            m.d.sync += crc.eq(Cat(C(1, 1), crc[:-1]) ^ ((~unlike & ~compare).replicate(32) & POLYNOMIAL))
+        bit, sck, go = self.flash_miso, self.flash_sck, Signal()
+
+        # The clock is high only where something is shifted, so its high phase is the strobe at whose end that happens.
+        byte_end, last = Signal(), Signal()
+        m.d.comb += [byte_end.eq(sck & n[:3].all()), last.eq(byte_end & n[3:].all())]
+        m.d.sync += [
+            self.flash_cs_n.eq(rest | done),
+            sck.eq(~sck & ~self.flash_cs_n & ~(rest | give | verdict | done)),
+            n[:3].eq(n[:3] + sck),
+            n[3:].eq(n[3:] + (byte_end & ~data)),
+        ]
+        with m.If(sck):
+            m.d.sync += byte.eq(Cat(bit, byte[:-1]))
 
         def highest_first(value: int) -> Any:
             """The bit of a word whose turn it is."""
             return Array(C(value >> at & 1, 1) for at in reversed(range(WORD_BITS)))[n]
 
-        def done(state: Any) -> None:
-            m.d.sync += [self.state.eq(state), self.flash_cs_n.eq(1)]
-            m.next = "DONE"
+        # 0xAB goes out four times: three bytes behind it mean nothing
+        m.d.comb += self.flash_mosi.eq(Mux(wake, highest_first(0xABABABAB), highest_first(0x03 << 24 | self._at)))
 
-        with m.FSM(name="starter"):
-            with m.State("START"):
-                m.d.sync += self.flash_cs_n.eq(0)
-                m.next = "WAKE"
-            with m.State("WAKE"):
-                m.d.comb += [shift.eq(1), self.flash_mosi.eq(highest_first(0xAB << 24))]
-                with m.If(fall & n[:3].all()):
-                    m.d.sync += self.flash_cs_n.eq(1)
-                    m.next = "REST"
-            with m.State("REST"):
-                m.d.sync += [count.eq(count - 1), n.eq(0), crc.eq(0), right.eq(1), blank.eq(1)]
-                with m.If(~count[self._wake_bit] & count[self._wake_bit - 1]):
-                    m.d.sync += self.flash_cs_n.eq(0)
-                    m.next = "CALL"
-            with m.State("CALL"):
-                m.d.comb += [shift.eq(1), self.flash_mosi.eq(highest_first(0x03 << 24 | self._at))]
-                with m.If(last):
-                    m.next = "MARK"
-            with m.State("MARK"):
-                m.d.comb += [shift.eq(1), take.eq(1)]
-                with m.If(fall):
-                    m.d.sync += blank.eq(blank & bit)
-                    with m.If(bit != highest_first(int.from_bytes(self._mark, "big"))):
-                        m.d.sync += right.eq(0)
-                with m.If(last):
-                    m.next = "LENGTH"
-            with m.State("LENGTH"):
-                m.d.comb += [shift.eq(1), take.eq(1)]
-                with m.If(fall):
-                    m.d.sync += count.eq(Cat(bit, count[:-1]))
-                with m.If(last):
-                    m.next = "DATA"
-                    with m.If(~right):
-                        done(Mux(changed, Start.CHANGED, Mux(blank, Start.EMPTY, Start.OTHER)))
-            with m.State("DATA"):
-                m.d.comb += [shift.eq(1), take.eq(1)]
-                with m.If(fall & n[:3].all()):
-                    m.d.sync += [count.eq(count - 1), n.eq(0)]
-                    m.next = "GIVE"
-            with m.State("GIVE"):
-                m.d.comb += self.o.valid.eq(giving)
-                with m.If(~giving | self.o.ready):
-                    m.next = "DATA"
-                    with m.If(count == 0):
-                        m.next = "SUM"
-            with m.State("SUM"):  # the CRC moves out, beside the one that comes in
-                m.d.comb += [shift.eq(1), take.eq(1), compare.eq(1)]
-                with m.If(fall & unlike):
-                    m.d.sync += right.eq(0)
-                with m.If(last):
-                    m.next = "VERDICT"
-            with m.State("VERDICT"):
-                m.d.sync += self.flash_cs_n.eq(1)
-                m.next = "REST"
-                with m.If(~right):
-                    # only what it read twice alike is the network; it may be right again the next time
-                    m.d.sync += giving.eq(0)
-                    with m.If(giving):
-                        m.d.sync += changed.eq(1)
-                    with m.Else():
-                        done(Mux(changed, Start.CHANGED, Start.BROKEN))
-                with m.Elif(~giving):
-                    m.d.sync += giving.eq(1)
-                with m.Else():
-                    m.d.sync += changed.eq(0)
-                    done(C(Start.LOADED, 3))
-            with m.State("DONE"):
-                with m.If(self.host):
-                    m.d.sync += changed.eq(0)
+        # Counts the bytes to their end, and from there on the time that the flash takes to wake; complemented.
+        count, count_in, tick, over = Signal(COUNT_BITS, reset_less=True), Signal(), Signal(), Signal()
+        m.d.comb += [
+            tick.eq(rest | (sck & (wake | length)) | (data & byte_end)),
+            count_in.eq(~(count[COUNT_BITS - 1] ^ count[COUNT_TAP - 1])),
+            over.eq(~count.any()),
+        ]
+        with m.If(wake):
+            m.d.comb += count_in.eq(0)  # where it begins
+        with m.If(length):
+            m.d.comb += count_in.eq(~bit)
+        with m.If(tick):
+            m.d.sync += count.eq(Cat(count_in, count[:-1]))
+        bits, value = self._rest_end
+        awake = rest & (~count[:bits] == value)
+
+        # The CRC, complemented, so that it starts with zeros; its own last bits move out beside those that come in.
+        unlike = crc[-1] ^ bit
+        with m.If(sck):
+            m.d.sync += crc.eq(Mux(call, 0, Cat(C(1, 1), crc[:-1]) ^ ((~unlike & ~summing).replicate(32) & POLYNOMIAL)))
+
+        # right: the mark is. whole: behind a right mark, that there is a one in the count (another one would never end) and
+        # that the CRC is right; behind another mark, that it is blank.
+        m.d.comb += go.eq(right & whole)
+        with m.If(rest):
+            m.d.sync += [right.eq(1), whole.eq(1)]
+        with m.If(sck & mark):
+            m.d.sync += whole.eq(whole & bit)
+            with m.If(bit != highest_first(int.from_bytes(self._mark, "big"))):
+                m.d.sync += right.eq(0)
+        with m.If(sck & length & right & bit):
+            m.d.sync += whole.eq(1)
+        with m.If(sck & summing & unlike):
+            m.d.sync += whole.eq(0)
+
+        given, again = give & (~giving | self.o.ready), giving ^ go
+        m.d.sync += [
+            wake.eq(wake & ~last),
+            rest.eq((wake & last) | (rest & ~awake) | (verdict & again)),
+            call.eq(awake | (call & ~last)),
+            mark.eq(Mux(last, call, mark)),
+            length.eq(Mux(last, mark, length)),
+            data.eq((length & last & right & (whole | bit)) | (data & ~byte_end) | (given & ~over)),
+            give.eq((data & byte_end) | (give & ~given)),
+            summing.eq((given & over) | (summing & ~last)),
+            verdict.eq(summing & last),
+            done.eq(done | (length & last & ~(right & (whole | bit))) | (verdict & ~again)),
+        ]
+        # Only what is read twice alike is the network; what was not is held back from use, and may be right the next time.
+        with m.If(verdict):
+            m.d.sync += [giving.eq(go), changed.eq(Mux(go, changed & ~giving, changed | giving))]
+        with m.If(done & changed & self.host):
+            m.d.sync += giving.eq(1)
+        result = Mux(
+            changed, Start.CHANGED, Array((Start.OTHER, Start.EMPTY, Start.BROKEN, Start.LOADED))[Cat(whole, right)]
+        )
+        m.d.comb += [
+            self.o.payload.eq(byte),
+            self.o.valid.eq(give & giving),
+            self.loading.eq(~done),
+            self.hold.eq(changed & ~giving),
+            self.state.eq(Mux(done, result, Start.LOADING)),
+        ]
         return m
 
 
@@ -173,7 +179,8 @@ class StandaloneEngine(wiring.Component):
     def __init__(self, engine: Any, layout: Layout, engine_hash: bytes, clock_hz: int) -> None:
         self._engine, self._starter = engine, NetworkStarter(layout, engine_hash, clock_hz)
         self.bytes_in, self.bytes_out = engine.bytes_in, engine.bytes_out
-        self.buffers, self.extra_files = engine.buffers, engine.extra_files
+        self.buffers = getattr(engine, "standalone_buffers", engine.buffers)
+        self.extra_files = engine.extra_files
         inner = getattr(engine, "pins", {})
         self._inner_pins = tuple(inner)
         self.pins = {**inner, **PINS}

@@ -33,6 +33,8 @@ class GatedEngine(wiring.Component):
         0: samples are as long as the loaded program says.
     buffers : :class:`Buffers`
         The link's frame buffers that leave enough block RAM for the engine.
+    standalone_buffers : :class:`Buffers`
+        Those that leave logic cells for a starter, too (each one takes some 15).
     extra_files : ``dict[str, str]``
         Verilog files by name that go with the component.
     """
@@ -40,7 +42,10 @@ class GatedEngine(wiring.Component):
     def __init__(self, config: GatedConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
-        self.buffers = Buffers(256, 2) if config.spram else Buffers()
+        few = Buffers(256, 2) if config.spram else Buffers()
+        # as many as the tables leave block RAM for: with 3,072 words all of it is taken, and streams of long answers wait
+        self.buffers = Buffers(256, 4) if config.spram and config.table_words <= 2048 else few
+        self.standalone_buffers = few
         self.extra_files = memory_files(config)
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "reset": In(1)})
 

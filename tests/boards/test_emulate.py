@@ -91,7 +91,7 @@ def test_families_that_cannot_be_read_back_are_named() -> None:
         UnsupportedError, match=r"not for ulx3s_85f \(ecp5\); emulate the model instead, with --fidelity netlist"
     ):
         emulate_bitstream(Path("x.bit"), load_board("ulx3s_85f"))
-    with pytest.raises(UnsupportedError, match=r"\(gowin\); .* gives block RAM without mode and content"):
+    with pytest.raises(UnsupportedError, match=r"\(gowin\); .* gives block RAM without mode, width and content"):
         emulate_image(Path("x.fs"), load_board("tang_nano_9k"), "rtl")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import serial
+from neuroloom.boards.counters import Statistics
 from neuroloom.boards.faults import PERFECT, DirectionFaults, LineFaults, milliseconds
-from neuroloom.boards.virtual import Statistics, VirtualBoard
+from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError
 
 BIT = 8

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import serial
-from neuroloom.boards import virtual
+from neuroloom.boards import cache
 from neuroloom.boards.emulate import emulate
 from neuroloom.boards.faults import PERFECT
 from neuroloom.boards.registry import load_board
@@ -253,7 +253,7 @@ def test_design_that_does_not_compile_quotes_the_tool() -> None:
 
     with pytest.raises(ToolFailedError, match="verilator failed with status"):
         VirtualBoard({"bad.v": "module bad(input clk; endmodule"}, "bad", 8, 1).compile()
-    assert not list((virtual.cache.cache_root() / "virtual").glob("work-*"))
+    assert not list((cache.cache_root() / "virtual").glob("work-*"))
 
 
 @pytest.mark.parametrize(

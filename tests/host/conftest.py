@@ -424,3 +424,10 @@ def lines() -> SimpleNamespace:
         BYTES_OUT=BYTES_OUT,
         MODEL_HASH=MODEL_HASH,
     )
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that repeats nothing in half a minute: on a busy machine a good line's answers may be late, which is no loss."""
+    monkeypatch.setattr("neuroloom.host.link.SHORTEST_WAIT_S", 30.0)
+    monkeypatch.setattr("neuroloom.host.link.FIRST_WAIT_S", 30.0)

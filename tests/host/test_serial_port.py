@@ -51,9 +51,9 @@ def board(lines):
     board.unplug()
 
 
-def test_runs_over_a_pseudo_terminal(board, lines):
+def test_runs_over_a_pseudo_terminal(board, lines, patient):
     x = np.random.default_rng(3).integers(0, 256, (2000, lines.BYTES_IN), np.uint8)
-    with connect(board.port, timeout=5) as device:
+    with connect(board.port, timeout=60) as device:
         assert np.array_equal(device.run_bytes(x), lines.running_sum(x))
         assert device.repeats == 0
     # Closed and opened again: a new session on a device that knows the old one.

@@ -60,9 +60,9 @@ def test_ten_kilobytes_come_through(sum_board, spec):
 
 
 @pytest.mark.parametrize("spec", ["baud=2%", "baud=-2%", "baud=1.5%,jitter=0.1", "baud=-1.5%,jitter=0.1"])
-def test_a_host_with_another_clock_needs_no_repetition(sum_board, spec):
+def test_a_host_with_another_clock_needs_no_repetition(sum_board, spec, patient):
     sum_board.set_faults(LineFaults.parse(spec))
-    with connect(sum_board.port) as device:
+    with connect(sum_board.port, timeout=60) as device:
         assert transfer(device, 100, 3) and device.repeats == 0
 
 

@@ -28,10 +28,10 @@ def samples(count, seed=0):
     return x, (np.cumsum(x.sum(axis=1, dtype=np.int64)) % 256).astype(np.uint8).reshape(-1, 1)
 
 
-def test_streaming_keeps_the_line_busy(board):
+def test_streaming_keeps_the_line_busy(board, patient):
     """Nine tenths of the line carry samples, in line time: 80 clock cycles a byte at 24 MHz and 3 Mbaud."""
     x, y = samples(600)
-    with connect(board.port) as device:
+    with connect(board.port, timeout=60) as device:
         assert device.identity.board == "icebreaker" and device.memtest().passed
         before = board.statistics().cycles
         assert np.array_equal(device.run_bytes(x), y)
@@ -41,10 +41,10 @@ def test_streaming_keeps_the_line_busy(board):
     assert x.size * 80 / cycles > 0.9
 
 
-def test_both_directions_are_full_at_once(board):
+def test_both_directions_are_full_at_once(board, patient):
     """Requests and answers of the same length: with two of them on the way, each direction would wait for the other."""
     payload, count = bytes(range(1, 225)) * 2, 120
-    with connect(board.port) as device:
+    with connect(board.port, timeout=60) as device:
         link = device._begin()
         before, sent = board.statistics(), 0
         for _ in range(count):

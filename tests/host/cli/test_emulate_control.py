@@ -7,8 +7,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from neuroloom.boards.counters import Statistics
 from neuroloom.boards.faults import PERFECT
-from neuroloom.boards.virtual import Statistics
 from neuroloom.compiler.errors import InputError
 from neuroloom.host.cli.emulate_control import CONTROL, Control, execute
 

@@ -26,6 +26,9 @@ from neuroloom.rtl.link.protocol import BOOTS, GUARDED, Identity
 START_S, GUARD_S = 0.03, 0.12
 """Of golden and of the guarded image, in the board's seconds; a real one waits 1 and 10. A host on a busy machine must make it."""
 
+PATIENCE_S = 60.0
+"""A host's, where an answer is certain to come: a busy machine may take its time."""
+
 GOLDEN = b"\x7e\xaa\x99\x7e golden"
 
 

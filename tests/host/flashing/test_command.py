@@ -15,6 +15,8 @@ from neuroloom.compiler.errors import InputError
 from neuroloom.host.cli.app import main
 from neuroloom.rtl.flash.layout import golden_image
 
+from .conftest import PATIENCE_S
+
 Cli = Callable[..., tuple[int, str, str]]
 SHAPES = {"5k": (692, 336), "8k": (872, 272)}
 
@@ -89,12 +91,12 @@ def test_over_the_port(
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     board.start()
-    port = ("--port", board.port, "-q")
+    port = ("--port", board.port, "--timeout", PATIENCE_S, "-q")
     code, out, _ = cli(*port, "--info")
     assert code == 0 and "Winbond ef 70 18, 16 MiB" in out and out.count("empty") == 3
     assert "golden is write-protected by the flash itself" in out and "network at 0x100000: none" in out
     capsys.readouterr()
-    assert main(["doctor", "--board", "icebreaker", "--port", str(board.port), "-q"]) == 0
+    assert main(["doctor", "--board", "icebreaker", "--port", str(board.port), "--timeout", str(PATIENCE_S), "-q"]) == 0
     assert "Winbond ef 70 18, 16 MiB, 0 of 3 slots hold an image" in capsys.readouterr().out
     untouched = flash.read_bytes()
     for words, sentence in (
@@ -138,7 +140,7 @@ def test_from_python(
     path = tmp_path / "x.bin"
     path.write_bytes(images["attended"])
     board.start()
-    with nl.connect(board.port) as device:
+    with nl.connect(board.port, timeout=PATIENCE_S) as device:
         with pytest.raises(InputError, match="nothing was written"):
             nl.flash(device, path)  # no bitstream of any chip
         with pytest.raises(InputError, match=r"Bitstream must be a file, not 'y.bin'"):
@@ -154,6 +156,7 @@ def test_by_cable(cli: Cli, tmp_path: Path, ecp5_bitstream: Callable[..., bytes]
     (tmp_path / "x.bin").write_bytes(stamp(bitstream(), record("attended")))
     (tmp_path / "plain.bin").write_bytes(bitstream())
     (tmp_path / "hx8k.bin").write_bytes(bitstream("8k"))
+    (tmp_path / "text.bin").write_text("hello")
     (tmp_path / "ulx3s.bit").write_bytes(ecp5_bitstream())
     for board in all_boards():
         suffix = {"ice40_hx8k_evn": "hx8k.bin", "ulx3s_85f": "ulx3s.bit"}.get(board.name, "plain.bin")
@@ -166,6 +169,10 @@ def test_by_cable(cli: Cli, tmp_path: Path, ecp5_bitstream: Callable[..., bytes]
             "must go into a slot beside golden, because it was built with --boot attended",
         ),
         (("hx8k.bin", "--board", "icebreaker"), "not for another iCE40 (hx8k)"),
+        (
+            ("text.bin", "--board", "icebreaker"),
+            "must begin with a comment, its preamble or boot headers; is it a bitstream?",
+        ),
         (("golden.bin", "--board", "ice40_hx8k_evn"), "image must be built for ice40_hx8k_evn, not for icebreaker"),
         (("plain.bin",), "--port P must be given to write into a slot, or --board B to write by cable"),
         (("plain.bin", "--boot", "--board", "icebreaker"), "--boot must come with --port"),

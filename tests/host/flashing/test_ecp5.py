@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,8 @@ from neuroloom.host.device import connect
 from neuroloom.host.golden import golden_design
 from neuroloom.rtl.link.protocol import Identity
 
-from .conftest import START_S, Echo
+from .conftest import PATIENCE_S, START_S, Echo
+from .test_update import cuts_in_random_cycles
 
 ULX3S = load_board("ulx3s_85f")
 MODEL = b"echo".ljust(32)
@@ -34,10 +36,11 @@ MODEL = b"echo".ljust(32)
 
 @dataclass(frozen=True)
 class Built:
-    """Golden and an image as files, and their RTL in a cache of builds."""
+    """Golden and two images as files, and their RTL in a cache of builds."""
 
     golden: bytes
     image: bytes
+    other: bytes
 
 
 def entry(root: Path, engine: Any, identity: Identity, image: bytes) -> bytes:
@@ -51,7 +54,7 @@ def entry(root: Path, engine: Any, identity: Identity, image: bytes) -> bytes:
     (folder / "x.bit").write_bytes(bitstream)
     record = {"board": board.name, "clock_hz": own.clock_hz, "bitstream": "x.bit", "next_image": next_image(own, board)}
     (folder / "build.json").write_text(json.dumps(record), encoding="utf-8")
-    cache.publish(folder, "build", own.engine)
+    cache.publish(folder, "build", root.name)
     return bitstream
 
 
@@ -67,8 +70,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, ecp5_bitstream: Callable[...
         made = Built(
             entry(own / "golden", factory(), identity, ecp5_bitstream(boots=True, filling=1)),
             entry(own / "echo", Echo(), echo, ecp5_bitstream(boots=True, filling=2)),
+            entry(own / "other", Echo(), echo, ecp5_bitstream(boots=True, filling=3)),
         )
-        for image in (made.golden, made.image):
+        for image in (made.golden, made.image):  # the other one is of the same RTL
             design = designs_of(ULX3S, "rtl")(image)
             assert set(design.files) == {"top.v", "cells.v", "board.v"} and design.clock_hz == 40_000_000
             VirtualBoard(design.files, design.top, design.clock_hz, design.baud).compile()
@@ -94,7 +98,9 @@ def test_an_update_over_the_port(
     assert ulx3s.image == "golden" and image_name(ULX3S.layout, 0x200000) == "slot 1"
 
     def cli(*words: object) -> tuple[int, str, str]:
-        code = main(["flash", *(str(word) for word in words), "--port", str(ulx3s.port), "-q"])
+        code = main(
+            ["flash", *(str(word) for word in words), "--port", str(ulx3s.port), "--timeout", str(PATIENCE_S), "-q"]
+        )
         read = capsys.readouterr()
         return code, read.out, read.err.replace("\n", " ")
 
@@ -116,12 +122,19 @@ def test_an_update_over_the_port(
     ulx3s.power_off()
     ulx3s.power_on()
     ulx3s.wait_for("slot 1")
-    with connect(ulx3s.port) as device:
+    with connect(ulx3s.port, timeout=PATIENCE_S) as device:
         assert device.identity.model_hash == MODEL and device.identity.baud == 2_000_000
         to_golden(device)  # PROGRAMN, and the address that the image names: 0
         assert ulx3s.image == "golden"
     assert cli(path, "--verify-only")[0] == 0
     assert flash.read_bytes().startswith(built.golden) and ulx3s.statistics().framing_errors == 0
+
+
+@pytest.mark.campaign
+def test_power_cuts_in_random_cycles_of_the_ulx3s(ulx3s: FlashBoard, built: Built, tmp_path: Path, shown) -> None:
+    seed = int(time.time())
+    counts = cuts_in_random_cycles(ulx3s, tmp_path / "flash.img", built.image, built.other, seed)
+    shown(f"1,000 power cuts in random cycles of an update of the ulx3s_85f, seed {seed}: {counts}")
 
 
 def test_what_the_virtual_board_does_not_do(built: Built) -> None:

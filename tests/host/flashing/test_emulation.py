@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from neuroloom.host.device import connect
 from neuroloom.host.flash_emulation import flash_board, wait_for_start
 from neuroloom.rtl.flash.layout import golden_image
 
+from .conftest import PATIENCE_S
 from .test_command import bitstream, record
 
 ICEBREAKER = load_board("icebreaker")
@@ -98,7 +100,7 @@ def test_a_port_is_unplugged_and_the_board_is_reset(
     moved(board.start())
     board.wait_for("slot 1")
     boots = board.boots
-    with connect(name, timeout=3) as device:
+    with connect(name, timeout=PATIENCE_S) as device:
         assert device.identity.engine == "loopback"
         assert execute(board, "unplug 50ms").startswith(f"serial port {board.port} is back")
         with pytest.raises(DeviceError, match="went away"):
@@ -112,7 +114,7 @@ def test_a_port_is_unplugged_and_the_board_is_reset(
     board.unplug(1)
     board.power_on()
     board.wait_for("slot 1")
-    with connect(name, timeout=3) as device:
+    with connect(name, timeout=PATIENCE_S) as device:
         device.ping()
 
 
@@ -123,14 +125,22 @@ def test_hosts_wait_while_an_image_is_compiled(
     install(flash, ICEBREAKER, 1, images["unattended"], ("start", "confirmed"))
     board.start()
     board.wait_for("slot 1")
-    port, load, said = str(board.port), board._load, []
+    port, load, said, waits = str(board.port), board._load, [], threading.Event()
 
-    def slow(number: int | None) -> None:
-        time.sleep(3)
-        load(number)
+    def waiting(sentence: str) -> None:
+        said.append(sentence)
+        waits.set()
 
-    monkeypatch.setattr(board, "_load", slow)
-    with connect(port, timeout=1, on_wait=said.append) as device:
+    with connect(port, timeout=PATIENCE_S, on_wait=waiting) as device:
+
+        def slow(number: int | None) -> None:
+            device._link.timeout = 0.5
+            assert waits.wait(PATIENCE_S)
+            time.sleep(1)
+            device._link.timeout = PATIENCE_S
+            load(number)
+
+        monkeypatch.setattr(board, "_load", slow)
         device.boot_golden()
         assert device.identity.engine in ("loader", "loopback")
     assert said and set(said) == {f"the virtual board on {port} compiles the image that boots; waiting"}
@@ -176,12 +186,13 @@ def test_a_simulation_that_dies_is_noticed(board: FlashBoard) -> None:
     ("words", "sentence"),
     [
         (("--flash", "f.img"), "--board must be given with --flash and no model"),
+        (("--flash", "nowhere/f.img", "--board", "icebreaker"), "flash file must be in a folder that exists: nowhere"),
         (("--flash", "f.img", "--board", "tang_nano_9k"), "not tang_nano_9k: it is cable only"),
         (("--flash", "f.img", "--board", "icebreaker", "--core", "infer"), "--core must be left out with --flash"),
         (("--flash", "f.img", "--board", "icebreaker", "--flash-speed", "0"), "--flash-speed must be above 0, not 0"),
         (("x.bin", "--board", "icebreaker", "--fidelity", "rtl"), "Bitstream must be a file, not 'x.bin'"),
         (("--flash", "f.img", "--board", "icebreaker", "x.bin"), "x.bin must be a file, and is not"),
-        (("x.fs", "--board", "tang_nano_9k"), "gives block RAM without mode and content"),
+        (("x.fs", "--board", "tang_nano_9k"), "gives block RAM without mode, width and content"),
         (("x.bit", "--board", "ulx3s_85f", "--fidelity", "netlist"), "gives the settings of tiles, not a netlist"),
     ],
 )

@@ -31,6 +31,7 @@ from neuroloom.rtl.flash.network import NetworkImage, Start
 
 import neuroloom as nl
 
+from .conftest import PATIENCE_S
 from .test_command import bitstream
 from .test_update import Powered
 
@@ -96,7 +97,7 @@ def answers(board: FlashBoard, model: nl.Model) -> bool:
     """Whether the network runs on the board at once, without being loaded, and answers as the simulator does."""
     board.wait_for("slot 1")
     x = np.random.default_rng(5).integers(0, 2, (1, 6, 8))
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         assert device.network() == Start.LOADED
         session = SpikingDevice(device)
         if not session.has(model.graph):
@@ -113,13 +114,15 @@ def test_a_network_starts_without_a_host(
         model.save(path)
 
     def cli(*words: object) -> tuple[int, str, str]:
-        code = main(["flash", *(str(word) for word in words), "--port", str(standing.port), "-q"])
+        code = main(
+            ["flash", *(str(word) for word in words), "--port", str(standing.port), "--timeout", str(PATIENCE_S), "-q"]
+        )
         read = capsys.readouterr()
         return code, read.out, read.err.replace("\n", " ")
 
     standing.start()
     standing.wait_for("slot 1")
-    assert main(["ping", "--port", str(standing.port), "-q"]) == 0
+    assert main(["ping", "--port", str(standing.port), "--timeout", str(PATIENCE_S), "-q"]) == 0
     assert "network in the flash: there is none: the partition is erased" in capsys.readouterr().out
     golden = flash.read_bytes()[:0x40000]
     code, out, err = cli(paths[0], "--boot")
@@ -137,7 +140,7 @@ def test_a_network_starts_without_a_host(
     assert code == 2 and "slot 2 must hold an engine that loads its network from the flash" in err
     code, out, _ = cli(paths[0])
     assert code == 0 and "0 pages written" in out and flash.read_bytes() == before
-    with connect(standing.port) as device:
+    with connect(standing.port, timeout=PATIENCE_S) as device:
         assert flash_network(device, alone.models[1].graph).written > 0
         assert device.network() == Start.LOADED
     assert answers(standing, alone.models[1])
@@ -145,7 +148,7 @@ def test_a_network_starts_without_a_host(
     standing.power_off()
     standing.power_on()
     standing.wait_for("slot 1")
-    with connect(standing.port) as device:
+    with connect(standing.port, timeout=PATIENCE_S) as device:
         assert device.network() == Start.EMPTY
         session = SpikingDevice(device)
         session.load(alone.models[0].graph)  # waits for the host as ever
@@ -165,7 +168,7 @@ def cut_in(board: FlashBoard, flash: Path, alone: Alone, work: int, share: float
     board.wait_for("slot 1")
     port = Powered(str(board.port))
     port.board = board
-    with Device(port) as device:
+    with Device(port, timeout=PATIENCE_S) as device:
         to_golden(device)
         board.wait_for("golden")
         loader = FlashLoader(device)
@@ -177,7 +180,7 @@ def cut_in(board: FlashBoard, flash: Path, alone: Alone, work: int, share: float
     board.wait_for("")
     board.power_on()
     board.wait_for("slot 1")
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         SpikingDevice(device).status()  # waits until the start is over
         state = device.network()
         if state != Start.LOADED:

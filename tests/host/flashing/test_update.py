@@ -19,6 +19,8 @@ from neuroloom.host.flash_flow import boot_slot, hold, let_start, open_loader
 from neuroloom.host.flashing import FlashLoader
 from neuroloom.host.serial_port import SerialPort
 
+from .conftest import PATIENCE_S
+
 ICEBREAKER = load_board("icebreaker")
 GUARD_CYCLES = 0.12 * 24e6
 """As conftest.py has it."""
@@ -28,7 +30,7 @@ MODEL = {kind: kind.encode().ljust(32) for kind in ("attended", "unattended")}
 def test_flash_boot_confirm_and_the_way_back(board: FlashBoard, images: dict[str, bytes], flash: Path) -> None:
     board.start()
     assert board.image == "golden"
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         loader = open_loader(device)
         assert loader.chip.jedec.hex() == "ef7018" and loader.chip.size_bytes == 1 << 24 and loader.shielded
         facts = loader.install(2, images["attended"])
@@ -68,7 +70,7 @@ def test_an_image_that_hangs_is_left_by_the_next_power_up(
     board.power_on()
     time.sleep(0.5)
     assert board.image == "golden"
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         assert device.identity.engine == "loader"
 
 
@@ -79,13 +81,13 @@ def test_a_proven_image_starts_by_itself_until_it_is_held(
 
     record = ImageRecord("icebreaker", "loopback", MODEL["unattended"].hex(), "unattended")
     board.start()
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         open_loader(device).install(1, images["unattended"])
         let_start(device, 1, images["unattended"], record, lambda text: None)
     board.power_off()
     board.power_on()
     board.wait_for("slot 1")
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         assert device.identity.model_hash == MODEL["unattended"]
         hold(device, 1)
     board.power_off()
@@ -96,10 +98,11 @@ def test_a_proven_image_starts_by_itself_until_it_is_held(
 
 def test_an_image_that_does_not_come_up_is_reported(board: FlashBoard, images: dict[str, bytes]) -> None:
     board.start()
-    with connect(board.port, timeout=1) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         loader = FlashLoader(device)
         loader.install(1, images["mute"])
         loader.boot(1)
+        board.wait_for("slot 1")
         with pytest.raises(DeviceError, match=r"nothing answered on .* within 2 s of the boot"):
             device._link.timeout = 1
             after_boot(device, 1)
@@ -121,9 +124,9 @@ class Powered(SerialPort):
 def update(board: FlashBoard, image: bytes) -> bool:
     """Install an image in slot 1; False when the board lost its power meanwhile."""
     try:
-        port = Powered(str(board.port))
+        port = Powered(str(board.port), board.board.speed("loader").baud)
         port.board = board
-        with Device(port) as device:
+        with Device(port, timeout=PATIENCE_S) as device:
             FlashLoader(device).install(1, image)
     except DeviceError:
         return False
@@ -135,9 +138,10 @@ def check_after_cut(board: FlashBoard, flash: Path, old: bytes, new: bytes, *, m
 
     ``mend`` also finishes the update, and lets the image answer.
     """
-    golden = flash.read_bytes()[: ICEBREAKER.layout.golden_bytes]
+    golden_bytes = board.board.layout.golden_bytes
+    golden = flash.read_bytes()[:golden_bytes]
     board.power_on()
-    with connect(board.port) as device:
+    with connect(board.port, timeout=PATIENCE_S) as device:
         loader = open_loader(device)
         state = loader.state(1)
         found = next((name for name, image in (("old", old), ("new", new)) if loader.holds(1, image)), "nothing")
@@ -153,7 +157,7 @@ def check_after_cut(board: FlashBoard, flash: Path, old: bytes, new: bytes, *, m
         elif found != "nothing":
             loader.boot(1)
             board.wait_for("slot 1")
-    assert flash.read_bytes()[: ICEBREAKER.layout.golden_bytes] == golden
+    assert flash.read_bytes()[:golden_bytes] == golden
     return found
 
 
@@ -213,18 +217,33 @@ def test_power_cuts_at_every_page_boundary(
     shown(f"{WORKS * len(shares)} power cuts in the {WORKS} pieces of an update, seed {seed}: {counts}")
 
 
-@pytest.mark.campaign
-def test_power_cuts_in_random_cycles(board: FlashBoard, flash: Path, images: dict[str, bytes], shown) -> None:
-    seed = int(time.time())
+def cuts_in_random_cycles(
+    board: FlashBoard, flash: Path, old: bytes, new: bytes, seed: int, cuts: int = 1000
+) -> dict[str, int]:
+    """Cut the power so often in a random cycle of an update, or of the time about as long that golden then waits."""
     rng, counts = random.Random(seed), {"old": 0, "new": 0, "nothing": 0}
-    for number in range(1000):
-        install(flash, ICEBREAKER, 1, images[OLD])
-        board.power_on() if board.running else board.start()
-        board.cut_at(board.cycles() + rng.randrange(1, 700_000))
-        update(board, images[NEW])
+    install(flash, board.board, 1, old)
+    board.start()
+    before = board.cycles()
+    assert update(board, new)
+    most = round(1.2 * (board.cycles() - before))
+    board.power_off()
+    for number in range(cuts):
+        install(flash, board.board, 1, old)
+        board.power_on()
+        board.cut_at(board.cycles() + rng.randrange(1, most))
+        update(board, new)
         board.wait_for("")
-        counts[check_after_cut(board, flash, images[OLD], images[NEW], mend=number % 20 == 0)] += 1
+        counts[check_after_cut(board, flash, old, new, mend=number % 20 == 0)] += 1
         board.power_off()
         if number % 100 == 99:
             print(number + 1, counts, flush=True)
-    shown(f"1,000 power cuts in random cycles, seed {seed}: {counts}")
+    assert sum(counts.values()) == cuts and (cuts < 100 or all(counts.values()))
+    return counts
+
+
+@pytest.mark.campaign
+def test_power_cuts_in_random_cycles(board: FlashBoard, flash: Path, images: dict[str, bytes], shown) -> None:
+    seed = int(time.time())
+    counts = cuts_in_random_cycles(board, flash, images[OLD], images[NEW], seed)
+    shown(f"1,000 power cuts in random cycles of an update of the icebreaker, seed {seed}: {counts}")

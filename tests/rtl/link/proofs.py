@@ -13,18 +13,10 @@ from neuroloom.rtl.link.executor import Executor
 from neuroloom.rtl.link.protocol import NAK_STATUS, RESPONSE_BIT, Command, Identity, Status
 from neuroloom.rtl.link.receiver import FrameReceiver
 
-POLYNOMIAL = 0xEDB88320
-"""CRC-32 of IEEE 802.3, reflected; written out again, so that a typing error in the table of the protocol shows."""
+from .standard_crc import crc_step
+
 GOOD_REGISTER = 0xDEBB20E3
 """The register, before its complement, behind a message and its CRC: the standard's residue."""
-
-
-def crc_step(register: Value, byte: Value) -> Value:
-    """The standard's register after one more byte, all eight bits at once."""
-    for bit in range(8):
-        feedback = register[0] ^ byte[bit]
-        register = Cat(register[1:32], 0) ^ Mux(feedback, POLYNOMIAL, 0)
-    return register[:32]
 
 
 class ReceiverProof(wiring.Component):

@@ -8,18 +8,10 @@ from amaranth.lib.wiring import In
 from neuroloom.rtl.link.transmitter import FrameTransmitter
 from neuroloom.rtl.link.writer import FrameWriter
 
-POLYNOMIAL = 0xEDB88320
-"""CRC-32 of IEEE 802.3, reflected; written out again."""
+from .standard_crc import crc_step
+
 FULL = 255
 """Code of a COBS block of 254 data bytes, which stands for no zero."""
-
-
-def crc_step(register: Value, byte: Value) -> Value:
-    """The standard's register after one more byte, all eight bits at once."""
-    for bit in range(8):
-        feedback = register[0] ^ byte[bit]
-        register = Cat(register[1:32], 0) ^ Mux(feedback, POLYNOMIAL, 0)
-    return register[:32]
 
 
 class Due(enum.Enum, shape=3):

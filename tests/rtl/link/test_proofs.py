@@ -90,7 +90,7 @@ def _solver() -> str | None:
 
 def _benches(module: types.ModuleType | None = None, file: str = "proofs.py") -> Any:
     """A file of benches, freshly loaded, with the gateware's class of ``module`` in place of the real one."""
-    spec = importlib.util.spec_from_file_location("link_proofs", HERE / file)
+    spec = importlib.util.spec_from_file_location(f"{__package__}.link_proofs", HERE / file)
     assert spec is not None and spec.loader is not None
     benches = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benches)
