@@ -116,6 +116,9 @@ class _Reader:
                 if name not in self.shapes and before:
                     self.shapes[name] = self._shape(node, before[0])
         open_ends = [n for n in self.graph.nodes if n not in self.shapes]
+        loose = [n for n in open_ends if not self.graph.before(n) and self.graph.nodes[n].type != "Input"]
+        if loose:
+            raise InputError(f"{self.graph.nodes[loose[0]]} must have an edge that leads to it, but has none")
         if open_ends:
             raise InputError(f"{self.graph.nodes[open_ends[0]]} has no known input shape; give the Input node a shape")
 

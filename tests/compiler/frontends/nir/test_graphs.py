@@ -291,6 +291,7 @@ def test_bad_graphs_get_one_sentence(lif: Fixture) -> None:
     linear = nir.Linear(np.eye(2))
     refused(broken({**ends(), "a": Hodgkin()}, path), "'a'", "'Hodgkin'", kind=UnsupportedError)
     refused(broken({**ends(), "a": lif(2)}, [("input", "a"), ("a", "b")]), "'a' -> 'b'", "dangles")
+    refused(broken({**ends(), "a": lif(2)}, [("input", "a")]), "'output'", "must have an edge that leads to it")
     refused(broken({**ends(), "a": lif(2)}, [*path, ("input", "a")]), "given once", "2 times")
     refused(broken({**ends(), "a": lif(3)}, path), "shape", "[3]", "[2]")
     refused(broken({**ends(3), "a": linear}, path), "'a' (Linear)", "[2]", "[3]")
