@@ -46,7 +46,7 @@ was then finished, booted and seen to answer:
 |---|---|---|---|---|
 | `icebreaker` | 1795811725 | 187 | 286 | 527 |
 
-Of the ULX3S 400 such cuts were made, with 107 old images, 59 new ones and 234 times none and golden, until the host of that run lost
+Of the ULX3S 400 such cuts were made, with 107 old images, 59 new ones and 234 times none and golden, until that run's host lost
 its patience with a busy machine, which it no longer does; its thousand has not been repeated.
 """
 
