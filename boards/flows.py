@@ -126,7 +126,9 @@ _ice40_count = _counted(
 
 
 def _ecp5_synth(board: Board) -> str:
-    return "synth_ecp5 -top top"
+    # memories in one piece before they are copied into place: a word's initial content is a cell and two wires, and a large engine
+    # has a million words
+    return "hierarchy -top top; proc; memory_collect; opt_clean; synth_ecp5 -top top"
 
 
 def _ecp5_constraints(board: Board, engine: str) -> str:

@@ -12,7 +12,8 @@ than there are; the router then rips up for ever. Measured with nextpnr 0.11:
   run was stopped; with three quarters free they are routed (one seed).
 
 So placeholders without connections are fixed to some cells of the tiles. Carry chains, and on ECP5 distributed memories, fill
-whole tiles, so some columns or rows stay free of placeholders for them.
+whole tiles, so some columns or rows stay free of placeholders for them. For a design of very many chains nextpnr finds no place
+beside placeholders (the gated engine of 128 lanes: 3,862 carry cells); it gets none, and nextpnr is told to fill regions less.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Fabric:
     rows where ``chains_in_rows`` is set. The lanes kept for them are neighbours in the middle; with ``lane_every`` n they
     are instead one in n, evenly spaced, or more where the chains need it. ``kind``, ``ports`` (input, output) and ``table``
     describe the placeholder: its cell type, its pins, and the parameter of its content. ``whole_tiles`` are the cells that
-    need whole tiles, by type of Yosys, with the tables that each takes.
+    need whole tiles, by type of Yosys, with the tables that each takes; with more than ``most_carries`` carry cells, the first of
+    these types, there is no place for placeholders.
     """
 
     columns: tuple[int, ...]
@@ -46,6 +48,7 @@ class Fabric:
     table: str
     chains_in_rows: bool = False
     lane_every: int = 0
+    most_carries: int = 1 << 30
     whole_tiles: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -83,22 +86,32 @@ FABRICS: Mapping[str, Fabric] = {
         "INIT",
         chains_in_rows=True,
         lane_every=5,
+        most_carries=3500,
         whole_tiles={"CCU2C": 2, "TRELLIS_DPR16X4": 8},
     ),
 }
 """Logic tiles by device."""
 
+SPARSE = 0.6
+"""Part of a region's cells that nextpnr's placer may fill (0.9 otherwise) in a design that gets no placeholders."""
+
 _CHAIN_ROOM = 1.7
 """Tiles kept for carry chains, in tiles that the chains would fill without gaps."""
+
+
+def too_chained(device: str, counts: Mapping[str, int]) -> bool:
+    """Whether a design of these cells (Yosys' types) has too many carry chains for placeholders."""
+    fabric = FABRICS.get(device)
+    return fabric is not None and counts.get(next(iter(fabric.whole_tiles)), 0) > fabric.most_carries
 
 
 def reserved_sites(device: str, cells: int, counts: Mapping[str, int]) -> list[str]:
     """Names of the cells to leave free for a design that fills ``cells`` of them; ``counts`` are Yosys' cells by type.
 
-    Empty when the device is not known or the design is too full for it.
+    Empty when the device is not known, or the design is too full or has too many carry chains for it.
     """
     fabric = FABRICS.get(device)
-    if fabric is None:
+    if fabric is None or too_chained(device, counts):
         return []
     chained = sum(counts.get(kind, 0) * tables for kind, tables in fabric.whole_tiles.items())
     spread = _spread_lanes(fabric, 1 + -(-int(chained * _CHAIN_ROOM) // fabric.lane_cells))

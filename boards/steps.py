@@ -69,7 +69,8 @@ class Usage:
 class Job:
     """One build: its folder, where its logs go, the board and engine kind, and how to report and to stop.
 
-    ``netlist`` is what is placed, with ``reserved`` placeholder cells in it that are no part of the design.
+    ``netlist`` is what is placed, with ``reserved`` placeholder cells in it that are no part of the design, or as sparsely as
+    ``density`` says (0: as the placer likes).
     ``next_image`` is the address of the image that the bitstream boots, where the bitstream says so.
     """
 
@@ -82,6 +83,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     netlist: str = "netlist.json"
     reserved: int = 0
+    density: float = 0.0
     next_image: int | None = None
 
     @property
@@ -131,6 +133,9 @@ def shell_size(job: Job) -> int:
 def leave_room(job: Job, cells: Mapping[str, int]) -> None:
     """Choose what is placed: the netlist, with some cells of each tile kept free where that is known (see spread.py)."""
     if job.board.device not in spread.FABRICS or not job.flow.spreads(job.board, job.engine):
+        return
+    if spread.too_chained(job.board.device, cells):
+        job.density = spread.SPARSE
         return
     # with the pins: a PLL on a pad needs its place
     args = pack_only_arguments(job.flow, job.board, "netlist.json", whole=True)
@@ -241,10 +246,13 @@ class NotRoutedError(toolchain.ToolFailedError):
 
 def _run_placer(job: Job, netlist: str, what: SeedResult) -> toolchain.Completed:
     watch = RoutingWatch(job.stop, job.place_timeout_s)
+    arguments = place_arguments(job.flow, job.board, job.engine, netlist, what.stem, what.seed, what.router)
+    if job.density:
+        arguments += ["--placer-heap-beta", f"{job.density:g}"]
     try:
         return toolchain.run(
             job.flow.placer,
-            place_arguments(job.flow, job.board, job.engine, netlist, what.stem, what.seed, what.router),
+            arguments,
             cwd=job.work,
             timeout=job.place_timeout_s,
             log=job.logs / f"{what.stem}.log",

@@ -37,6 +37,7 @@ class GatedConfig:
     stay; 0 where there are none.
     ``deep``: for large chips at high clocks, registers between what stands far apart, copies of what many places need, and
     tables that two ports share.
+    ``sliced``: in a deep engine, deep memories are cut into narrow slices, with no banks and no multiplexer behind them.
     """
 
     profile: str
@@ -62,8 +63,11 @@ class GatedConfig:
     deep: bool = False
     changes: int = 0
     banks: int = 0
+    sliced: bool = False
 
     def __post_init__(self) -> None:
+        if self.sliced and not self.deep:
+            raise InputError("sliced must be left out where deep is: only a deep engine's memories are cut")
         if self.lanes % self.groups or self.per_group % self.ports:
             raise InputError(
                 f"lanes must be groups times a multiple of ports, not {self.lanes} lanes, {self.groups} groups, {self.ports} ports"
@@ -163,7 +167,9 @@ class GatedConfig:
 
     def to_bytes(self) -> bytes:
         """What makes two engines the same, as bytes."""
-        return ";".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name != "profile").encode()
+        # engines from before memories were cut keep their identity
+        names = [f.name for f in fields(self) if f.name != "profile" and (f.name != "sliced" or self.sliced)]
+        return ";".join(f"{name}={getattr(self, name)}" for name in names).encode()
 
     def hash(self) -> bytes:
         """The 32 bytes that a device with this engine states as its model."""

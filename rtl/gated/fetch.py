@@ -7,7 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import WORD_BITS
-from neuroloom.rtl.spiking.memories import Ram
+
+from .memories import ram_of
 
 
 class Fetch(wiring.Component):
@@ -42,7 +43,9 @@ class Fetch(wiring.Component):
         counter = Signal.like(self.target)  # of the word that is read next
         address, read, stored = Signal.like(counter), Signal(), Signal(WORD_BITS)
         for column, writes in enumerate(self.write):
-            m.submodules[f"program{column}"] = program = Ram(PROGRAM_COLUMN, self._config.program_words)
+            m.submodules[f"program{column}"] = program = ram_of(
+                self._config, PROGRAM_COLUMN, self._config.program_words
+            )
             m.d.comb += [
                 program.w_en.eq(writes),
                 program.w_addr.eq(self.w_addr),

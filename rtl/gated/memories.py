@@ -8,6 +8,8 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.rtl.spiking.memories import RAM_FILE, RAM_VERILOG, Ram
 
+from .slices import slices
+
 COLUMN_FILE = "neuroloom_weight_column.v"
 COLUMN_VERILOG = """\
 // One port, no initial content: what the large memories of FPGAs (iCE40 SPRAM) can be inferred for.
@@ -112,13 +114,38 @@ class Copies(wiring.Component):
         return m
 
 
+class SlicedRam(Ram):
+    """A :class:`Ram` of slices (:mod:`.slices`): deep, and with nothing between its address or its word and the blocks."""
+
+    def elaborate(self, platform: object) -> Module:
+        if len(parts := list(slices(self._depth, self._width))) == 1:
+            return super().elaborate(platform)
+        m = Module()
+        for number, part in enumerate(parts):
+            m.submodules[f"slice{number}"] = ram = Ram(part.stop - part.start, self._depth)
+            m.d.comb += [
+                ram.r_en.eq(self.r_en),
+                ram.r_addr.eq(self.r_addr),
+                self.r_data[part].eq(ram.r_data),
+                ram.w_en.eq(self.w_en),
+                ram.w_addr.eq(self.w_addr),
+                ram.w_data.eq(self.w_data[part]),
+            ]
+        return m
+
+
+def ram_of(config: GatedConfig, width: int, depth: int) -> Ram:
+    """A memory of an engine, of slices where it has such."""
+    return (SlicedRam if config.sliced else Ram)(width, depth)
+
+
 class RamPair(wiring.Component):
     """A memory with two read ports that starts with zeros: ``r_data0`` and ``r_data1`` have the words of ``r_addr0`` and
-    ``r_addr1`` a cycle later. ``w_en`` stores ``w_data`` at ``r_addr0``.
+    ``r_addr1`` a cycle later. ``w_en`` stores ``w_data`` at ``r_addr0``. ``sliced``: it is made of slices (:mod:`.slices`).
     """
 
-    def __init__(self, width: int, depth: int) -> None:
-        self._width, self._depth = width, max(depth, 2)
+    def __init__(self, width: int, depth: int, sliced: bool = False) -> None:
+        self._width, self._depth, self._sliced = width, max(depth, 2), sliced
         bits = _bits(self._depth)
         super().__init__(
             {
@@ -133,19 +160,21 @@ class RamPair(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = Instance(
-            "neuroloom_ram_pair",
-            p_WIDTH=self._width,
-            p_DEPTH=self._depth,
-            p_ADDR=len(self.r_addr0),
-            i_clk=ClockSignal(),
-            i_a_addr=self.r_addr0,
-            i_a_write=self.w_en,
-            i_a_data_w=self.w_data,
-            o_a_data=self.r_data0,
-            i_b_addr=self.r_addr1,
-            o_b_data=self.r_data1,
-        )
+        parts = list(slices(self._depth, self._width)) if self._sliced else [slice(0, self._width)]
+        for number, part in enumerate(parts):
+            m.submodules["memory" if len(parts) == 1 else f"slice{number}"] = Instance(
+                "neuroloom_ram_pair",
+                p_WIDTH=part.stop - part.start,
+                p_DEPTH=self._depth,
+                p_ADDR=len(self.r_addr0),
+                i_clk=ClockSignal(),
+                i_a_addr=self.r_addr0,
+                i_a_write=self.w_en,
+                i_a_data_w=self.w_data[part],
+                o_a_data=self.r_data0[part],
+                i_b_addr=self.r_addr1,
+                o_b_data=self.r_data1[part],
+            )
         return m
 
 
@@ -230,7 +259,7 @@ class Weights(wiring.Component):
                     o_data_r=row,
                 )
             else:
-                ram = Ram(self._width, self._config.weight_rows)
+                ram = ram_of(c, self._width, c.weight_rows)
                 m.submodules[f"column{column}"] = ram
                 row = ram.r_data
                 m.d.comb += [
@@ -266,7 +295,7 @@ class Vectors(wiring.Component):
         for number in range(self._reads):
             words = []
             for port in range(self._config.ports):
-                ram = Ram(word, self._depth)
+                ram = ram_of(self._config, word, self._depth)
                 m.submodules[f"copy{number}_{port}"] = ram
                 m.d.comb += [
                     ram.r_addr.eq(getattr(self, f"addr{number}")),

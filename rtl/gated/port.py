@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.isa import Rounding
 
-from .memories import Delay, Ram, RamPair
+from .memories import Delay, RamPair, ram_of
 
 
 class Emit(data.StructLayout):
@@ -116,7 +116,7 @@ class Ports(wiring.Component):
         out: list[tuple[Value, Value]] = []
         paired = c.ports - c.ports % 2 if c.deep else 0
         for number in range(0, paired, 2):
-            m.submodules[f"tables{number}"] = pair = RamPair(c.word, c.table_words)
+            m.submodules[f"tables{number}"] = pair = RamPair(c.word, c.table_words, c.sliced)
             first = Signal(self._table_bits, name=f"table_address{number}")
             m.d.comb += [
                 pair.r_addr0.eq(Mux(self.load, self.load_addr, first)),
@@ -125,7 +125,7 @@ class Ports(wiring.Component):
             ]
             out += [(first, pair.r_data0), (pair.r_addr1, pair.r_data1)]
         for number in range(paired, c.ports):
-            table = Ram(c.word, c.table_words)
+            table = ram_of(c, c.word, c.table_words)
             m.submodules[f"table{number}"] = table
             m.d.comb += [
                 table.w_addr.eq(self.load_addr),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.registry import load_board
-from neuroloom.boards.spread import CELLS_PER_TILE, FABRICS, reserved_sites, write_spread
+from neuroloom.boards.spread import CELLS_PER_TILE, FABRICS, reserved_sites, too_chained, write_spread
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,11 @@ def test_engines_that_are_placed_with_free_cells() -> None:
     ulx3s, icebreaker = load_board("ulx3s_85f"), load_board("icebreaker")
     assert [FLOWS["ecp5"].spreads(ulx3s, engine) for engine in ("logic", "gated", "spiking")] == [True, True, False]
     assert FLOWS["ice40"].spreads(icebreaker, "spiking")
+
+
+def test_very_many_chains_get_no_placeholders() -> None:
+    """They are placed less densely instead."""
+    few, many = {"CCU2C": 3500, "LUT4": 20_000}, {"CCU2C": 3501, "LUT4": 20_000}
+    assert reserved_sites("85k", 29_000, few) and not too_chained("85k", few)
+    assert reserved_sites("85k", 29_000, many) == [] and too_chained("85k", many)
+    assert not too_chained("up5k", {"SB_CARRY": 5000}) and not too_chained("LFE5U", many)

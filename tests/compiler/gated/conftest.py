@@ -42,12 +42,18 @@ CONFIGS = {
             **MEMORY,
             **DELTA,
             deep=True,
+            sliced=True,
         ),
         GatedConfig(
             "wide", lanes=16, groups=4, ports=4, word=18, weight=16, acc=44, wide=64, terms=8, **MEMORY, **DELTA
         ),
         GatedConfig(
-            *("own", 12, 1, 4, 17, 9, 36, 50, 6), **{**MEMORY, "weight_rows": 1024}, **DELTA, shared=False, deep=True
+            *("own", 12, 1, 4, 17, 9, 36, 50, 6),
+            **{**MEMORY, "weight_rows": 1024},
+            **DELTA,
+            shared=False,
+            deep=True,
+            sliced=True,
         ),
     )
 }
