@@ -43,7 +43,7 @@ def compile(
 
     ``board`` names the target, whose lookup-table size is used (4 without); ``keep`` lists values that must survive by
     name; ``optimise=False`` leaves every source node in place for probing. ``gated``, also an empty one, chooses the gated
-    engine and may ask for ``lanes``, ``max_dsp`` or ``latency_s``. ``frontend`` goes to the source's frontend:
+    engine and may ask for ``lanes``, ``max_dsp``, ``max_lut`` or ``latency_s``. ``frontend`` goes to the source's frontend:
     ``load_onnx`` (``batch_axis``, ``input_rules``, ``calibrate``), ``import_nir`` (``dialect``, ``dt``, ``reset``, ...),
     ``import_snntorch`` (``sample``, ...). Raises InputError or UnsupportedError with one sentence naming the node, the reason
     and what to do.

@@ -271,7 +271,9 @@ class Machine(DigitSums):
         else:
             target = dest
         parts = self.parts_of(spec, target, bounds, shift)
+        outer, self.source = self.source, form.source or self.source  # who made the sum, not who reads it
         self._mat_rows(mat, target, parts)
+        self.source = outer
         result = replace(target, bounds=bounds)
         if dest is not None and target is not dest:
             return self.store(Form((Lin(result),), form.shape, bounds), dest)

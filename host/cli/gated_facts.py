@@ -27,6 +27,12 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lanes", type=int, metavar="N", help="multiply-accumulate lanes of the gated engine")
     group.add_argument("--max-dsp", type=int, metavar="N", help="multipliers at most")
     group.add_argument(
+        "--max-lut",
+        type=int,
+        metavar="N",
+        help="lookup tables of the engine at most, link apart, by synthesis (minutes)",
+    )
+    group.add_argument(
         "--latency", metavar="TIME", help="longest time of a run, such as 500us; the fewest lanes that reach it"
     )
 
@@ -34,7 +40,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 def target_of(args: argparse.Namespace) -> dict[str, Any] | None:
     """The target on the command line, as the graph's record; None when nothing asks for the gated engine."""
     target: dict[str, Any] = {}
-    for key in ("lanes", "max_dsp"):
+    for key in ("lanes", "max_dsp", "max_lut"):
         value = getattr(args, key)
         if value is not None:
             if value < 1:

@@ -13,8 +13,10 @@ from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.program import Program, compile_program
 from neuroloom.compiler.ir import Graph
 
+from .area import luts
+
 RECORD = "gated"
-"""Key of the graph's records with the target: ``lanes``, ``max_dsp``, ``latency_s``, each where it was asked for."""
+"""Key of the graph's records with the target: ``lanes``, ``max_dsp``, ``max_lut``, ``latency_s``, each where it was asked for."""
 
 
 def choose_config(graph: Graph, board: Board | None = None) -> GatedConfig:
@@ -78,6 +80,12 @@ def _of_board(graph: Graph, board: Board) -> Program:
                 f"of {board.name}) take up to {program.cycles[1]:,} cycles = {1e6 * seconds:,.1f} us at {clock_hz / 1e6:g} MHz"
             )
             continue
+        if "max_lut" in target and (taken := luts(config, board)) > target["max_lut"]:
+            first = DoesNotFitError(
+                f"lookup tables must be at most {target['max_lut']:,}, and {config.lanes} lanes (profile {config.profile!r} of "
+                f"{board.name}) take {taken:,} without the link; allow more, or a longer latency on fewer lanes"
+            )
+            continue
         return program
     assert first is not None
     raise first
@@ -92,7 +100,7 @@ def candidates(board: Board, target: Mapping[str, Any]) -> Iterable[GatedConfig]
         counts = [config.lanes]
         if "lanes" in target:
             counts = [int(target["lanes"])]
-        elif "latency_s" in target or "max_dsp" in target:
+        elif {"latency_s", "max_dsp", "max_lut"} & target.keys():
             counts = [n for n in (4, 8, 16, 32, 64, 128) if n <= config.lanes]
         for lanes in counts:
             try:

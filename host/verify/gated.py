@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from neuroloom.boards import emit
 from neuroloom.boards.board import Board
-from neuroloom.compiler.errors import MismatchError
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.compiler.gated.executor import Executor
 from neuroloom.compiler.gated.program import compile_program
@@ -24,7 +23,7 @@ from neuroloom.sim.inputs import prepare
 
 from .bitstream import compare
 from .result import RungResult, vectors_of
-from .rtl import present
+from .under_simulators import equal_cycles, under_simulators
 
 SAMPLES = {"verilator": 20, "icarus": 2}
 """Samples per simulator at most."""
@@ -53,19 +52,15 @@ def check(
     started = time.monotonic()
     arrays = vectors_of(graph, vectors, limit)
     config = choose_config(graph, board)
-    note = ""
-    if simulators is None:
-        simulators, note = present()
-    cycles = samples = 0
-    for simulator in simulators:
-        part = {name: a[: SAMPLES[simulator]] for name, a in arrays.items()}
-        if simulator == "icarus" and graph.clocked:
-            part = {name: a[:, :ICARUS_STEPS] for name, a in part.items()}
-        cycles += drive(graph, config, part, simulator)
-        samples = max(samples, len(next(iter(part.values()))))
-    names = " and ".join(simulators)
-    detail = f"{names}: answers and the cycles of every run, engine {config.profile!r} of {config.lanes} lanes{note}"
-    return RungResult("rtl", True, samples, cycles, detail, time.monotonic() - started)
+    runs = under_simulators(
+        arrays,
+        lambda part, simulator: drive(graph, config, part, simulator),
+        most=SAMPLES,
+        icarus_steps=ICARUS_STEPS if graph.clocked else None,
+        simulators=simulators,
+    )
+    detail = f"{runs.names}: answers and the cycles of every run, engine {config.profile!r} of {config.lanes} lanes{runs.note}"
+    return RungResult("rtl", True, runs.samples, runs.cycles, detail, time.monotonic() - started)
 
 
 def predicted_cycles(graph: Graph, config: GatedConfig, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -106,12 +101,5 @@ def drive(
         session.load(graph)
         got = session.run(arrays)
         compare(want, got, what)
-        measured = session.facts["cycles"]
-        differ = np.argwhere(measured != expected)
-        if len(differ):
-            at = tuple(int(i) for i in differ[0])
-            raise MismatchError(
-                f"{what} takes {int(measured[at])} cycles in run {list(at)}, the prediction says {int(expected[at])}; "
-                f"{len(differ)} runs differ"
-            )
+        equal_cycles(expected, session.facts["cycles"], what)
         return engine.cycles

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from neuroloom.boards.board import Board
-from neuroloom.compiler.errors import DoesNotFitError, MismatchError, UnsupportedError
+from neuroloom.compiler.errors import DoesNotFitError, UnsupportedError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking.cluster import ClusterProgram
 from neuroloom.compiler.spiking.cluster_model import ClusterModel, run_cluster
@@ -22,7 +22,7 @@ from neuroloom.sim import reference
 
 from .bitstream import compare
 from .result import RungResult, vectors_of
-from .rtl import present
+from .under_simulators import equal_cycles, under_simulators
 
 SAMPLES = {"verilator": 20, "icarus": 1}
 """Samples per simulator at most: Icarus is a thousand times slower."""
@@ -47,22 +47,19 @@ def check(
     started = time.monotonic()
     arrays = vectors_of(graph, vectors, limit)
     program = program_for(graph, board)
-    note = ""
-    if simulators is None:
-        simulators, note = present()
-    cycles = samples = 0
-    for simulator in simulators:
-        part = {name: a[: SAMPLES[simulator]] for name, a in arrays.items()}
-        if simulator == "icarus":
-            part = {name: a[:, :ICARUS_STEPS] for name, a in part.items()}
-        cycles += _simulate(graph, program, part, simulator)
-        samples = max(samples, len(next(iter(part.values()))))
+    runs = under_simulators(
+        arrays,
+        lambda part, simulator: _simulate(graph, program, part, simulator),
+        most=SAMPLES,
+        icarus_steps=ICARUS_STEPS,
+        simulators=simulators,
+    )
     config = program.config
     detail = (
-        f"{' and '.join(simulators)}: spikes, states, weights and the cycles of every step, core {config.profile!r} of "
-        f"{config.lanes} lanes{note}"
+        f"{runs.names}: spikes, states, weights and the cycles of every step, core {config.profile!r} of "
+        f"{config.lanes} lanes{runs.note}"
     )
-    return RungResult("rtl", True, samples, cycles, detail, time.monotonic() - started)
+    return RungResult("rtl", True, runs.samples, runs.cycles, detail, time.monotonic() - started)
 
 
 def program_for(graph: Graph, board: Board | None) -> CoreProgram | ClusterProgram:
@@ -100,21 +97,11 @@ def drive(
     want, cycles, weights = predicted(graph, program, arrays)
     session.load(graph)
     compare(want, session.run(arrays, raster=False, trace=True), what)
-    _equal(cycles, session.facts["step_cycles"], f"{what} takes")
+    equal_cycles(cycles, session.facts["step_cycles"], what)
     for name, values in weights.items():
         compare({name: values}, {name: session.weights(name)}, f"what {name!r} has learnt in {what}")
     session.load(graph, check=False)
     compare(want, session.run(arrays), f"{what}, running freely,")
-
-
-def _equal(want: np.ndarray, got: np.ndarray, what: str) -> None:
-    differ = np.argwhere(want != got)
-    if len(differ):
-        sample, step = (int(i) for i in differ[0])
-        raise MismatchError(
-            f"{what} {int(got[sample, step])} cycles in step {step} of sample {sample}, the prediction says "
-            f"{int(want[sample, step])}; {len(differ)} steps differ"
-        )
 
 
 def predicted(

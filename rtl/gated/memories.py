@@ -208,7 +208,8 @@ class Weights(wiring.Component):
     """Rows of one weight per lane, lane 0 lowest; ``row`` has the row of ``addr`` one cycle later, in a deep engine four.
 
     ``write`` (one bit per column) stores ``data`` in that column of the row ``addr``; nothing may be read meanwhile. In a deep
-    engine the address goes through two registers, and from there to one for every :data:`NEAR_BITS`.
+    engine the address goes through two registers, and from there to one for every :data:`NEAR_BITS`; in a sliced one whose lanes
+    share their multipliers, one of the two stands behind the memory.
     """
 
     def __init__(self, config: GatedConfig) -> None:
@@ -227,6 +228,8 @@ class Weights(wiring.Component):
         m = Module()
         rows = []
         c = self._config
+        # shared multipliers choose between a weight and an operand: a register before that, in place of one of the address's
+        late = c.sliced and c.shared
         near = max(1, NEAR_BITS // (self._width * c.weight_rows))  # columns
         nears = -(-c.columns // near)
         addrs, datas, write = [self.addr] * nears, [self.data] * nears, self.write
@@ -234,7 +237,7 @@ class Weights(wiring.Component):
             bits = len(self.addr)
             m.submodules.copies = copies = Copies(bits + self._width, nears)
             place: Value = Cat(self.addr, self.data)
-            for _ in range(2):
+            for _ in range(1 if late else 2):
                 places, writes = Signal.like(place, reset_less=True), Signal(c.columns)
                 m.d.sync += [places.eq(place), writes.eq(write)]
                 place, write = places, writes
@@ -269,7 +272,8 @@ class Weights(wiring.Component):
                     ram.w_data.eq(data),
                 ]
             rows.append(row)
-        m.d.comb += self.row.eq(Cat(*rows))
+        domain = m.d.sync if late else m.d.comb
+        domain += self.row.eq(Cat(*rows))
         return m
 
 

@@ -112,7 +112,7 @@ def test_what_does_not_fit_says_which_layer_and_how_much() -> None:
         (
             "gru_scan",
             {"weight_rows": 4},
-            r"node %table.1 = table is the first layer beyond, and 6,656 bits are missing",
+            r"node %requantize.1 = requantize is the first layer beyond, and 6,656 bits are missing",
         ),
         (
             "convolution",

@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from neuroloom.boards.board import Board
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.errors import DeviceError, DoesNotFitError, InputError, UnsupportedError
 from neuroloom.compiler.ir import Builder, Type
@@ -19,10 +21,12 @@ from neuroloom.compiler.pipeline import compile_graph
 from neuroloom.host.cli.app import main
 from neuroloom.host.engines import engine_of
 from neuroloom.host.flow import run_model
+from neuroloom.host.gated import flow
 from neuroloom.host.gated.choose import candidates, choose_config
 from neuroloom.host.gated.flow import engine_verilog
 from neuroloom.host.gated.session import GatedDevice
 from neuroloom.host.gated.simulated import model_device
+from neuroloom.host.verify import netlist
 from neuroloom.host.verify.gated import predicted_cycles
 from neuroloom.sim import reference
 
@@ -110,6 +114,29 @@ def test_folding_follows_the_target() -> None:
         list(candidates(ULX3S, {"lanes": 64, "max_dsp": 8}))
     with pytest.raises(UnsupportedError, match="board must be one with a gated engine .*, not tang_nano_9k"):
         choose_config(GRAPHS["dense"](), load_board("tang_nano_9k"))
+
+
+def test_lookup_tables_at_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The engine's tables are those that synthesis counts, once; the fewest lanes that hold the network come first."""
+    made = []
+
+    def synthesise(verilog: str, board: Board) -> SimpleNamespace:
+        made.append(verilog)
+        return SimpleNamespace(counts={"luts": 4000 + 10 * len(made)})
+
+    monkeypatch.setenv("NEUROLOOM_CACHE", str(tmp_path))
+    monkeypatch.setattr(netlist, "synthesise", synthesise)
+    monkeypatch.setattr(flow, "engine_verilog", lambda config: f"module neuroloom_gated(); // {config}")
+    graph = GRAPHS["dense"]()
+    graph.records["gated"] = {"max_lut": 4010}
+    config = choose_config(graph, ULX3S)
+    assert len(made) == 1 and "module top(" in made[0] and config.lanes == 4
+    assert choose_config(graph, ULX3S) == config and len(made) == 1, "kept in the cache"
+    graph.records["gated"] = {"max_lut": 4009, "lanes": 4}
+    with pytest.raises(
+        DoesNotFitError, match="must be at most 4,009, and 4 lanes .* take 4,[0-9]+ without the link; allow"
+    ):
+        choose_config(graph, ULX3S)
 
 
 def test_too_large_for_one_board_names_another() -> None:

@@ -7,6 +7,7 @@ import pytest
 from neuroloom.compiler.errors import InputError, MismatchError
 from neuroloom.host.spiking.rtl_engine import RtlEngine
 from neuroloom.host.verify import spiking as rung
+from neuroloom.host.verify import under_simulators
 from neuroloom.host.verify.ladder import climb
 
 
@@ -83,7 +84,7 @@ def test_a_wrong_core_stops_the_ladder(networks, spiking, monkeypatch, require_t
     model = networks["plain"]
     x = spiking.samples(model, count=1, steps=12)
     monkeypatch.setattr(rung, "RtlEngine", lambda config, simulator: _engine(config))
-    monkeypatch.setattr(rung, "present", lambda: (("verilator",), ""))
+    monkeypatch.setattr(under_simulators, "present", lambda: (("verilator",), ""))
     done = climb(model.graph, x, to="rtl")
     assert [(r.name, r.ok) for r in done] == [("graph", True), ("fast", True), ("rtl", True)]
     with pytest.raises(InputError, match="the netlist rung must be given a board with --board"):
