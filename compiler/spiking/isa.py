@@ -133,10 +133,12 @@ def spaced(program: Iterable[Instruction], *, large: bool = False) -> list[Instr
     NOPs between a store and a load that may not follow it yet.
 
     A load may not directly follow a store; on ``large`` cores, which read and write the pool at once, one of the same word must
-    be the fourth instruction behind it at least.
+    be the fourth instruction behind it at least, and INJ must not be the first instruction.
     """
     out: list[Instruction] = []
     for item in ride(program) if large else program:
+        if large and not out and item.op is Op.INJ:
+            out.append(Instruction(Op.NOP))
         if large:
             for back in range(1, LARGE_STORE_DISTANCE):
                 if item.op in LOADS and len(out) >= back and out[-back].op in STORES and out[-back].imm == item.imm:

@@ -1,14 +1,15 @@
-"""The accumulators of large cores: as :class:`~.memories.Accumulators`, with a register between memory and adder."""
+"""The accumulators of large cores: as :class:`~.accumulators.Accumulators`, with a register between memory and adder."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
 
-from .memories import Ram, accumulator_members
+from .accumulators import accumulator_members, add_to_bank
+from .memories import Ram
 
 SHARE = 8
 """Banks that share a register of the row's number."""
@@ -22,7 +23,7 @@ class LargeAccumulators(wiring.Component):
 
     Many shallow banks are in distributed RAM, a few deep ones in block RAM.
 
-    Members: as of :class:`~.memories.Accumulators`; ``saturated`` tells of an addition of the cycle before.
+    Members: as of :class:`~.accumulators.Accumulators`; ``saturated`` tells of an addition of the cycle before.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -46,17 +47,7 @@ class LargeAccumulators(wiring.Component):
             value = Signal(bits, name=f"value{bank}", reset_less=True)
             found = self._memory(m, bank, read_row, row, new, writes)
             m.d.sync += value.eq(Mux(same & writes, new, found))
-            total = Signal(bits + 1, name=f"total{bank}")
-            weight = self.weights.word_select(bank, bits).as_signed()
-            m.d.comb += [
-                self.values.word_select(bank, bits).eq(value),
-                total.eq(value.as_signed() + weight),
-                over[bank].eq(self.add[bank] & (total[-1] ^ total[-2])),
-                writes.eq(self.add[bank] | self.clear[bank]),
-            ]
-            limit = Cat((~total[-1]).replicate(bits - 1), total[-1])
-            with m.If(~self.clear[bank]):
-                m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
+            add_to_bank(m, self, bank, value, new, writes, over[bank])
         overs = Signal.like(over)
         m.d.sync += overs.eq(over)
         m.d.comb += self.saturated.eq(overs.any())

@@ -122,6 +122,10 @@ class ByteEngine(wiring.Component):
         with m.If(onward != 0):
             m.d.sync += address[: len(moving)].eq(moving)
 
+        event: Value = core.event
+        if config.large:  # which stands since the last cycle: the byte chosen from it is far from the memory
+            event = Signal(32, name="oldest", reset_less=True)
+            m.d.sync += event.eq(core.event)
         no_event: Value = core.events == 0
         if self._ports:
             no_event = no_event | self.event_enable
@@ -280,7 +284,7 @@ class ByteEngine(wiring.Component):
                 m.d.sync += empty.eq(no_event)
                 m.next = "SEND"
             with m.State("SEND"):
-                with m.If(offer(core.event.word_select(at[:2], 8) | empty.replicate(8))):
+                with m.If(offer(event.word_select(at[:2], 8) | empty.replicate(8))):
                     m.d.sync += at.eq(at + 1)
                     with m.If(at[:2] == 3):
                         m.d.comb += core.event_next.eq(~empty)

@@ -11,6 +11,7 @@ from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import fetched_words
 from neuroloom.compiler.spiking.isa import FIELDS, Step
 
+from .accumulators import Accumulators
 from .accumulators_large import LargeAccumulators
 from .decide import Decide
 from .deliver import Deliver
@@ -18,10 +19,10 @@ from .deliver_large import LargeDeliver
 from .exchange import Exchange
 from .history import History
 from .inputs import Inputs
-from .joins import Space, join_history, join_pool, join_program, may_use
+from .joins import Space, join_byte, join_history, join_pool, join_program, join_staging, may_use
 from .learn import Learn
 from .learn_serial import SerialLearn
-from .memories import BLOCK, Accumulators, Events, Pool, Program, Staging
+from .memories import BLOCK, Events, Pool, Program, Staging
 from .ports import HIST_SLOT_BITS, PROGRAM_ADDR_BITS, several_members
 from .random import Lfsr
 from .scan import Scan
@@ -108,7 +109,7 @@ class Core(wiring.Component):
         m.submodules.scan = scan = LargeScan(config) if config.large else Scan(config)
         m.submodules.deliver = deliver = LargeDeliver(config) if config.large else Deliver(config)
         if config.large:
-            m.d.comb += pool.hold.eq(scan.freeze)
+            m.d.comb += [pool.hold.eq(scan.freeze), scan.takes_long.eq(program.takes_long)]
         units: dict[Step, Any] = {
             Step.INPUTS: inputs,
             Step.SCAN: scan,
@@ -184,32 +185,7 @@ class Core(wiring.Component):
         with m.If(swept):
             m.d.comb += acc.clear.eq(Const(-1, acc.banks))
 
-        # Staged spikes; large cores write them a cycle later, and nobody reads them so soon.
-        stage_at, stage_data, stage_write = staging.w_addr, staging.data_w, staging.write
-        if config.large:
-            stage_at, stage_data, stage_write = (Signal.like(port) for port in (stage_at, stage_data, stage_write))
-            m.d.sync += [
-                staging.w_addr.eq(stage_at),
-                staging.data_w.eq(stage_data),
-                staging.write.eq(stage_write),
-            ]
-        m.d.comb += [
-            staging.addr.eq(inputs.stage_addr),
-            stage_at.eq(inputs.stage_clear_addr),
-            stage_write.eq(inputs.stage_clear | self.sweep | self.stage_write),
-            inputs.staged.eq(staging.data_r),
-            self.stage_data_r.eq(staging.data_r),
-            inputs.raster.eq(raster),
-            inputs.position.eq(position),
-        ]
-        with m.If(self.stage):
-            m.d.comb += [
-                staging.addr.eq(self.stage_word),
-                stage_at.eq(self.stage_word),
-                stage_data.eq(self.stage_data_w),
-            ]
-        with m.If(self.sweep):
-            m.d.comb += stage_at.eq(self.address)
+        join_staging(m, self, inputs, staging, raster, position)
 
         # Events.
         m.d.comb += [
@@ -241,29 +217,17 @@ class Core(wiring.Component):
                     m.d.comb += seeds.eq(1)
                 with m.Case(2):
                     m.d.sync += position.eq(self.data_w)
-        at, space = Signal(32, reset_less=True), Signal(2, reset_less=True)
-        m.d.sync += [at.eq(self.address), space.eq(self.space)]
         control: Value = Cat(reward, Const(0, 24), random, position, Const(0, 16))
         if config.learning == "none":
             control = Cat(Const(0, 64), position, Const(0, 16))
-        with m.Switch(space):
-            with m.Case(Space.PROGRAM):
-                m.d.comb += self.byte_r.eq(program.data_r.word_select(at[:2], 8))
-            with m.Case(Space.POOL):
-                bits = (config.lanes - 1).bit_length() + 2
-                if config.large:
-                    lane_word = Signal(32, reset_less=True)
-                    m.d.sync += lane_word.eq(pool.data_r.word_select(at[2:bits], 32))
-                    m.d.comb += self.byte_r.eq(lane_word.word_select(at[:2], 8))
-                else:
-                    m.d.comb += self.byte_r.eq(pool.data_r.word_select(at[:bits], 8))
-            with m.Case(Space.HIST):
-                m.d.comb += self.byte_r.eq(hist.port.data_r.word_select(at[0], 8))
-            with m.Case(Space.CONTROL):
-                m.d.comb += self.byte_r.eq(control.word_select(at[:4], 8))
+        join_byte(m, self, program, pool, hist, control)
 
         # The sequencer.
         pc = Signal(PROGRAM_ADDR_BITS, reset_less=True)
+        rewind = [pc.eq(0)]
+        if config.large:
+            ahead = Signal.like(pc, name="ahead", reset_less=True)  # the block behind the one at pc
+            rewind.append(ahead.eq(BLOCK))
         index = Signal(4, reset_less=True)
         done = Signal()
         m.d.comb += done.eq(Cat(unit.done for unit in distinct).any())
@@ -307,7 +271,7 @@ class Core(wiring.Component):
                         raster.eq(self.raster),
                         stop.eq(self.stop),
                         self.stopped.eq(0),
-                        pc.eq(0),
+                        *rewind,
                     ]
                     with m.If(self.restart):
                         m.d.sync += step.eq(0)
@@ -320,7 +284,8 @@ class Core(wiring.Component):
             if config.large:
                 m.d.comb += [unit.soon.eq(fsm.ongoing("START") & last) for unit in (inputs, scan)]
                 with m.State("FETCH"):
-                    self._take_block(m, program, fetch_at, pc, index, words)
+                    m.d.comb += fetch_at.eq(ahead)
+                    self._take_block(m, program, pc, ahead, index, words)
                     m.d.sync += [command.eq(program.block[28:32]), more.eq(0)]
                     with m.Switch(program.block[28:32]):
                         for code in units:
@@ -328,15 +293,17 @@ class Core(wiring.Component):
                                 m.d.sync += more.eq((fetched_words(code) - 1) // BLOCK)
                     m.next = "START"
                 with m.State("START"):
+                    with m.If(~last):
+                        m.d.comb += fetch_at.eq(ahead)
                     with m.If(command == Step.END):
                         if exchange is None:
-                            self._end_step(m, pc, steps_left, step_ends, stop & self.decided)
+                            self._end_step(m, rewind, steps_left, step_ends, stop & self.decided)
                         else:
                             m.next = "JOIN"
                     with m.Elif(last):
                         self._start(m, command, units)
                     with m.Else():
-                        self._take_block(m, program, fetch_at, pc, index, words)
+                        self._take_block(m, program, pc, ahead, index, words)
                         m.d.sync += more.eq(more - 1)
             else:
                 with m.State("FETCH"):
@@ -348,7 +315,7 @@ class Core(wiring.Component):
                                 m.d.sync += word.eq(program.data_r)
                     with m.If((index == 0) & (opcode == Step.END)):
                         if exchange is None:
-                            self._end_step(m, pc, steps_left, step_ends, stop & self.decided)
+                            self._end_step(m, rewind, steps_left, step_ends, stop & self.decided)
                         else:
                             m.next = "JOIN"
                     with m.Elif(last):
@@ -366,7 +333,7 @@ class Core(wiring.Component):
                 m.d.comb += self.waits.eq(exchange.waits | fsm.ongoing("JOIN") | self.idle)
                 with m.State("JOIN"):
                     with m.If(self.go):
-                        self._end_step(m, pc, steps_left, step_ends, stop & self.any_decided)
+                        self._end_step(m, rewind, steps_left, step_ends, stop & self.any_decided)
         strobes = [acc.saturated, scan.saturated[0], scan.saturated[1]]
         if config.learning != "none" and not config.serial_learning:
             strobes.append(learn.saturated)
@@ -390,20 +357,19 @@ class Core(wiring.Component):
         m.next = "WORK"
 
     def _take_block(
-        self, m: Module, program: Program, fetch_at: Signal, pc: Signal, index: Signal, words: list[Signal]
+        self, m: Module, program: Program, pc: Signal, ahead: Signal, index: Signal, words: list[Signal]
     ) -> None:
-        """Keep four words of a command and ask for the next four: large cores look at the first ones in the cycle behind."""
-        m.d.comb += fetch_at.eq(pc + BLOCK)
-        m.d.sync += [pc.eq(pc + BLOCK), index.eq(index + 1)]
+        """Keep four words of a command, while the next four are asked for: large cores look at the first ones a cycle later."""
+        m.d.sync += [pc.eq(ahead), ahead.eq(ahead + BLOCK), index.eq(index + 1)]
         with m.Switch(index):
             for first in range(0, len(words), BLOCK):
                 with m.Case(first // BLOCK):
                     m.d.sync += Cat(words[first : first + BLOCK]).eq(program.block)
 
-    def _end_step(self, m: Module, pc: Signal, left: Signal, ends: Signal, stops: Value) -> None:
+    def _end_step(self, m: Module, rewind: list[Any], left: Signal, ends: Signal, stops: Value) -> None:
         """What END does, in the last cycle of a step."""
         m.d.sync += [
-            pc.eq(0),
+            *rewind,
             self.step.eq(self.step + 1),
             left.eq(left - 1),
         ]

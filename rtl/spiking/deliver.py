@@ -50,7 +50,7 @@ class Deliver(wiring.Component):
     start, done, fields of DENSE and SPARSE, slot, pool, hist : as in :mod:`.ports`
     sparse : In(1), the command is SPARSE
     delays : In(slots), the delays that SPARSE still has to look at, lowest first; ``next_delay`` : Out(1), shift them down by one
-    acc_row, acc_add, acc_weights : the accumulators, see :class:`~.memories.Accumulators`; row and add are 0 while idle
+    acc_row, acc_add, acc_weights : the accumulators, see :class:`~.accumulators.Accumulators`; row and add are 0 while idle
     """
 
     def __init__(self, config: CoreConfig) -> None:

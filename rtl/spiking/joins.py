@@ -8,8 +8,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from neuroloom.compiler.spiking.core import CoreConfig
 
 from .history import History
+from .inputs import Inputs
 from .learn import Learn
-from .memories import Pool, Program
+from .memories import Pool, Program, Staging
 
 
 class Space:
@@ -29,6 +30,12 @@ class Host(Protocol):
     address: Signal
     write: Signal
     data_w: Signal
+    byte_r: Signal
+    stage: Signal
+    stage_word: Signal
+    stage_write: Signal
+    stage_data_w: Signal
+    stage_data_r: Signal
 
 
 def uses(core: Host, space: int) -> Value:
@@ -120,3 +127,58 @@ def join_program(m: Module, core: Host, units: list[Any], program: Program) -> N
     for unit in units:
         if "program" in unit.signature.members:
             m.d.comb += unit.program.data_r.eq(program.data_r)
+
+
+def join_staging(m: Module, core: Host, inputs: Inputs, staging: Staging, raster: Signal, position: Signal) -> None:
+    """The staged spikes, which INPUTS takes, the host gives, and a sweep clears; ``raster``: whether the run has one, and where
+    it is.
+    """
+    config = core.config
+    # Staged spikes; large cores write them a cycle later, and nobody reads them so soon.
+    stage_at, stage_data, stage_write = staging.w_addr, staging.data_w, staging.write
+    if config.large:
+        stage_at, stage_data, stage_write = (Signal.like(port) for port in (stage_at, stage_data, stage_write))
+        m.d.sync += [
+            staging.w_addr.eq(stage_at),
+            staging.data_w.eq(stage_data),
+            staging.write.eq(stage_write),
+        ]
+    m.d.comb += [
+        staging.addr.eq(inputs.stage_addr),
+        stage_at.eq(inputs.stage_clear_addr),
+        stage_write.eq(inputs.stage_clear | core.sweep | core.stage_write),
+        inputs.staged.eq(staging.data_r),
+        core.stage_data_r.eq(staging.data_r),
+        inputs.raster.eq(raster),
+        inputs.position.eq(position),
+    ]
+    with m.If(core.stage):
+        m.d.comb += [
+            staging.addr.eq(core.stage_word),
+            stage_at.eq(core.stage_word),
+            stage_data.eq(core.stage_data_w),
+        ]
+    with m.If(core.sweep):
+        m.d.comb += stage_at.eq(core.address)
+
+
+def join_byte(m: Module, core: Host, program: Program, pool: Pool, hist: History, control: Value) -> None:
+    """The byte that the host reads; ``control`` are the values of the control space."""
+    config = core.config
+    at, space = Signal(32, reset_less=True), Signal(2, reset_less=True)
+    m.d.sync += [at.eq(core.address), space.eq(core.space)]
+    with m.Switch(space):
+        with m.Case(Space.PROGRAM):
+            m.d.comb += core.byte_r.eq(program.data_r.word_select(at[:2], 8))
+        with m.Case(Space.POOL):
+            bits = (config.lanes - 1).bit_length() + 2
+            if config.large:
+                lane_word = Signal(32, reset_less=True)
+                m.d.sync += lane_word.eq(pool.data_r.word_select(at[2:bits], 32))
+                m.d.comb += core.byte_r.eq(lane_word.word_select(at[:2], 8))
+            else:
+                m.d.comb += core.byte_r.eq(pool.data_r.word_select(at[:bits], 8))
+        with m.Case(Space.HIST):
+            m.d.comb += core.byte_r.eq(hist.port.data_r.word_select(at[0], 8))
+        with m.Case(Space.CONTROL):
+            m.d.comb += core.byte_r.eq(control.word_select(at[:4], 8))

@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op
 
+from .adder import add_up, cut
 from .flags import next_flags
 
 PIECE = 16
@@ -73,10 +74,8 @@ class Lane(wiring.Component):
         def is_op(*ops: Op) -> Value:
             return Cat(op == Const(o, 5) for o in ops).any()
 
-        # One adder: A + B, A - B (also for the comparisons), or P, shifted and rounded.
         wide = bits + 2  # of P, as many bits as tell whether the result fits, when what is above them is looked at too
         rounds, adds = self.rounds, self.adds
-        x, y, carry = Signal(signed(wide)), Signal(signed(wide)), Signal()
         by8 = imm[RND_SHIFT8.bit_length() - 1]
         up = Signal(reset_less=True)
 
@@ -88,32 +87,14 @@ class Lane(wiring.Component):
             return (half_up & Mux(by8, p[7], p[15])) | (toward_zero & p[-1] & dropped)
 
         m.d.sync += up.eq(rounds_up(self.coming))
-        m.d.comb += x.eq(Mux(rounds, Mux(by8, (p >> 8)[:wide].as_signed(), p >> 16), a))
-        m.d.comb += [
-            y.eq(Mux(rounds, 0, Mux(adds, b, ~b))),
-            carry.eq(Mux(rounds, up, ~adds)),
-        ]
-        chain = Signal(wide + 2)
-        total = Signal(signed(wide + 1))
-        m.d.comb += [
-            # the lowest bit makes the carry into the chain
-            chain.eq(Cat(Const(1, 1), x, x[-1]) + Cat(carry, y, y[-1])),
-            total.eq(chain[1:].as_signed()),
-        ]
-        over, less, equal, negative = Signal(), Signal(), Signal(), Signal()
-        result = Signal(signed(bits))
-        high = total[bits - 1 :]
+        shifted = Mux(by8, (p >> 8)[:wide].as_signed(), p >> 16)
+        total = add_up(m, a, b, rounds=rounds, adds=adds, shifted=shifted, up=up)
         beyond = p[8 + wide - 1 :]  # bits of P that the sum leaves out
         far = Signal()
-        m.d.comb += [
-            far.eq(rounds & by8 & beyond.any() & ~beyond.all()),
-            over.eq((high.any() & ~high.all()) | far),
-            less.eq(total[-1]),
-            equal.eq(total[: bits + 1] == 0),
-            negative.eq(Mux(far, p[-1], total[-1])),
-            result.eq(Mux(over, Cat((~negative).replicate(bits - 1), negative).as_signed(), total[:bits].as_signed())),
-            self.state_w.eq(Mux(op == Op.STB, b, a)),
-        ]
+        m.d.comb += far.eq(rounds & by8 & beyond.any() & ~beyond.all())
+        found = cut(m, total, bits, far=far, minus=p[-1])
+        result, over, less, equal = found.result, found.over, found.less, found.equal
+        m.d.comb += self.state_w.eq(Mux(op == Op.STB, b, a))
 
         operand, product = Signal(signed(SQR_BITS)), Signal(signed(bits + SQR_BITS))
         m.d.comb += operand.eq(Mux(op == Op.SQR, b[:SQR_BITS].as_signed(), imm[: SQR_BITS - 1]))

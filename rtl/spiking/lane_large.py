@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.isa import RND_HALF_UP, RND_SHIFT8, RND_TOWARD_ZERO, SQR_BITS, Op
 
+from .adder import add_up, cut
 from .flags import next_flags
 
 DECODED_BITS = 12
@@ -87,31 +88,10 @@ class LargeLane(wiring.Component):
         wide = bits + 2  # of P, as many bits as tell whether the result fits, when what is above them is looked at too
         shifted, up, far, minus = self._product(m, b, multiplies, wide)
 
-        # One adder: A + B, A - B (also for the comparisons), or P, shifted and rounded.
-        x, y, carry = Signal(signed(wide)), Signal(signed(wide)), Signal()
-        m.d.comb += [
-            x.eq(Mux(rounds, shifted, a)),
-            y.eq(Mux(rounds, 0, Mux(self.adds, b, ~b))),
-            carry.eq(Mux(rounds, up, ~self.adds)),
-        ]
-        chain = Signal(wide + 2)
-        total = Signal(signed(wide + 1))
-        m.d.comb += [
-            # the lowest bit makes the carry into the chain
-            chain.eq(Cat(Const(1, 1), x, x[-1]) + Cat(carry, y, y[-1])),
-            total.eq(chain[1:].as_signed()),
-        ]
-        over, less, equal, negative = Signal(), Signal(), Signal(), Signal()
-        result = Signal(signed(bits))
-        high = total[bits - 1 :]
-        m.d.comb += [
-            over.eq((high.any() & ~high.all()) | (rounds & far)),
-            less.eq(total[-1]),
-            equal.eq(total[: bits + 1] == 0),
-            negative.eq(Mux(rounds & far, minus, total[-1])),
-            result.eq(Mux(over, Cat((~negative).replicate(bits - 1), negative).as_signed(), total[:bits].as_signed())),
-            self.state_w.eq(Mux(op == Op.STB, b, a)),
-        ]
+        total = add_up(m, a, b, rounds=rounds, adds=self.adds, shifted=shifted, up=up)
+        found = cut(m, total, bits, far=rounds & far, minus=minus)
+        result, over, less, equal = found.result, found.over, found.less, found.equal
+        m.d.comb += self.state_w.eq(Mux(op == Op.STB, b, a))
 
         takes_b = swaps | (selects & f) | (least & ~less) | (most & less)
         others = Mux(loads, self.state_r[:bits], Mux(empties, self.acc_r, b))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Signal
@@ -64,18 +66,23 @@ class Learn(wiring.Component):
         if config.large:  # the history's address comes from registers
             self.look = HistPort().create(path=("look",))
             m.d.sync += [self.hist.slot.eq(self.look.slot), self.hist.word.eq(self.look.word)]
-        access = Access(config, late=config.walk_cycles > config.pool_cycles)
+        # Who reads the pool: the rule, and the walks; on large cores each by registers of its own, one of them at a time.
+        readers = [Access(config, late=True) for _ in range(3)] if config.large else [Access(config)] * 3
+        for_rule, for_dense, for_sparse = readers
         rule.build(m, self)
         if rule.clipped:
             clipped = Signal(len(rule.clipped))
             m.d[("sync" if config.large else "comb")] += clipped.eq(Cat(*rule.clipped))
             m.d.comb += self.saturated.eq(clipped.any())
         sources.build(m, self, rule)
-        targets = Targets(self._config, self, rule, access)
+        targets = Targets(self._config, self, rule, for_rule)
         targets.build(m)
-        parts = self, rule, sources, targets, access
+        parts = self, rule, sources, targets
         fast = FastWalk(self._config, self, rule, targets) if self._fast else None
-        addr, write, data = access.build(m)
+        addr, write, data = (
+            functools.reduce(operator.or_, parts_of)
+            for parts_of in zip(*(reader.build(m) for reader in dict.fromkeys(readers)), strict=True)
+        )
         if fast is not None:
             addr = addr | fast.address
         m.d.comb += [self.pool.addr.eq(addr), self.pool.write.eq(write), self.pool.data_w.eq(data)]
@@ -86,7 +93,7 @@ class Learn(wiring.Component):
         ]
         if config.large:
             m.d.comb += rule.traced.eq(sources.traced[0])
-        dense, sparse = DenseWalk(self._config, *parts), SparseWalk(self._config, *parts)
+        dense, sparse = DenseWalk(self._config, *parts, for_dense), SparseWalk(self._config, *parts, for_sparse)
         dense.build(m)
         if fast:
             fast.build(m)
@@ -107,14 +114,14 @@ class Learn(wiring.Component):
                         m.next = "DONE"
                     with m.Elif(self.start & ~self.sparse & ~chosen):
                         m.next = "TARGETS"
-                self._ask_states(m, sources, targets, access, "ROW")
+                self._ask_states(m, sources, targets, for_dense, "ROW")
                 dense.states(m)
                 self._done(m)
             with m.FSM(name="sparse"):
                 with m.State("IDLE"):
                     with m.If(self.start & ~empty & self.sparse):
                         m.next = "ASK"
-                self._ask_states(m, sources, targets, access, "HEADER")
+                self._ask_states(m, sources, targets, for_sparse, "HEADER")
                 sparse.states(m)
                 self._done(m)
             if fast is not None:
@@ -136,7 +143,7 @@ class Learn(wiring.Component):
                         m.next = "ASK"
                     with m.Else():
                         m.next = "TARGETS"
-            self._ask_states(m, sources, targets, access, "ROW", sparse="HEADER")
+            self._ask_states(m, sources, targets, for_dense, "ROW", sparse="HEADER")
             dense.states(m)
             sparse.states(m)
             self._done(m)

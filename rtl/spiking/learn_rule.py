@@ -145,14 +145,22 @@ class Rule:
         self._turn_words(m, news, (now | phase_s | phase_a | phase_c).any(), unit.pool.data_r)
 
     def _traces(self, m: Module, unit: Any, beat: Signal) -> None:
-        """Take the traces of the beat from the pool word that has come."""
+        """Take the traces of the beat from the pool word that has come; on large cores, what depression makes of them."""
         part = beat[: (self.parts - 1).bit_length()]
         self._y = [Signal(TRACE_BITS, name=f"y{lane}", reset_less=True) for lane in range(self.lanes)]
         for lane, y in enumerate(self._y):
             place = Cat(Const(lane, (self.lanes - 1).bit_length()), part)
             if lane == 0:
                 place = Mux(self.alone, self.alone_lane, place)
-            m.d.sync += y.eq(unit.pool.data_r.word_select(place, 32)[:TRACE_BITS])
+            came: Value = unit.pool.data_r.word_select(place, 32)[:TRACE_BITS]
+            if self.config.large:  # a register holds what the multiplier takes
+                came = self._depression(unit, came)
+            m.d.sync += y.eq(came)
+
+    @staticmethod
+    def _depression(unit: Any, y: Value) -> Value:
+        """What a target's trace stands for: itself, or with a window the window's amount."""
+        return Mux(unit.window, Mux(y.any(), unit.dep, 0), y)
 
     def _shared(self, m: Module, unit: Any, come: Signal, now: Signal, beat: Signal) -> None:
         """What all lanes have in common: the amount of the shift, the rounding, the random number's first half."""
@@ -269,14 +277,16 @@ class Rule:
 
         # Stage 1: product of the amount and the distance, and the rounding.
         weight = field(self.word, 0)
-        y = self._y[lane]
+        y: Value = self._y[lane]
+        if not self.config.large:
+            y = self._depression(unit, y)
         factor = Signal(TRACE_BITS, name=f"factor{lane}")
         times = Signal(width, name=f"times{lane}")
         negative = Signal(name=f"negative{lane}")
         low, high = unit.w_min[:width].as_signed(), unit.w_max[:width].as_signed()
         distance = Mux(dep, weight, high) - Mux(dep, low, weight)
         m.d.comb += [
-            factor.eq(Mux(dep, Mux(unit.window, Mux(y.any(), unit.dep, 0), y), self._potentiation)),
+            factor.eq(Mux(dep, y, self._potentiation)),
             times.eq(Mux(unit.soft, distance, 1)),
         ]
         if self.rewarded:

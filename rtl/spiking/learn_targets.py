@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.learner import TARGET_STEP
 
@@ -65,7 +65,11 @@ class Targets:
         with m.If(rule.asked_group | self.next_group):
             m.d.comb += self.y_step.eq(unit.y_stride)
         m.d.sync += self.y_offset.eq(self.y_offset + self.y_step)
-        m.d.sync += rule.target_product.eq(rule.target_product + self.number_step)
+        number_step: Value = self.number_step
+        if self._large:  # long before it is used
+            number_step = Signal.like(self.number_step, name="number_step_late")
+            m.d.sync += number_step.eq(self.number_step)
+        m.d.sync += rule.target_product.eq(rule.target_product + number_step)
         with m.If(rule.asking):
             self.access.read(m, unit.y_base, self.y_offset)
 

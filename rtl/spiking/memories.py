@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
-from neuroloom.compiler.spiking.cycles import acc_banks
+from neuroloom.compiler.spiking.isa import Op
 
 from .ports import POOL_ADDR_BITS, PROGRAM_ADDR_BITS
 
@@ -202,7 +202,9 @@ class Pool(wiring.Component):
 class Program(wiring.Component):
     """The program memory. ``hold`` keeps ``data_r`` as it is; ``write`` writes ``data_w`` to ``addr``.
 
-    On large cores ``block`` has the four words beside each other that ``data_r`` is one of.
+    On large cores ``block`` has the four words beside each other that ``data_r`` is one of, and ``takes_long`` says of ``data_r``,
+    read as an instruction, that it is MUL or SQR (bit 0), that it is BST (bit 1): found out when the word is written, because the
+    memory's outputs come late in their cycle.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -214,7 +216,7 @@ class Program(wiring.Component):
                 "write": In(1),
                 "data_w": In(32),
                 "data_r": Out(32),
-                **({"block": Out(32 * BLOCK)} if config.large else {}),
+                **({"block": Out(32 * BLOCK), "takes_long": Out(2)} if config.large else {}),
             }
         )
 
@@ -238,82 +240,21 @@ class Program(wiring.Component):
         part = Signal(part_bits, reset_less=True)
         with m.If(~self.hold):
             m.d.sync += part.eq(self.addr)
+        op = self.data_w[26:31]
+        takes_long = Cat((op == Op.MUL) | (op == Op.SQR), op == Op.BST)
+        marks = Signal(2 * BLOCK)
         for number in range(BLOCK):
-            m.submodules[f"memory{number}"] = memory = Ram(32, self._depth // BLOCK)
+            m.submodules[f"memory{number}"] = memory = Ram(34, self._depth // BLOCK)
             m.d.comb += [
                 memory.r_addr.eq(self.addr[part_bits:]),
                 memory.r_en.eq(~self.hold),
                 memory.w_addr.eq(self.addr[part_bits:]),
                 memory.w_en.eq(self.write & (self.addr[:part_bits] == number)),
-                memory.w_data.eq(self.data_w),
+                memory.w_data.eq(Cat(self.data_w, takes_long)),
                 self.block.word_select(number, 32).eq(memory.r_data),
+                marks.word_select(number, 2).eq(memory.r_data[32:]),
             ]
-        m.d.comb += self.data_r.eq(self.block.word_select(part, 32))
-        return m
-
-
-def accumulator_members(config: CoreConfig) -> dict[str, wiring.Member]:
-    """Members of :class:`Accumulators`."""
-    banks, bits = acc_banks(config), config.state_bits
-    depth = -(-config.neurons // banks)
-    return {
-        "row": In(max((depth - 1).bit_length(), 1)),
-        "add": In(banks),
-        "clear": In(banks),
-        "weights": In(banks * bits),
-        "values": Out(banks * bits),
-        "saturated": Out(1),
-    }
-
-
-class Accumulators(wiring.Component):
-    """The accumulators in banks: neuron i stands in bank i mod banks, row i // banks.
-
-    A row is given in one cycle; in the next one its values are out, and the banks of ``add`` add their weight to it
-    (saturating), those of ``clear`` become 0. A row may be given again at once and shows what was just written. Large cores have
-    :class:`LargeAccumulators`.
-
-    Members: ``row``; ``add``, ``clear`` (one bit per bank); ``weights`` (state_bits per bank, lowest first); ``values``;
-    ``saturated`` (an addition of this cycle does not fit).
-    """
-
-    def __init__(self, config: CoreConfig) -> None:
-        self._bits = config.state_bits
-        self._depth = -(-config.neurons // acc_banks(config))
-        self.banks = acc_banks(config)
-        super().__init__(accumulator_members(config))
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        bits = self._bits
-        row = Signal.like(self.row)
-        m.d.sync += row.eq(self.row)
-        over = Signal(self.banks)
-        for bank in range(self.banks):
-            value, new, writes = Signal(bits), Signal(bits), Signal()
-            m.submodules[f"bank{bank}"] = ram = Ram(bits, self._depth)
-            # what was written while it was read comes from a register instead
-            written, stale = Signal(bits, reset_less=True), Signal()
-            m.d.sync += [written.eq(new), stale.eq(writes & (self.row == row))]
-            m.d.comb += [
-                ram.r_addr.eq(self.row),
-                value.eq(Mux(stale, written, ram.r_data)),
-                ram.w_addr.eq(row),
-                ram.w_en.eq(writes),
-                ram.w_data.eq(new),
-            ]
-            total = Signal(bits + 1, name=f"total{bank}")
-            weight = self.weights.word_select(bank, bits).as_signed()
-            m.d.comb += [
-                self.values.word_select(bank, bits).eq(value),
-                total.eq(value.as_signed() + weight),
-                over[bank].eq(self.add[bank] & (total[-1] ^ total[-2])),
-                writes.eq(self.add[bank] | self.clear[bank]),
-            ]
-            limit = Cat((~total[-1]).replicate(bits - 1), total[-1])
-            with m.If(~self.clear[bank]):
-                m.d.comb += new.eq(Mux(over[bank], limit, total[:bits]))
-        m.d.comb += self.saturated.eq(over.any())
+        m.d.comb += [self.data_r.eq(self.block.word_select(part, 32)), self.takes_long.eq(marks.word_select(part, 2))]
         return m
 
 

@@ -25,6 +25,26 @@ def _below(delay: Value, every: Value) -> Value:
     return Cat(full[block] | (begun[block] & step) for block in range(blocks) for step in steps)
 
 
+def rows_members(config: CoreConfig) -> dict[str, wiring.Member]:
+    """Members of :class:`Rows`."""
+    return {
+        "restart": In(1),
+        "next_delay": In(1),
+        "active": In(1),
+        "done": Out(1),
+        "header": In(POOL_ADDR_BITS),
+        "lane": In(range(max(config.headers, 2))),
+        "delay": In(6),
+        "record_base": In(16),
+        "eligible": In(1),
+        "addr": Out(POOL_ADDR_BITS),
+        "data": In(config.word_bits),
+        "deliver": Out(1),
+        "target": Out(config.target_bits),
+        "weight": Out(config.weight_bits),
+    }
+
+
 class Rows(wiring.Component):
     """Walks the row of one source for one delay, while ``active``; for one lane or two, :class:`~.rows_large.LargeRows` for more.
 
@@ -46,24 +66,7 @@ class Rows(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        super().__init__(
-            {
-                "restart": In(1),
-                "next_delay": In(1),
-                "active": In(1),
-                "done": Out(1),
-                "header": In(POOL_ADDR_BITS),
-                "lane": In(1),
-                "delay": In(6),
-                "record_base": In(16),
-                "eligible": In(1),
-                "addr": Out(POOL_ADDR_BITS),
-                "data": In(config.word_bits),
-                "deliver": Out(1),
-                "target": Out(config.target_bits),
-                "weight": Out(config.weight_bits),
-            }
-        )
+        super().__init__(rows_members(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import HEADER_BITS, HEADER_START_BITS, CoreConfig
 
 from .ports import POOL_ADDR_BITS
+from .rows import rows_members
 
 SPAN = 6
 """Records whose last marks are counted together."""
@@ -80,24 +80,7 @@ class LargeRows(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        super().__init__(
-            {
-                "restart": In(1),
-                "next_delay": In(1),
-                "active": In(1),
-                "done": Out(1),
-                "header": In(POOL_ADDR_BITS),
-                "lane": In(range(max(config.headers, 2))),
-                "delay": In(6),
-                "record_base": In(16),
-                "eligible": In(1),
-                "addr": Out(POOL_ADDR_BITS),
-                "data": In(config.word_bits),
-                "deliver": Out(1),
-                "target": Out(config.target_bits),
-                "weight": Out(config.weight_bits),
-            }
-        )
+        super().__init__(rows_members(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -13,6 +13,30 @@ from .lane import Lane
 from .ports import HIST_SLOT_BITS, HistPort, PoolPort, ProgramPort, command_members
 
 
+def scan_members(config: CoreConfig) -> dict[str, wiring.Member]:
+    """Members of :class:`Scan`."""
+    banks = acc_banks(config)
+    return {
+        "start": In(1),
+        "done": Out(1),
+        **command_members(Step.SCAN),
+        "slot": In(HIST_SLOT_BITS),
+        "step": In(32),
+        "pool": Out(PoolPort(config)),
+        "hist": Out(HistPort()),
+        "program": Out(ProgramPort()),
+        "hold": Out(1),
+        "acc_row": Out(max((-(-config.neurons // banks) - 1).bit_length(), 1)),
+        "acc_clear": Out(banks),
+        "acc_values": In(banks * config.state_bits),
+        "event": Out(32),
+        "event_valid": Out(1),
+        "event_ready": In(1),
+        "stalled": Out(1),
+        "saturated": Out(2),
+    }
+
+
 class Scan(wiring.Component):
     """The unit of SCAN; large cores have :class:`~.scan_large.LargeScan`.
 
@@ -25,7 +49,7 @@ class Scan(wiring.Component):
     start, done, fields of SCAN, slot, pool, hist, program : as in :mod:`.ports`
     step : In(32), the current step, for events
     hold : Out(1), keep the program's word
-    acc_row, acc_clear, acc_values : the accumulators, see :class:`~.memories.Accumulators`; 0 while idle
+    acc_row, acc_clear, acc_values : the accumulators, see :class:`~.accumulators.Accumulators`; 0 while idle
     event, event_valid, event_ready : a spike of a watched population, step below source
     stalled : Out(1), an event waits
     saturated : Out(2), ADD or SUB, RND does not fit in this cycle
@@ -33,29 +57,7 @@ class Scan(wiring.Component):
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        banks = acc_banks(config)
-        self._row_bits = max((-(-config.neurons // banks) - 1).bit_length(), 1)
-        super().__init__(
-            {
-                "start": In(1),
-                "done": Out(1),
-                **command_members(Step.SCAN),
-                "slot": In(HIST_SLOT_BITS),
-                "step": In(32),
-                "pool": Out(PoolPort(config)),
-                "hist": Out(HistPort()),
-                "program": Out(ProgramPort()),
-                "hold": Out(1),
-                "acc_row": Out(self._row_bits),
-                "acc_clear": Out(banks),
-                "acc_values": In(banks * config.state_bits),
-                "event": Out(32),
-                "event_valid": Out(1),
-                "event_ready": In(1),
-                "stalled": Out(1),
-                "saturated": Out(2),
-            }
-        )
+        super().__init__(scan_members(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import SPIKE_WORD, CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
-from neuroloom.compiler.spiking.isa import SHORT_BITS, SHORT_LSB, Op, Step
+from neuroloom.compiler.spiking.isa import SHORT_BITS, SHORT_LSB, Op
 
 from .lane_large import DECODED_BITS, LargeLane, decode
-from .ports import HIST_SLOT_BITS, HistPort, PoolPort, PoolWritePort, ProgramPort, command_members
+from .ports import PoolWritePort
+from .scan import scan_members
+
+SHARE = 4
+"""Lanes that share the registers which say what an instruction does: more of them would be far from each other."""
+
+
+class Orders:
+    """What an instruction does, for some of the lanes; ``coming`` are bits 30..24 of the next one, ``init`` differs from that of
+    other lanes' registers, so that synthesis does not merge them.
+    """
+
+    def __init__(self, name: str, coming: Value, init: int) -> None:
+        self._coming = coming
+        self.op = Signal(5, name=f"op{name}", init=init, reset_less=True)
+        self.hot = Signal(DECODED_BITS, name=f"hot{name}", init=init, reset_less=True)
+        self.adds = Signal(name=f"adds{name}", init=init, reset_less=True)
+
+    def take(self) -> list[Any]:
+        """Be those of the next instruction."""
+        op = self._coming[2:]
+        return [self.op.eq(op), self.hot.eq(decode(op, self._coming[:2].any())), self.adds.eq(op == Op.ADD)]
 
 
 class LargeScan(wiring.Component):
@@ -24,38 +48,15 @@ class LargeScan(wiring.Component):
     Members
     -------
     As of :class:`~.scan.Scan`, and
+    takes_long : In(2), of the program memory, see :class:`~.memories.Program`
     soon : In(1), ``start`` may come in this cycle, and no unit uses the program memory in it
     freeze : Out(1), the pool and the program memory keep what they show; ``hold`` of the program is the same
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
-        banks = acc_banks(config)
-        self._row_bits = max((-(-config.neurons // banks) - 1).bit_length(), 1)
-        super().__init__(
-            {
-                "start": In(1),
-                "done": Out(1),
-                **command_members(Step.SCAN),
-                "slot": In(HIST_SLOT_BITS),
-                "step": In(32),
-                "pool": Out(PoolPort(config)),
-                "hist": Out(HistPort()),
-                "program": Out(ProgramPort()),
-                "hold": Out(1),
-                "soon": In(1),
-                "freeze": Out(1),
-                "acc_row": Out(self._row_bits),
-                "acc_clear": Out(banks),
-                "acc_values": In(banks * config.state_bits),
-                "event": Out(32),
-                "event_valid": Out(1),
-                "event_ready": In(1),
-                "stalled": Out(1),
-                "saturated": Out(2),
-                "rows": Out(PoolWritePort(config)),
-            }
-        )
+        own = {"soon": In(1), "takes_long": In(2), "freeze": Out(1), "rows": Out(PoolWritePort(config))}
+        super().__init__(scan_members(config) | own)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -90,10 +91,19 @@ class LargeScan(wiring.Component):
         # Stage 4.
         now, go = Signal(32, reset_less=True), Signal()
         left = Signal.like(long)  # cycles that the instruction still takes
-        hot, constant = Signal(DECODED_BITS, reset_less=True), Signal(signed(24), reset_less=True)
-        adds, is_store, takes = (Signal(name=name, reset_less=True) for name in ("adds", "is_store", "takes"))
+        constant = Signal(signed(24), reset_less=True)
+        is_store, takes = Signal(reset_less=True), Signal(reset_less=True)
         coming = instructions[3]
         op = coming[26:31]
+        near = Signal(
+            7, init=-1, reset_less=True
+        )  # an initial value of its own keeps synthesis from merging it with ``coming``
+        with m.If(moves):
+            m.d.sync += near.eq(instructions[2][24:31])
+        orders = [
+            Orders(f"{number}", source, init)
+            for number, (init, source) in enumerate(itertools.product((0, -1), (coming[24:31], near)))
+        ][: -(-config.lanes // SHARE)]
         ends, spiking = Signal(), Signal()  # the group's last cycle of execution, and the one behind it
         with m.If(moves):
             m.d.sync += [
@@ -105,15 +115,14 @@ class LargeScan(wiring.Component):
                 m.d.sync += [
                     now.eq(coming),
                     left.eq(longs[3]),
-                    hot.eq(decode(op, coming[24] | coming[25])),
+                    *(statement for order in orders for statement in order.take()),
                     constant.eq(Mux(coming[24], coming[SHORT_LSB:][:SHORT_BITS].as_signed(), coming[:24].as_signed())),
-                    adds.eq(op == Op.ADD),
                     is_store.eq((op == Op.STA) | (op == Op.STB)),
                     takes.eq(op == Op.ACC),
                 ]
         m.d.sync += spiking.eq(ends)
 
-        group, lanes = self._lanes(m, now, hot, constant, adds, moves, go, coming)
+        group, lanes = self._lanes(m, now, orders, constant, moves, go, coming)
         with m.If(go & is_store):
             m.d.comb += [self.rows.addr.eq(store_at), self.rows.write.eq(1)]
             m.d.comb += self.rows.data.eq(Cat(lane.state_w for lane in lanes))
@@ -135,14 +144,14 @@ class LargeScan(wiring.Component):
         """Stage 0: the word of the program; whether it is an instruction to be executed; cycles that it needs beyond one."""
         config = self._config
         word = self.program.data_r
-        ends, op = word[31], word[26:31]
+        ends = word[31]
+        multiplies, turns = self.takes_long
         pc = Signal(12, reset_less=True)
         asked, enters = Signal(), Signal()  # the word was asked for; and none before it needs its time
         most = max(config.lanes, config.multiply_cycles) - 1
         pause, long = Signal(range(most + 1)), Signal(range(most + 1))
-        multiplies = (op == Op.MUL) | (op == Op.SQR)
         m.d.comb += [
-            long.eq(Mux(op == Op.BST, config.lanes - 1, Mux(multiplies, config.multiply_cycles - 1, 0))),
+            long.eq(Mux(turns, config.lanes - 1, Mux(multiplies, config.multiply_cycles - 1, 0))),
             enters.eq(asked & (pause == 0)),
         ]
         with m.If(moves):
@@ -170,7 +179,7 @@ class LargeScan(wiring.Component):
         return word, enters, long
 
     def _lanes(
-        self, m: Module, now: Value, hot: Value, constant: Value, adds: Value, moves: Value, go: Value, coming: Value
+        self, m: Module, now: Value, orders: list[Orders], constant: Value, moves: Value, go: Value, coming: Value
     ) -> tuple[Signal, list[LargeLane]]:
         """The lanes and what they have in common; returns the group and the lanes."""
         config = self._config
@@ -181,7 +190,9 @@ class LargeScan(wiring.Component):
         place = group[: (SPIKE_WORD // config.lanes - 1).bit_length()]
         self._fresh = Signal()
         self._valid = Signal(config.lanes)
-        self._before, self._injected = Signal(SPIKE_WORD, reset_less=True), Signal(SPIKE_WORD)
+        self._before, self._injected = (
+            Signal(SPIKE_WORD, name=name, reset_less=True) for name in ("before", "injected")
+        )
         best, best_group = Signal(signed(bits), reset_less=True), Signal(12, reset_less=True)
         best_lane, has_best = Signal(lane_bits, reset_less=True), Signal()
         lanes, saturated = [], []
@@ -194,9 +205,9 @@ class LargeScan(wiring.Component):
                 lane.fresh.eq(self._fresh),
                 lane.go.eq(go),
                 lane.moves.eq(moves),
-                lane.op.eq(now[26:31]),
-                lane.adds.eq(adds),
-                lane.hot.eq(hot),
+                lane.op.eq(orders[number // SHARE].op),
+                lane.adds.eq(orders[number // SHARE].adds),
+                lane.hot.eq(orders[number // SHARE].hot),
                 lane.imm.eq(now),
                 lane.constant.eq(constant),
                 lane.coming.eq(coming),
@@ -254,15 +265,13 @@ class LargeScan(wiring.Component):
         m.d.sync += [begins.eq(self.start), comes.eq(asks), came.eq(comes)]
         with m.If(running):
             m.d.comb += self.acc_row.eq(reads[select_bits:])
-        injected = Signal(SPIKE_WORD, reset_less=True)
-        m.d.comb += self._injected.eq(Mux(came, self.hist.data_r, injected))
         with m.If(asks):
             m.d.comb += [self.hist.slot.eq(self.slot - 1), self.hist.word.eq(reads[place_bits:])]
         with m.If(comes):
             m.d.comb += [self.hist.slot.eq(self.slot), self.hist.word.eq(reads[place_bits:])]
             m.d.sync += self._before.eq(self.hist.data_r)
         with m.If(came):
-            m.d.sync += injected.eq(self.hist.data_r)
+            m.d.sync += self._injected.eq(self.hist.data_r)  # for the second instruction: INJ is never the first one
 
         place = group[:place_bits]
         fired, next_fired = Signal(SPIKE_WORD, reset_less=True), Signal(SPIKE_WORD)  # spikes of this word so far

@@ -209,3 +209,10 @@ def test_an_immediate_rides_on_the_instruction_before_it() -> None:
 def test_large_cores_wait_between_a_store_and_a_load_of_its_word() -> None:
     words = assemble([Instruction(Op.STA, 0), Instruction(Op.LDA, 1), Instruction(Op.LDB, 0)], large=True)
     assert [w >> 26 & 31 for w in words] == [Op.STA, Op.LDA, Op.NOP, Op.NOP, Op.LDB]
+
+
+def test_large_cores_ask_for_injected_spikes_from_the_second_instruction_on() -> None:
+    code = [Instruction(Op.INJ), Instruction(Op.KF)]
+    assert [w >> 26 & 31 for w in assemble(code, large=True)] == [Op.NOP, Op.INJ, Op.KF]
+    assert [w >> 26 & 31 for w in assemble(code)] == [Op.INJ, Op.KF]
+    assert [w >> 26 & 31 for w in assemble([Instruction(Op.NOT), *code], large=True)] == [Op.NOT, Op.INJ, Op.KF]

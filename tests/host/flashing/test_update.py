@@ -221,6 +221,7 @@ def cuts_in_random_cycles(
     board: FlashBoard, flash: Path, old: bytes, new: bytes, seed: int, cuts: int = 1000
 ) -> dict[str, int]:
     """Cut the power so often in a random cycle of an update, or of the time about as long that golden then waits."""
+    print(f"seed {seed}", flush=True)
     rng, counts = random.Random(seed), {"old": 0, "new": 0, "nothing": 0}
     install(flash, board.board, 1, old)
     board.start()
