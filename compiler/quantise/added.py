@@ -2,23 +2,26 @@
 
 W x + U h is exact whatever the steps of its products are. But to add them, an engine brings them to the finest step: the weights of
 the coarser product get as many bits more as its step is larger. Where that is more than ``aligned_bits``, the finer product gives
-up its last bits. What a rounded weight adds to a sum is at most half its step times the largest input, and that is 2^(bits - 2) to
-2^(bits - 1) steps of the input, whose format is as fine as calibration allows. On a common step, no weight thus adds more than
-twice what those of the coarsest product add anyway.
+up its last bits, down to ``KEPT_BITS``. What a rounded weight adds to a sum is at most half its step times the largest input. Where
+the inputs fill as many bits each, a weight on a common step thus adds at most twice what those of the coarsest product add anyway.
+Small counts beside a state of 16 bits are another matter: their steps lie 15 bits apart, of which a sum can spare only a few.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from neuroloom.compiler.ir.types import Type
 from neuroloom.compiler.real.program import Program, RealNode
 
 from .formats import choose, weight_point
 
 if TYPE_CHECKING:
     from .lower import Lowering
+
+KEPT_BITS = 8
+"""Bits that the weights of a product keep whatever they are added to: as many as weights have that nobody asked more of."""
 
 
 def added_products(program: Program) -> dict[str, list[RealNode]]:
@@ -45,28 +48,40 @@ def _sum_of(name: str, readers: dict[str, list[RealNode]], shown: set[str]) -> s
 
 def finest_product(low: Lowering, node: RealNode) -> int | None:
     """The most fraction bits that the products of a matrix product may have for the sum that it is part of; None: any number."""
-    ends = list(_ends(low, low.sums.get(node.name, [])))
-    return min(ends, default=None)
+    group = low.sums.get(node.name, [])
+    if not group or any(_by_itself(low, each) for each in group):
+        return None
+    limit = min(_finest(low, each) + max(low.rules(each.name).aligned_bits - _bits(low, each), 0) for each in group)
+    return max(limit, _finest(low, node) - max(_bits(low, node) - KEPT_BITS, 0))
 
 
-def _ends(low: Lowering, group: list[RealNode]) -> Iterator[int]:
-    """Of each product of a sum the finest step that its weights can be brought to."""
-    for node in group:
-        rules = low.rules(node.name)
-        if rules.product is not None or rules.weights == "per_channel":
-            return  # stored by themselves, whatever their steps
-        if rules.weight_type is not None:
-            frac, bits = rules.weight_type.frac, rules.weight_type.width
-        else:
-            frac, bits = int(weight_point(node.attrs["weights"], rules)[0]), rules.weight_bits
-        yield frac + _input_frac(low, node.inputs[0]) + max(rules.aligned_bits - bits, 0)
+def _by_itself(low: Lowering, node: RealNode) -> bool:
+    """Whether a product is stored before it is added, so that its step is its own."""
+    rules = low.rules(node.name)
+    return rules.product is not None or (rules.weights == "per_channel" and rules.weight_type is None)
 
 
-def _input_frac(low: Lowering, name: str) -> int:
-    """Fraction bits of a product's input; of one that comes later in the program those that calibration will give it."""
+def _weight_frac(low: Lowering, node: RealNode) -> int:
+    rules = low.rules(node.name)
+    if rules.weight_type is not None:
+        return rules.weight_type.frac
+    return int(weight_point(node.attrs["weights"], rules)[0])
+
+
+def _bits(low: Lowering, node: RealNode) -> int:
+    rules = low.rules(node.name)
+    return rules.weight_bits if rules.weight_type is None else rules.weight_type.width
+
+
+def _finest(low: Lowering, node: RealNode) -> int:
+    return _weight_frac(low, node) + _input_type(low, node.inputs[0]).frac
+
+
+def _input_type(low: Lowering, name: str) -> Type:
+    """Type of a product's input; of one that comes later in the program the one that calibration will give it."""
     if name in low.raws or low.is_const(name):
-        return low.builder[low.factor(name)].type.frac
+        return low.builder[low.factor(name)].type
     if name in low.formats:
-        return low.formats[name].frac
+        return low.formats[name]
     rules = low.rules(name)
-    return (rules.type or choose(low.seen(name), rules.bits, rules)).frac
+    return rules.type or choose(low.seen(name), rules.bits, rules)

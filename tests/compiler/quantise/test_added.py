@@ -31,10 +31,11 @@ def steps(graph: Graph) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize(
-    ("weight_bits", "aligned", "gap"), [(16, 16, 0), (12, 16, 4), (16, 18, 2), (8, 16, 7), (8, 8, 0)]
+    ("weight_bits", "aligned", "gap"), [(16, 16, 0), (12, 16, 4), (16, 18, 2), (12, 12, 3), (8, 16, 7), (8, 8, 7)]
 )
 def test_weights_fit_on_one_step(weight_bits: int, aligned: int, gap: int) -> None:
-    """x reaches 100 and h 1, so that the product of the one has 7 fraction bits less; what is left of them is said by the rules."""
+    """x reaches 100 and h 1, so that the product of the one has 7 fraction bits less; the rules say what is left of
+    them, and weights keep 8 bits."""
     rules = {"weight_bits": weight_bits, "aligned_bits": aligned}
     found = steps(quantise(program(), DATA, Config.read(rules)))
     assert found["Uh"][1] - found["Wx"][1] == gap
