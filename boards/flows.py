@@ -147,7 +147,7 @@ def _ecp5_device(board: Board) -> Sequence[str]:
 
 
 def _ecp5_spreads(board: Board, engine: str) -> bool:
-    # A spiking core fills two thirds of an 85F: with cells kept free as well, the placer gave up.
+    # A spiking core fills two thirds of an 85F: with cells kept free as well, nextpnr used up its 10,000 attempts at a cell.
     return engine != "spiking"
 
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from neuroloom.compiler.ir.types import Type
 from neuroloom.compiler.real.program import Program, RealNode
 
+from .config import Rules
 from .formats import choose, weight_point
 
 if TYPE_CHECKING:
     from .lower import Lowering
 
-KEPT_BITS = 8
+KEPT_BITS = Rules().weight_bits
 """Bits that the weights of a product keep whatever they are added to: as many as weights have that nobody asked more of."""
 
 
