@@ -15,6 +15,7 @@ from neuroloom.host.device import Device
 from .cluster_run import ClusterRun
 from .protocol import ALL, ENVELOPE_BYTES, Call, Control, Status, control, status, to_core
 from .session import SpikingDevice
+from .streaming import OneByOne
 
 if TYPE_CHECKING:
     from neuroloom.compiler.ir import Graph
@@ -82,6 +83,10 @@ class ClusterDevice(SpikingDevice):
     ) -> ClusterRun:
         """What runs samples of a loaded program."""
         return ClusterRun(self, program, raster=raster, trace=trace)
+
+    def sequence(self, runner: ClusterRun) -> OneByOne:  # type: ignore[override]
+        """The cores are looked at in turn, so each sample waits for the one before."""
+        return OneByOne(runner)
 
     def set_reward(self, reward: int) -> None:
         """Set the reward of all cores."""

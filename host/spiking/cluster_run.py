@@ -192,7 +192,7 @@ class ClusterRun:
             run.now = Status.from_bytes(tail[k * each + CONTROL_BYTES : (k + 1) * each])
             if run.now.events:
                 run._events(run.session.call(drain(run.now.events, self.limit)), group[0].start)
-            run._expect(group[-1].stop)
+            run.expect(group[-1].stop)
         group.clear()
 
     def _go(self, segment: _Segment) -> None:
@@ -221,12 +221,12 @@ class ClusterRun:
         if self.each_step:
             self._take(self.session.call(self._behind()))
         for run in self.runs:
-            run._expect(segment.stop)
+            run.expect(segment.stop)
 
     # ------------------------------------------------------------------ what it means
 
     def _recording(self, arrays: Mapping[str, np.ndarray], steps: int) -> Recording:
-        parts = [run._recording(inputs_of(self.program, k, arrays), steps).outputs for k, run in enumerate(self.runs)]
+        parts = [run.recording(inputs_of(self.program, k, arrays), steps).outputs for k, run in enumerate(self.runs)]
         first = self.runs[0]
         saturated = int(np.bitwise_or.reduce([run.now.saturated for run in self.runs]))
         return Recording(

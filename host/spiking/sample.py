@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from neuroloom.compiler.spiking.image import input_spikes, read_synapses, reset_
 
 from .pool import GAP, fill, read_words, spans, words_of, write_words
 from .protocol import (
+    EVENT_BYTES,
     SATURATIONS,
     STATUS_BYTES,
     Call,
@@ -59,7 +60,7 @@ class Recording:
 
 
 @dataclass
-class _Segment:
+class Segment:
     """Steps start..stop-1 that the core does in one go, and what is written before."""
 
     start: int
@@ -95,6 +96,7 @@ class SampleRun:
         self.events: list[np.ndarray] = []
         self.seen: list[np.ndarray] = []
         self.marks: list[int] = []
+        self.usual = 0
 
     # ------------------------------------------------------------------ what is read behind every step
 
@@ -130,31 +132,36 @@ class SampleRun:
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> Recording:
         """Run one sample of int64 arrays [steps, ...] by input name."""
-        self.start()
-        return self.proceed(arrays)
+        return self._proceed(arrays, self.begin())
 
     def proceed(self, arrays: Mapping[str, np.ndarray]) -> Recording:
         """Run the next steps of the sample that :meth:`start` began; cycles and stalls are those of these steps."""
-        steps = len(next(iter(arrays.values())))
-        self.base, self.before = self.now.step, self.now
-        self.events, self.seen, self.marks = [], [], []
-        group: list[_Segment] = []
-        for segment in self._segments(arrays, steps):
-            if segment.stop - segment.start > 1 or self.watched > self.config.event_depth:
+        return self._proceed(arrays, [])
+
+    def _proceed(self, arrays: Mapping[str, np.ndarray], lead: list[Call]) -> Recording:
+        steps = self._continue(arrays)
+        group: list[Segment] = []
+        for segment in self.segments(arrays, steps, lead):
+            if not self.fits([segment]):
                 self._flush(group)
                 self._go(segment)
                 continue
-            if (len(group) + 1) * self.watched > self.config.event_depth:
+            if not self.fits([*group, segment]):
                 self._flush(group)
             group.append(segment)
         self._flush(group)
-        return self._recording(arrays, steps)
+        return self.recording(arrays, steps)
+
+    def _continue(self, arrays: Mapping[str, np.ndarray]) -> int:
+        """Forget what the last steps gave; how many come."""
+        self.base, self.before = self.now.step, self.now
+        self.events, self.seen, self.marks = [], [], []
+        return len(next(iter(arrays.values())))
 
     def decide(self, arrays: Mapping[str, np.ndarray]) -> Status:
         """Run one sample until the core is sure, or to its end; returns the status it was left in."""
         steps = len(next(iter(arrays.values())))
-        self.start()
-        for segment in self._segments(arrays, steps):
+        for segment in self.segments(arrays, steps, self.begin()):
             segment.flags |= Go.STOP
             self._go(segment)
             if self.now.stopped:
@@ -163,13 +170,13 @@ class SampleRun:
 
     def start(self) -> None:
         """Begin a sample; its steps come with :meth:`proceed`."""
-        self.begin()
+        self.session.call(self.begin())
+
+    def begin(self) -> list[Call]:
+        """What a new sample starts from: no history, initial states; weights stay as they are. To be sent before its steps."""
         self.now = self.before = FRESH
         self.base, self.counts = 0, 0
         self.events, self.seen, self.marks = [], [], []
-
-    def begin(self) -> None:
-        """What a new sample starts from: no history, initial states; weights stay as they are."""
         calls = [zero(), *self.reset_calls]
         if self.eligible:
             words = np.zeros((len(self.program.pool), self.config.lanes), np.uint32)
@@ -178,10 +185,21 @@ class SampleRun:
             words = reset_eligibility(self.program, words)
             for first, end in self.eligible:
                 calls += write_words(self.config, first, words[first:end], self.limit)
-        self.session.call(calls)
+        return calls
 
-    def _segments(self, arrays: Mapping[str, np.ndarray], steps: int) -> Iterator[_Segment]:
-        """Cut the steps where something must be written or read in between."""
+    def room(self, segments: list[Segment]) -> int:
+        """Events that the segments can give at most."""
+        return self.watched * sum(segment.stop - segment.start for segment in segments)
+
+    def fits(self, segments: list[Segment]) -> bool:
+        """Whether the host may wait for the end of the segments: all events have room, and the link's watchdog sleeps."""
+        if self.room(segments) > self.config.event_depth:
+            return False
+        longest = max(segment.stop - segment.start for segment in segments)
+        return longest == 1 or longest <= self.session.patience(self.program)
+
+    def segments(self, arrays: Mapping[str, np.ndarray], steps: int, lead: list[Call]) -> Iterator[Segment]:
+        """Cut the steps where something must be written or read in between; ``lead`` is written before all."""
         spikes = {name: arrays[name] for name in self.maps["inputs"]}
         held = [*self.maps["drives"], *([self.maps["reward"]] if self.maps["reward"] else [])]
         new = np.zeros(steps, bool)
@@ -196,7 +214,7 @@ class SampleRun:
         while start < steps:
             later = np.flatnonzero(new[start + 1 : start + longest])
             stop = min(start + 1 + int(later[0]) if len(later) else start + longest, steps)
-            setup = self._held(arrays, start) if new[start] else []
+            setup = lead + (self._held(arrays, start) if new[start] else [])
             flags: int = Go.CONTINUE
             if spikes and self.raster:
                 first, words = write_raster(self.program, {n: a[start:stop] for n, a in spikes.items()})
@@ -205,8 +223,8 @@ class SampleRun:
             elif spikes:
                 fired = np.flatnonzero(input_spikes(self.program, spikes, start)) + self.config.neurons
                 setup += inject(fired)
-            yield _Segment(start, stop, setup, flags)
-            start = stop
+            yield Segment(start, stop, setup, flags)
+            start, lead = stop, []
 
     def _held(self, arrays: Mapping[str, np.ndarray], t: int) -> list[Call]:
         """Write the input currents and the reward of step ``t``."""
@@ -241,37 +259,51 @@ class SampleRun:
             fill(words, self.reads, data, self.config)
             self.seen.append(words)
 
-    def _flush(self, group: list[_Segment]) -> None:
-        """Single steps whose events all have room: one exchange, one for the events."""
-        if not group:
-            return
+    def exchange(self, group: list[Segment], ask: int) -> list[Call]:
+        """Segments that fit, one behind another, then ``ask`` events and the status; :meth:`heard` takes the answer."""
         behind = self._behind()
-        size = sum(call.answer for call in behind)
         calls = []
         for segment in group:
-            calls += [*segment.setup, go(1, segment.flags), *behind]
-        calls += [*read(Space.CONTROL, 0, 4, self.limit), status()]
-        data = self.session.call(calls)
+            calls += [*segment.setup, go(segment.stop - segment.start, segment.flags), *behind]
+        return [*calls, *read(Space.CONTROL, 0, 4, self.limit), *drain(ask, self.limit), status()]
+
+    def heard(self, group: list[Segment], ask: int, data: bytes) -> None:
+        """The answer to :meth:`exchange`. Events that it did not ask for wait on: ``now.events``."""
+        size = sum(call.answer for call in self._behind())
         for n in range(len(group)):
             if size:
                 self._take(data[n * size : (n + 1) * size])
         self.now = Status.from_bytes(data[-STATUS_BYTES:])
-        if self.now.events:
-            self._events(self.session.call(drain(self.now.events, self.limit)), group[0].start)
-        self._expect(group[-1].stop)
+        self._events(data[len(data) - STATUS_BYTES - EVENT_BYTES * ask : -STATUS_BYTES], group[0].start)
+        self.expect(group[-1].stop)
+
+    def _flush(self, group: list[Segment]) -> None:
+        """Segments that fit together: one exchange, and one for the events that are more than last time."""
+        if not group:
+            return
+        ask = min(self.room(group), self.usual)
+        self.heard(group, ask, self.session.call(self.exchange(group, ask)))
+        self.drain(group[0].start)
         group.clear()
 
-    def _go(self, segment: _Segment) -> None:
+    def drain(self, start: int) -> None:
+        """Take the events that wait in an idle core, of steps from ``start`` on."""
+        if self.now.events:
+            self._events(self.session.call(drain(self.now.events, self.limit)), start)
+            self.now = replace(self.now, events=0)
+
+    def _go(self, segment: Segment) -> None:
         """A run of the core that may fill the FIFO: look and drain until it is idle and all events are here."""
         session = self.session
-        session.call([*segment.setup, go(segment.stop - segment.start, segment.flags)])
         clock, timeout = (
             time.monotonic,
             session.device.timeout,
         )  # the line answers all the while: its own clock may stand
         moved, wait, last = clock(), DRAIN_LEAST, (-1, -1, -1)
+        calls = [*segment.setup, go(segment.stop - segment.start, segment.flags)]
         while True:
-            data = session.call([*drain(wait, self.limit), status()])
+            data = session.call([*calls, *drain(wait, self.limit), status()])
+            calls = []
             found = len(events_of(data[:-STATUS_BYTES]))
             self._events(data[:-STATUS_BYTES], segment.start)
             self.now = now = Status.from_bytes(data[-STATUS_BYTES:])
@@ -287,17 +319,18 @@ class SampleRun:
             wait = max(now.events + (now.events >> 1) * now.running, DRAIN_LEAST * now.running, 1)
         if self.reads or self.trace:
             self._take(session.call(self._behind()))
-        self._expect(segment.stop)
+        self.expect(segment.stop)
 
     def _events(self, data: bytes, start: int) -> None:
         """Keep events; their steps are counted from ``start`` on, a step of what is under way."""
         found = events_of(data)
+        self.usual = max(self.usual, len(found))
         if len(found):
             rows = found.astype(np.int64)
             rows[:, 0] = start + ((rows[:, 0] - self.base - start) & 0xFFFF)
             self.events.append(rows)
 
-    def _expect(self, stop: int) -> None:
+    def expect(self, stop: int) -> None:
         step = self.base + stop
         if self.now.step != step and not (self.now.stopped and self.now.step < step):
             raise DeviceError(
@@ -306,7 +339,7 @@ class SampleRun:
 
     # ------------------------------------------------------------------ what it means
 
-    def _recording(self, arrays: Mapping[str, np.ndarray], steps: int) -> Recording:
+    def recording(self, arrays: Mapping[str, np.ndarray], steps: int) -> Recording:
         events = np.concatenate(self.events) if self.events else np.zeros((0, 2), np.int64)
         fired = {
             name: self._fired(place, events, steps)

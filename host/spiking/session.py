@@ -10,6 +10,7 @@ import numpy as np
 from neuroloom.compiler.errors import DeviceError, DoesNotFitError, InputError
 from neuroloom.compiler.ir import Graph
 from neuroloom.compiler.spiking import layout
+from neuroloom.compiler.spiking.bounds import cycle_bounds
 from neuroloom.compiler.spiking.core import CORES, CoreConfig, CoreProgram
 from neuroloom.compiler.spiking.image import patch_weights, read_synapses, state_place
 from neuroloom.compiler.spiking.mapper import map_graph
@@ -22,7 +23,8 @@ from .loading import STAMP_WORDS, load_calls, stamp
 from .loop import Loop
 from .pool import GAP, fill, read_words, spans, words_of, write_words
 from .protocol import RECORD_BYTES, Call, Control, Space, Status, control, query, read, status
-from .sample import Recording, SampleRun
+from .sample import SampleRun
+from .streaming import OneByOne, Stream
 
 Progress = Callable[[int, int], None]
 
@@ -57,6 +59,7 @@ class SpikingDevice:
         self.graph: Graph | None = None
         self.program: CoreProgram | None = None
         self.facts: dict[str, Any] = {}
+        self._patience: tuple[CoreProgram | None, int] = (None, 0)
 
     def call(self, calls: Iterable[Call]) -> bytes:
         """Send calls; returns their answers behind one another. Raises DeviceError."""
@@ -160,12 +163,8 @@ class SpikingDevice:
         assert self.graph is not None
         arrays = prepare(self.graph, inputs)
         count = len(next(iter(arrays.values())))
-        runner = self.runner(program, raster=raster, trace=trace)
-        recordings: list[Recording] = []
-        for number in range(count):
-            recordings.append(runner.run({name: array[number] for name, array in arrays.items()}))
-            if progress:
-                progress(number + 1, count)
+        samples = [{name: array[number] for name, array in arrays.items()} for number in range(count)]
+        recordings = self.sequence(self.runner(program, raster=raster, trace=trace)).run(samples, progress)
         self.facts = {
             "cycles": np.array([r.cycles for r in recordings]),
             "stalls": np.array([r.stalls for r in recordings]),
@@ -189,11 +188,8 @@ class SpikingDevice:
             raise InputError(f"network {self.graph.name!r} must have a decision to stop at; run it instead")
         arrays = prepare(self.graph, inputs)
         count = len(next(iter(arrays.values())))
-        runner, found = self.runner(program), []
-        for number in range(count):
-            found.append(runner.decide({name: array[number] for name, array in arrays.items()}))
-            if progress:
-                progress(number + 1, count)
+        samples = [{name: array[number] for name, array in arrays.items()} for number in range(count)]
+        found = self.sequence(self.runner(program)).decide(samples, progress)
         return {
             "winner": np.array([s.winner for s in found]),
             "done": np.array([int(s.decided) for s in found]),
@@ -204,6 +200,18 @@ class SpikingDevice:
     def runner(self, program: CoreProgram, *, raster: bool | None = None, trace: bool = False) -> SampleRun:
         """What runs samples of a loaded program."""
         return SampleRun(self, program, raster=raster, trace=trace)
+
+    def sequence(self, runner: SampleRun) -> OneByOne:
+        """What runs several samples one after the other."""
+        return Stream(runner)
+
+    def patience(self, program: CoreProgram) -> int:
+        """Steps that certainly end before the link's watchdog gives a silent core up, with a half to spare."""
+        if self._patience[0] is not program:
+            identity = self.device.identity
+            cycles = identity.watchdog_ms * identity.clock_hz // 2000
+            self._patience = (program, cycles // cycle_bounds(program).worst)
+        return self._patience[1]
 
     def loop(self) -> Loop:
         """A sample that is run piece by piece, each piece's inputs made of what the last one gave; see :class:`.loop.Loop`."""
