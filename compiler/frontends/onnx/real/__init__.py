@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arith, choose, control, convolution, linear, loops, moves, quantised, recurrent, reduce
+from . import arith, choose, control, convolution, linear, loops, moves, quantised, recurrent, reduce, scatter
 from .load import load_program
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "quantised",
     "recurrent",
     "reduce",
+    "scatter",
 ]

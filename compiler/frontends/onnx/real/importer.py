@@ -46,7 +46,7 @@ def operator(*names: str, whole: bool = False, domain: str = "") -> Callable[[Ha
 
 
 DATA_SHAPED = frozenset(
-    "NonZero ScatterND ScatterElements Unique NonMaxSuppression Compress Bernoulli Multinomial".split()
+    "NonZero ScatterND Unique NonMaxSuppression Compress Bernoulli Multinomial".split()
 )
 """Operators whose results have no fixed size, or place, before the data are known."""
 

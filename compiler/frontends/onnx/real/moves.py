@@ -93,7 +93,7 @@ def gathered(call: Call, x: Sym, index: np.ndarray, fill: float = 0.0, part: str
 # ---- computed indices
 
 
-def _index(call: Call, indices: Sym, size: int) -> str:
+def checked_index(call: Call, indices: Sym, size: int) -> str:
     """The index counted from 0; negative ones, which ONNX allows, count from the end."""
     lo, hi = call.importer.range(indices.name)
     if lo >= 0 and hi < size:
@@ -133,12 +133,12 @@ def gather(call: Call) -> Sym:
     if isinstance(data, Const):
         table = constant(call, data.array, "table")
         batch = None if indices.batch is None else axis + indices.batch
-        name = emit(call, "take", [table, _index(call, indices, data.array.shape[axis])], axis=axis)
+        name = emit(call, "take", [table, checked_index(call, indices, data.array.shape[axis])], axis=axis)
         return result(call, name, data.dtype, batch)
     if data.batch is not None and indices.batch is not None:
         call.refuse("indices per sample into a tensor per sample would pair all samples with all", "use GatherElements")
     inner = call.sample_axis(data, axis, "gathering along")
-    name = emit(call, "take", [data.name, _index(call, indices, data.shape[inner])], axis=inner)
+    name = emit(call, "take", [data.name, checked_index(call, indices, data.shape[inner])], axis=inner)
     batch = data.batch
     if batch is None and indices.batch is not None:
         batch = axis + indices.batch
@@ -171,7 +171,7 @@ def gather_elements(call: Call) -> Sym:
     rest: list[np.ndarray] = list(np.indices(indices.shape))
     rest[axis] = np.zeros(indices.shape, np.int64)
     offset = np.asarray(np.ravel_multi_index(tuple(rest), shape))
-    chosen = _index(call, indices, shape[axis])
+    chosen = checked_index(call, indices, shape[axis])
     scaled = chosen if stride == 1 else emit(call, "mul", [chosen, constant(call, np.array(stride))], "scaled")
     if offset.any():
         scaled = _bounded(call, emit(call, "add", [scaled, constant(call, offset)], "address"), math.prod(shape))
@@ -219,7 +219,7 @@ def gather_nd(call: Call) -> Sym:
     for i in range(depth):
         cut = {"starts": (0,) * len(lead) + (i,), "stops": (*lead, i + 1), "steps": (1,) * (len(lead) + 1)}
         one = reshaped(call, emit(call, "slice", [indices.name], f"tuple{i}", **cut), lead, f"index{i}")
-        one = _index(call, Sym(one, indices.dtype, lead, indices.batch), shape[i])
+        one = checked_index(call, Sym(one, indices.dtype, lead, indices.batch), shape[i])
         stride = math.prod(shape[i + 1 : depth])
         term = one if stride == 1 else emit(call, "mul", [one, constant(call, np.array(stride))], f"scaled{i}")
         address = emit(call, "add", [address, term], f"address{i}") if address else term
