@@ -34,6 +34,7 @@ MODULES = (
     "simulate",
     "spiking",
     "spiking_core",
+    "spiking_line",
     "link",
     "virtual",
     "compile_onnx",

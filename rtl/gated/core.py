@@ -8,7 +8,7 @@ all it reads is written.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
@@ -27,6 +27,8 @@ from .serial_streams import SerialStreamUnit
 from .streams import StreamUnit
 from .walkers import SumWalker, TermWalker
 
+Tuple = TypeVar("Tuple", bound=tuple[Value, ...])
+
 
 class _Load(NamedTuple):
     """What is loaded: a bit for each memory, where, and the word."""
@@ -35,6 +37,22 @@ class _Load(NamedTuple):
     addr: Value
     column: Value
     data: Value
+
+
+class _Stored(NamedTuple):
+    """An element that IN stores."""
+
+    write: Value
+    addr: Value
+    data: Value
+
+
+def _later(m: Module, name: str, given: Tuple) -> Tuple:
+    """The same a cycle later; a reset clears the first field, which says that the others hold."""
+    fields = enumerate(given._asdict().items())  # type: ignore[attr-defined]
+    later = [Signal.like(value, name=f"{name}_{field}", reset_less=place > 0) for place, (field, value) in fields]
+    m.d.sync += [signal.eq(value) for signal, value in zip(later, given, strict=True)]
+    return type(given)(*later)
 
 
 class GatedCore(wiring.Component):
@@ -126,10 +144,13 @@ class GatedCore(wiring.Component):
 
         # one write port: ports, IN and the loader never write at once
         word = load.data[: c.word]
-        address = Mux(streams.write, streams.w_addr, load.addr)
+        stored = _Stored(streams.write, streams.w_addr, streams.w_data)
+        if c.deep:  # whether a field is whole is known late in a cycle; what follows an IN reads much later
+            stored = _later(m, "stored", stored)
+        address = Mux(stored.write, stored.addr, load.addr)
         hot = Const(1, c.ports) << address[:low] if low else Const(1, 1)
-        enable = Mux(streams.write | load.on[3], hot, 0)
-        data = Mux(streams.write, streams.w_data, word)
+        enable = Mux(stored.write | load.on[3], hot, 0)
+        data = Mux(stored.write, stored.data, word)
         written = [
             vectors.w_en.eq(ports.w_en),
             vectors.w_addr.eq(ports.w_addr >> low),
@@ -178,9 +199,7 @@ class GatedCore(wiring.Component):
         given = _Load(self.load, self.load_addr, self.load_column, self.load_data)
         if not self.config.deep:
             return given
-        later = [Signal.like(value, name=f"loader_{name}") for name, value in given._asdict().items()]
-        m.d.sync += [signal.eq(value) for signal, value in zip(later, given, strict=True)]
-        return _Load(*later)
+        return _later(m, "loader", given)
 
     def _read(
         self,

@@ -42,7 +42,7 @@ class GatedEngine(wiring.Component):
     def __init__(self, config: GatedConfig) -> None:
         self.config = config
         self.bytes_in = self.bytes_out = 0
-        few = Buffers(256, 2) if config.spram else Buffers()
+        few = Buffers(256, 2) if config.spram else Buffers(registered=config.deep)
         # as many as the tables leave block RAM for: with 3,072 words all of it is taken, and streams of long answers wait
         self.buffers = Buffers(256, 4) if config.spram and config.table_words <= 2048 else few
         self.standalone_buffers = few
@@ -51,7 +51,13 @@ class GatedEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        again = ResetInserter(self.reset)
+        reset = self.reset
+        if (
+            self.config.deep
+        ):  # it comes from the link, far away, to more than a thousand registers; no byte comes with it
+            reset = Signal(name="reset_here")
+            m.d.sync += reset.eq(self.reset)
+        again = ResetInserter(reset)
         m.submodules.bytes = inner = again(_Bytes(self.config))
         given, answered = inner.i, inner.o
         if self.config.deep:  # the link's memory and logic are far away

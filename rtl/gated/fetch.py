@@ -56,8 +56,11 @@ class Fetch(wiring.Component):
             ]
         if self._config.deep:
             m.d.comb += [address.eq(Mux(self.jump, self.target, counter)), read.eq(self.jump | self.next)]
-            with m.If(read):
-                m.d.sync += counter.eq(address + 1)
+            # both sums are there before it is known which one counts; the address goes far away, to the memory
+            with m.If(self.jump):
+                m.d.sync += counter.eq(self.target + 1)
+            with m.Elif(self.next):
+                m.d.sync += counter.eq(counter + 1)
             with m.If(self.next):
                 m.d.sync += [self.coming.eq(stored), self.word.eq(self.coming)]
         else:

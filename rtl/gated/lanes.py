@@ -66,7 +66,8 @@ class Lanes(wiring.Component):
 
         def product(name: str, x: object, y: object, width: int) -> Signal:
             """x * y, two cycles after they are given."""
-            left, right = Signal(signed(c.word), name=f"x_{name}"), Signal(signed(width), name=f"y_{name}")
+            left = Signal(signed(c.word), name=f"x_{name}", reset_less=c.deep)
+            right = Signal(signed(width), name=f"y_{name}", reset_less=c.deep)
             result = Signal(signed(c.word + width), name=f"p_{name}", reset_less=True)
             m.d.sync += [left.eq(x), right.eq(y), result.eq(left * right)]
             return result

@@ -106,9 +106,17 @@ class Sequencer(wiring.Component):
             coming, first = program.coming, program.coming[:4]
             more = Array(loop != 0 for loop in loops)[Fields(coming, Op.END).level]
             holds = [first == each for each in (Op.JUMP, Op.BR, Op.LDO, Op.IN, Op.OUT, Op.HALT)]
+            jumps, branch, goal = Signal(), Signal(), Signal.like(target, reset_less=True)
+            goals = {each: Fields(coming, each).target for each in (Op.JUMP, Op.END, Op.BR)}
+            m.d.comb += target.eq(goal)
             with m.If(fetch):
                 m.d.sync += [again.eq(more), stays.eq(Cat(*holds).any() | ((first == Op.END) & more))]
+                m.d.sync += [jumps.eq((first == Op.JUMP) | ((first == Op.END) & more)), branch.eq(first == Op.BR)]
+                m.d.sync += goal.eq(
+                    Mux(first == Op.JUMP, goals[Op.JUMP], Mux(first == Op.END, goals[Op.END], goals[Op.BR]))
+                )
         else:
+            jumps, branch = Const(0), op == Op.BR
             m.d.comb += again.eq(current != 0)
             for each in (Op.JUMP, Op.BR, Op.LDO, Op.IN, Op.OUT, Op.HALT):
                 with m.If(op == each):
@@ -141,7 +149,7 @@ class Sequencer(wiring.Component):
                     ):  # it starts two cycles later, or at once
                         pass
                 with m.Else():
-                    m.d.comb += [go.eq(1), fetch.eq(~stays)]
+                    m.d.comb += [go.eq(1), fetch.eq(~stays), *([jump.eq(jumps)] if deep else [])]
                     with m.Switch(op):
                         with m.Case(Op.MAC, Op.VEC, Op.DRAIN, Op.PICK, Op.OFF, Op.CMAC, Op.DELTA):
                             delay = Fields(word, Op.OFF).delay
@@ -150,11 +158,13 @@ class Sequencer(wiring.Component):
                             m.d.comb += write_loop.eq(1)
                         with m.Case(Op.END):
                             with m.If(again):
-                                m.d.comb += [write_loop.eq(1), jump.eq(1)]
-                                m.d.comb += target.eq(Fields(word, Op.END).target)
+                                m.d.comb += write_loop.eq(1)
+                                if not deep:  # a deep engine has known that it jumps, and where, since the word came
+                                    m.d.comb += [jump.eq(1), target.eq(Fields(word, Op.END).target)]
                                 m.next = "FETCH"
                         with m.Case(Op.JUMP):
-                            m.d.comb += [jump.eq(1), target.eq(Fields(word, Op.JUMP).target)]
+                            if not deep:
+                                m.d.comb += [jump.eq(1), target.eq(Fields(word, Op.JUMP).target)]
                             m.next = "FETCH"
                         with m.Case(Op.BR, Op.LDO):
                             m.d.sync += waited.eq(0)
@@ -169,8 +179,8 @@ class Sequencer(wiring.Component):
                 with m.If(waited == time.element - 1):  # only now is the element there
                     m.d.sync += equal.eq(self.element.as_signed() == f.imm)
                 with m.If(waited == time.branch - 2):
-                    with m.If((op == Op.BR) & (equal ^ f.unequal)):
-                        m.d.comb += [jump.eq(1), target.eq(f.target)]
+                    with m.If(branch & (equal ^ f.unequal)):
+                        m.d.comb += [jump.eq(1), *([] if deep else [target.eq(f.target)])]
                         m.next = "FETCH"
                     with m.Else():
                         m.d.comb += fetch.eq(1)

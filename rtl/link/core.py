@@ -74,11 +74,20 @@ class LinkCore(wiring.Component):
         What NETWORK answers, in designs that load a network at their start.
     """
 
-    def __init__(self, identity: Identity, *, frame_bytes: int, window: int, watchdog_cycles: int | None = None):
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        frame_bytes: int,
+        window: int,
+        registered: bool = False,
+        watchdog_cycles: int | None = None,
+    ):
         self.identity = complete(identity, frame_bytes=frame_bytes, window=window, watchdog_cycles=watchdog_cycles)
         self._watchdog_bits = watchdog_bits(identity, watchdog_cycles)
         self._frame_bytes = frame_bytes
         self._window = window
+        self._registered = registered
         # The buffers need no initial content: nothing is read that was not written before.
         self.requests = MemoryData(shape=8, depth=frame_bytes * window, init=[])
         self.responses = MemoryData(shape=8, depth=frame_bytes * window, init=[])
@@ -100,6 +109,14 @@ class LinkCore(wiring.Component):
             }
         )
 
+    def _behind(self, m: Module, name: str, data: Value) -> Value:
+        """What a memory reads, through a register where it has one."""
+        if not self._registered:
+            return data
+        kept = Signal(8, name=name, reset_less=True)
+        m.d.sync += kept.eq(data)
+        return kept
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         identity = self.identity
@@ -109,9 +126,11 @@ class LinkCore(wiring.Component):
 
         m.submodules.receiver = receiver = FrameReceiver(offset_bits, HEADER_BYTES + identity.max_payload + CRC_BYTES)
         m.submodules.writer = writer = FrameWriter(offset_bits)
-        m.submodules.transmitter = transmitter = FrameTransmitter(offset_bits)
-        m.submodules.march = march = MemoryMarch(address_bits)
-        m.submodules.executor = executor = Executor(identity, offset_bits, self._watchdog_bits)
+        m.submodules.transmitter = transmitter = FrameTransmitter(offset_bits, registered=self._registered)
+        m.submodules.march = march = MemoryMarch(address_bits, registered=self._registered)
+        m.submodules.executor = executor = Executor(
+            identity, offset_bits, self._watchdog_bits, registered=self._registered
+        )
         m.submodules.requests = requests = Memory(self.requests)
         m.submodules.responses = responses = Memory(self.responses)
 
@@ -133,7 +152,7 @@ class LinkCore(wiring.Component):
             request_write.addr.eq(Cat(receiver.write_at, filled[:slot_bits])),
             request_write.data.eq(receiver.write_data),
             request_read.addr.eq(Cat(executor.read_at, taken[:slot_bits])),
-            executor.read_data.eq(request_read.data),
+            executor.read_data.eq(self._behind(m, "request_byte", request_read.data)),
             executor.frame_valid.eq(filled != taken),
             executor.frame_end.eq(Array(ends)[taken[:slot_bits]]),
             executor.bad_frame.eq(receiver.bad),
@@ -145,6 +164,7 @@ class LinkCore(wiring.Component):
 
         # Responses: written by the writer, read by the transmitter; the memory test borrows both ports.
         response_write, response_read = responses.write_port(), responses.read_port()
+        response_byte = self._behind(m, "response_byte", response_read.data)
         sending_slot = Signal(slot_bits, reset_less=True)
         m.d.comb += [
             writer.open.eq(executor.open),
@@ -158,8 +178,8 @@ class LinkCore(wiring.Component):
             march.start.eq(executor.march_start),
             march.background.eq(executor.background),
             executor.march_busy.eq(march.busy),
-            march.read_data.eq(response_read.data),
-            transmitter.read_data.eq(response_read.data),
+            march.read_data.eq(response_byte),
+            transmitter.read_data.eq(response_byte),
         ]
         with m.If(executor.send):
             m.d.sync += sending_slot.eq(executor.slot)

@@ -55,6 +55,8 @@ class Executor(wiring.Component):
         Address bits of a frame buffer.
     watchdog_bits : :class:`int`
         A RUN without progress is given up after ``2 ** watchdog_bits`` cycles.
+    registered : :class:`bool`
+        ``read_data`` comes two cycles after its address, not one.
 
     Members
     -------
@@ -84,8 +86,9 @@ class Executor(wiring.Component):
         A request is being carried out.
     """
 
-    def __init__(self, identity: Identity, offset_bits: int, watchdog_bits: int):
+    def __init__(self, identity: Identity, offset_bits: int, watchdog_bits: int, *, registered: bool = False):
         self._identity = identity
+        self._registered = registered
         self._offset_bits = offset_bits
         self._slot_bits = (identity.window - 1).bit_length()
         self._watchdog_bits = watchdog_bits
@@ -138,6 +141,10 @@ class Executor(wiring.Component):
             shape=8, depth=len(rom_init), init=rom_init, attrs={"rom_block": 1, "rom_style": "block"}
         )
         rom_read = rom.read_port()
+        rom_byte: Value = rom_read.data
+        if self._registered:
+            rom_byte = Signal(8, name="rom_byte", reset_less=True)
+            m.d.sync += rom_byte.eq(rom_read.data)
 
         # A register without a reset is written before it is looked at; on iCE40 each reset of an enabled one costs logic.
         header = Signal(8 * HEADER_BYTES, reset_less=True)
@@ -152,7 +159,7 @@ class Executor(wiring.Component):
         watchdog = Signal(self._watchdog_bits + 1, reset_less=True)
 
         # One offset counts through the request's header, then through header and body of the response. The byte at this
-        # offset is on the read ports from the second cycle on.
+        # offset is on the read ports from the second cycle on, from the third where there is a register behind the memory.
         at = Signal(self._offset_bits, reset_less=True)
         fresh = Signal(reset_less=True)
         advance = Signal()
@@ -161,9 +168,16 @@ class Executor(wiring.Component):
         belongs, more = Signal(), Signal(reset_less=True)
         m.d.comb += belongs.eq(at != self.frame_end)
         m.d.sync += more.eq(belongs)
-        m.d.sync += fresh.eq(1)
+        early = Signal(reset_less=True) if self._registered else Const(1, 1)
+        m.d.sync += fresh.eq(early)
+        if self._registered:
+            m.d.sync += early.eq(1)
+
+        def turn_to(offset: Value | int) -> None:
+            m.d.sync += [at.eq(offset), fresh.eq(0), *([early.eq(0)] if self._registered else [])]
+
         with m.If(advance):
-            m.d.sync += [at.eq(at + 1), fresh.eq(0)]
+            turn_to(at + 1)
         m.d.comb += [self.read_at.eq(at), rom_read.addr.eq(at)]
 
         # Status codes are 0 to 3, and 0x40 to 0x42 for a NAK.
@@ -193,7 +207,8 @@ class Executor(wiring.Component):
             """What the formal proof needs to see of the inside."""
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
-                m.d.sync += [at.eq(0), fresh.eq(0), is_nak.eq(0), reason.eq(Status.OK), source.eq(Source.NOTHING)]
+                turn_to(0)
+                m.d.sync += [is_nak.eq(0), reason.eq(Status.OK), source.eq(Source.NOTHING)]
                 with m.If(self.frame_valid):
                     m.next = "HEADER"
                 with m.Elif(nak_due):
@@ -328,7 +343,7 @@ class Executor(wiring.Component):
                         m.d.comb += [self.w.valid.eq(fresh & more), advance.eq(self.w.valid & self.w.ready)]
                         with m.Switch(source):
                             with m.Case(Source.IDENTITY):
-                                m.d.comb += [self.w.payload.eq(rom_read.data), belongs.eq(~_reached(at, len(rom_init)))]
+                                m.d.comb += [self.w.payload.eq(rom_byte), belongs.eq(~_reached(at, len(rom_init)))]
                             with m.Case(Source.STATUS):
                                 m.d.comb += [
                                     self.w.payload.eq(self.record.word_select((at - BODY_AT)[:3], 8)),

@@ -12,7 +12,7 @@ transition, address-decoder and unlinked coupling fault between words; 0 and 1 a
 
 
 class MemoryMarch(wiring.Component):
-    """Runs March C- once, up to the first wrong byte; takes at most ``6 * 3 * 2**address_bits`` cycles.
+    """Runs March C- once, up to the first wrong byte; takes at most ``6 * 3 * 2**address_bits`` cycles, 4 for 3 if ``registered``.
 
     Members
     -------
@@ -23,13 +23,13 @@ class MemoryMarch(wiring.Component):
     busy : ``Out(1)``
         The memory is in use.
     at, read_data, write_en, write_data
-        The memory's ports; reading has one cycle of latency.
+        The memory's ports; reading has one cycle of latency, two if ``registered``.
     difference : ``Out(8)``
         Not 0 if a read differed, in these bits; its address stays on ``at``.
     """
 
-    def __init__(self, address_bits: int):
-        self._address_bits = address_bits
+    def __init__(self, address_bits: int, *, registered: bool = False):
+        self._address_bits, self._registered = address_bits, registered
         super().__init__(
             {
                 "start": In(1),
@@ -61,7 +61,11 @@ class MemoryMarch(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += self.busy.eq(1)
-                m.next = "COMPARE"
+                m.next = "WAIT" if self._registered else "COMPARE"
+            if self._registered:
+                with m.State("WAIT"):
+                    m.d.comb += self.busy.eq(1)
+                    m.next = "COMPARE"
             with m.State("COMPARE"):
                 m.d.comb += self.busy.eq(1)
                 with m.If(phase != 0):

@@ -49,11 +49,13 @@ class Buffers:
     """Frame buffers of one direction: bytes of each, and their number, which is how many requests may be on their way at once.
 
     The line stays full in both directions at once if ``window`` frames take longer on it than two do (there and back) plus the
-    executor's and the adapter's time: four of 448 bytes leave 2.7 ms at 3 Mbaud for these, two never leave any.
+    executor's and the adapter's time: four of 448 bytes leave 2.7 ms at 3 Mbaud for these, two never leave any. ``registered``:
+    a register behind the requests' memory, for fast clocks; the engine then gets a byte in three cycles at most, not in two.
     """
 
     frame_bytes: int = 512
     window: int = 4
+    registered: bool = False
 
 
 BAUD_MAX = 3_000_000

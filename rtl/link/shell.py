@@ -28,6 +28,8 @@ class LinkShell(wiring.Component):
         ``2 * window`` of them in block RAM (8 EBRs with the defaults).
     window : :class:`int`
         Requests that may be on their way at once: 1, 2, 4 or 8.
+    registered : :class:`bool`
+        A register behind the memory of the requests, see :class:`~.protocol.Buffers`.
     watchdog_cycles : :class:`int` or ``None``
         Clock cycles without any byte to or from the engine after which a RUN is given up, rounded up to a power of two.
         Default: one second of the clock.
@@ -68,6 +70,7 @@ class LinkShell(wiring.Component):
         baud: int = 3_000_000,
         frame_bytes: int = Buffers.frame_bytes,
         window: int = Buffers.window,
+        registered: bool = Buffers.registered,
         watchdog_cycles: int | None = None,
         guard_cycles: int | None = None,
     ):
@@ -81,6 +84,7 @@ class LinkShell(wiring.Component):
             "window": window,
             "watchdog_cycles": watchdog_cycles,
         }
+        self._registered = registered
         self.identity = complete(identity.with_link(baud=baud), **self._buffers)
         super().__init__(
             {
@@ -99,7 +103,7 @@ class LinkShell(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.core = core = LinkCore(self.identity, **self._buffers)
+        m.submodules.core = core = LinkCore(self.identity, registered=self._registered, **self._buffers)
         m.submodules.receiver = receiver = UartReceiver(self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self._divisor)
         m.d.comb += [

@@ -16,6 +16,8 @@ class FrameTransmitter(wiring.Component):
     ----------
     offset_bits : :class:`int`
         Address bits of a frame buffer.
+    registered : :class:`bool`
+        ``read_data`` comes two cycles after its address, not one.
 
     Members
     -------
@@ -26,13 +28,13 @@ class FrameTransmitter(wiring.Component):
     busy : ``Out(1)``
         A frame is being sent; the buffer must stay as it is.
     read_at, read_data : ``Out``, ``In``
-        Synchronous read port of the buffer, one cycle of latency.
+        Synchronous read port of the buffer.
     o : ``Out(stream.Signature(8))``
         Bytes for the line.
     """
 
-    def __init__(self, offset_bits: int):
-        self._offset_bits = offset_bits
+    def __init__(self, offset_bits: int, *, registered: bool = False):
+        self._offset_bits, self._registered = offset_bits, registered
         super().__init__(
             {
                 "send": In(1),
@@ -58,7 +60,11 @@ class FrameTransmitter(wiring.Component):
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += self.busy.eq(1)
-                m.next = "OFFER"
+                m.next = "FETCHED" if self._registered else "OFFER"
+            if self._registered:
+                with m.State("FETCHED"):
+                    m.d.comb += self.busy.eq(1)
+                    m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += [self.busy.eq(1), self.o.valid.eq(1)]
                 with m.If(self.o.ready):

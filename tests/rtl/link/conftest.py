@@ -171,14 +171,18 @@ def wire() -> SimpleNamespace:
     return SimpleNamespace(frame=frame, answers=answers, stuff=stuff, unstuff=unstuff, identity=IDENTITY)
 
 
-@pytest.fixture
-def play() -> Callable[..., None]:
-    """Return ``play(script, engine="xor", **core)``: run an async script against a simulated core."""
+@pytest.fixture(params=[False, True], ids=["plain", "registered"])
+def play(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Return ``play(script, engine="xor", **core)``: run an async script against a simulated core.
+
+    Each test runs without and with registers behind the buffers' memories.
+    """
 
     def run(script: Script, *, engine: str = "xor", spacing_out: int = 1, sticky: bool = False, **core: Any) -> None:
         core.setdefault("frame_bytes", 256)
         core.setdefault("window", 2)
         core.setdefault("watchdog_cycles", 1024)
+        core.setdefault("registered", request.param)
         identity = replace(IDENTITY, boot=core.pop("boot", 0))
         bench = Bench(LinkCore(identity, **core), {"xor": XorEngine, "count": CountEngine}[engine]())
         sim = Simulator(bench)

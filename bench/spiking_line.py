@@ -1,0 +1,98 @@
+"""Samples of a spiking network over the link of a virtual board, in line time: streamed, and each after the last one's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from neuroloom.boards.emulate import emulate
+from neuroloom.boards.faults import LineFaults
+from neuroloom.boards.registry import load_board
+from neuroloom.host.device import connect
+from neuroloom.host.spiking.flow import core_design, core_of
+from neuroloom.host.spiking.session import SpikingDevice
+from neuroloom.host.spiking.streaming import OneByOne, Stream
+
+import neuroloom as nl
+from bench.benchmark import Benchmark, Say, register
+from bench.link import ADAPTERS
+from bench.results import table
+
+BOARD = "icebreaker"
+SAMPLES = 200
+INPUTS, OUTPUTS = 64, 10
+WAYS = {"streamed": Stream, "one by one": OneByOne}
+CASES = (("infer", 12, False), ("infer", 25, False), ("decide", 12, True))
+"""Profile, steps of a sample, and whether it stops at its decision. With 25 steps the events may not all have room."""
+
+
+def network(seed: int, *, decision: bool) -> nl.Model:
+    """A layer of integer weights: 64 inputs, 10 outputs whose spikes are told."""
+    rng = np.random.default_rng(seed)
+    net = nl.Network("layer")
+    cells = net.input("in", INPUTS)
+    o = net.population("o", OUTPUTS, nl.Neuron(threshold=300, leak="subtractive", decay=3, reset="subtract"))
+    net.connect(cells, o, weights=rng.integers(-30, 60, (INPUTS, OUTPUTS)), delay=0)
+    net.record(o, "spikes")
+    if decision:
+        net.decide(o, margin=2)
+    return nl.compile(net)
+
+
+def run(say: Say, seed: int) -> list[dict[str, Any]]:
+    """Every case under every adapter, both ways; the answers of both must be the simulator's."""
+    found = []
+    board = load_board(BOARD)
+    for profile, steps, decide in CASES:
+        model = network(seed, decision=decide)
+        x = (np.random.default_rng(seed).random((SAMPLES, steps, INPUTS)) < 0.15).astype(np.int64)
+        want = model.outputs(x)["o.spikes"]
+        build, identity = core_design(core_of(profile, board), board)
+        with emulate(build, identity, board) as virtual:
+            assert virtual.port is not None
+            with connect(virtual.port, timeout=60) as device:
+                session = SpikingDevice(device)
+                session.load(model.graph)
+                for name, spec in ADAPTERS.items():
+                    virtual.set_faults(LineFaults.parse(spec))
+                    for way, kind in WAYS.items():
+                        session.sequence = kind  # type: ignore[assignment,method-assign]
+                        before = virtual.statistics()
+                        got = session.decide(x) if decide else session.run(x)
+                        after = virtual.statistics()
+                        if not decide and not np.array_equal(got["o.spikes"], want):
+                            raise RuntimeError(f"spikes of {SAMPLES} samples must be the simulator's, and are not")
+                        seconds = (after.cycles - before.cycles) / device.identity.clock_hz
+                        moved = max(after.sent - before.sent, after.received - before.received)
+                        found.append(
+                            {
+                                **{"profile": profile, "steps": steps, "decide": decide, "adapter": name, "way": way},
+                                "samples": SAMPLES,
+                                "spikes": int(want.sum()),
+                                "line_s": round(seconds, 4),
+                                "line_busy": round(moved * 10 / device.identity.baud / seconds, 4),
+                            }
+                        )
+                        say(f"{profile}, {steps} steps, {name}, {way}: {SAMPLES / seconds:,.0f} samples/s")
+    return found
+
+
+def render(found: list[dict[str, Any]]) -> str:
+    """One row per case and way."""
+    rows: dict[tuple[object, ...], list[object]] = {}
+    for f in found:
+        what = "until decided" if f["decide"] else "spikes of every step"
+        key = (f["profile"], f["steps"], what, f["way"])
+        rows.setdefault(key, list(key)).append(f"{f['samples'] / f['line_s']:,.0f} ({100 * f['line_busy']:.0f} %)")
+    return table(["core", "steps", "answer", "samples", *ADAPTERS], list(rows.values()))
+
+
+register(
+    Benchmark(
+        "spiking_line",
+        f"Samples a second of a spiking network ({INPUTS} inputs, {OUTPUTS} outputs, 15 % of the inputs active) over 3 Mbaud, in "
+        "line time, on the virtual iCEBreaker, and how busy that keeps the busier direction; latencies are the adapter's.",
+        run,
+        render,
+    )
+)
