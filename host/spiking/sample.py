@@ -198,8 +198,10 @@ class SampleRun:
         longest = max(segment.stop - segment.start for segment in segments)
         return longest == 1 or longest <= self.session.patience(self.program)
 
-    def segments(self, arrays: Mapping[str, np.ndarray], steps: int, lead: list[Call]) -> Iterator[Segment]:
-        """Cut the steps where something must be written or read in between; ``lead`` is written before all."""
+    def segments(
+        self, arrays: Mapping[str, np.ndarray], steps: int, lead: list[Call], most: int = RUN_STEPS
+    ) -> Iterator[Segment]:
+        """Cut the steps where something must be written or read in between, and behind ``most``; ``lead`` is written before all."""
         spikes = {name: arrays[name] for name in self.maps["inputs"]}
         held = [*self.maps["drives"], *([self.maps["reward"]] if self.maps["reward"] else [])]
         new = np.zeros(steps, bool)
@@ -207,7 +209,7 @@ class SampleRun:
         for name in held:
             flat = arrays[name].reshape(steps, -1)
             new[1:] |= (flat[1:] != flat[:-1]).any(1)
-        longest = 1 if self.each_step or (spikes and not self.raster) else RUN_STEPS
+        longest = 1 if self.each_step or (spikes and not self.raster) else most
         if spikes and self.raster:
             longest = min(longest, self.maps["raster"]["capacity"])
         start = 0

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from .protocol import STATUS_BYTES, Call, Go, Status
-from .sample import Recording, SampleRun, Segment
+from .sample import RUN_STEPS, Recording, SampleRun, Segment
 
 Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[int, int], None]
@@ -17,7 +17,7 @@ T = TypeVar("T")
 BATCHES = (1, 4, 16, 64)
 """Samples sent at once: few at first, as each batch learns from the ones before how many events to ask for."""
 SURE_EVENTS = 256
-"""Where a sample cannot be run again, all events that it could give are asked for, up to so many."""
+"""Where all events that a sample could give are asked for, at most so many: 3.4 ms of 3 Mbaud."""
 
 
 class Runner(Protocol):
@@ -68,10 +68,10 @@ class OneByOne:
 class Stream(OneByOne):
     """Runs samples of a loaded program, several on the line at once where nothing depends on an answer before.
 
-    That is so when a sample is one exchange (its events have room in the core's FIFO, and the link's watchdog sleeps until the
-    core is done) and starts from nothing that must be read first. How many events it gives is not known when they are asked for:
-    what is left in the FIFO is lost when the next sample begins, and the sample is then run again, alone. A network with states
-    that outlast a sample cannot be run again; there all events that could come are asked for.
+    That is so when a sample starts from nothing that must be read first, its events have room in the core's FIFO, and the link's
+    watchdog sleeps until the core is done. How many events it gives is not known when they are asked for: what is left in the
+    FIFO is lost when the next sample begins, and the sample is then run again, alone. A network with states that outlast a
+    sample cannot be run again; there, and where the events have room in pieces only, all are asked for that could come.
     """
 
     def __init__(self, runner: SampleRun) -> None:
@@ -83,33 +83,43 @@ class Stream(OneByOne):
     def _batch(self, done: int) -> int:
         return next((size for size in BATCHES if done < size), BATCHES[-1])
 
-    def _plan(self, arrays: Arrays) -> list[Segment] | None:
-        """The segments of a sample, if they are one exchange."""
+    def _plan(self, arrays: Arrays) -> list[tuple[list[Segment], int]] | None:
+        """A sample as exchanges, each its segments and the events asked for behind them, if it can be streamed."""
         runner, steps = self.runner, len(next(iter(arrays.values())))
-        if runner.eligible or runner.watched * steps > runner.config.event_depth:
+        depth = runner.config.event_depth
+        most = min(depth // max(runner.watched, 1), RUN_STEPS)
+        whole = runner.watched * steps <= depth
+        if runner.eligible or not most or not ((whole and self.again) or runner.watched * steps <= SURE_EVENTS):
             return None
-        group = list(runner.segments(arrays, steps, runner.begin()))
-        return group if runner.fits(group) else None
+        groups: list[list[Segment]] = [[]]
+        for segment in runner.segments(arrays, steps, runner.begin(), RUN_STEPS if whole else most):
+            if not runner.fits([segment]):
+                return None
+            if not runner.fits([*groups[-1], segment]):
+                groups.append([])
+            groups[-1].append(segment)
+        likely = self.most + (self.most >> 2) if whole and self.again else runner.watched * steps
+        return [(group, min(runner.room(group), likely)) for group in groups]
 
     def _recorded(self, batch: Sequence[Arrays]) -> list[Recording]:
         runner, plans = self.runner, []
         for arrays in batch:
-            group = self._plan(arrays)
-            if group is None or (not self.again and runner.room(group) > SURE_EVENTS):
+            pieces = self._plan(arrays)
+            if pieces is None:
                 return super()._recorded(batch)
-            ask = min(runner.room(group), self.most + (self.most >> 2)) if self.again else runner.room(group)
-            plans.append((arrays, group, ask, runner.exchange(group, ask)))
-        data = runner.session.call(call for *_, calls in plans for call in calls)
+            plans.append([(group, ask, runner.exchange(group, ask)) for group, ask in pieces])
+        data = runner.session.call(call for plan in plans for *_, calls in plan for call in calls)
         found: list[Recording | None] = []
-        for number, (arrays, group, ask, calls) in enumerate(plans):
-            size = sum(call.answer for call in calls)
+        for number, (arrays, plan) in enumerate(zip(batch, plans, strict=True)):
             runner.begin()
-            steps = len(next(iter(arrays.values())))
-            runner.heard(group, ask, data[:size])
-            data = data[size:]
+            for group, ask, calls in plan:
+                size = sum(call.answer for call in calls)
+                runner.heard(group, ask, data[:size])
+                data = data[size:]
             self.most = max(self.most, runner.now.events + sum(len(events) for events in runner.events))
             if runner.now.events and number == len(plans) - 1:  # nothing came behind it
-                runner.drain(group[0].start)
+                runner.drain(plan[-1][0][0].start)
+            steps = len(next(iter(arrays.values())))
             found.append(None if runner.now.events else runner.recording(arrays, steps))
         return [runner.run(arrays) if one is None else one for one, arrays in zip(found, batch, strict=True)]
 
@@ -117,9 +127,10 @@ class Stream(OneByOne):
         runner = self.runner
         plans: list[tuple[int, list[Call]]] = []
         for arrays in batch:
-            group = self._plan(arrays)
-            if group is None or len(group) > 1:  # a run behind one that stopped would go on
+            plan = self._plan(arrays)
+            if plan is None or len(plan) > 1 or len(plan[0][0]) > 1:  # a run behind one that stopped would go on
                 return super()._decided(batch)
+            group = plan[0][0]
             group[0].flags |= Go.STOP
             plans.append((group[0].stop, runner.exchange(group, 0)))
         data = runner.session.call(call for _, calls in plans for call in calls)

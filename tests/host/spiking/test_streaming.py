@@ -112,6 +112,16 @@ def test_what_learns_is_never_run_twice(loaded):
         assert (len(counted.exchanges) <= 4) == (steps == 60)
 
 
+def test_samples_whose_events_have_room_in_pieces(loaded):
+    """8 outputs and a FIFO of 64 events: pieces of 8 steps."""
+    for name in MODELS:
+        device, truth, counted = loaded(name, event_depth=64 if name == "classifier" else 32)
+        x = raster(20, 30, MODELS[name].graph.inputs[0].value.shape[0], 0.5)
+        want = truth.run({"in": x})
+        equal(want, device.run(x))
+        assert len(counted.exchanges) == 3 and want["o.spikes" if name == "classifier" else "a.spikes"].sum() > 20 * 64
+
+
 def test_events_without_room_are_drained_meanwhile(loaded):
     device, truth, _ = loaded("classifier", event_depth=16)
     x = raster(6, 40, 20, 0.4)
