@@ -15,11 +15,12 @@ from neuroloom.host.spiking.streaming import OneByOne, Stream
 
 import neuroloom as nl
 from bench.benchmark import Benchmark, Say, register
-from bench.link import ADAPTERS
+from bench.link import ADAPTERS as LATENCIES
 from bench.results import table
 
 BOARD = "icebreaker"
-SAMPLES = 200
+SAMPLES = 100
+ADAPTERS = {name: spec for name, spec in LATENCIES.items() if "timer" not in name}
 INPUTS, OUTPUTS = 64, 10
 WAYS = {"streamed": Stream, "one by one": OneByOne}
 CASES = (("infer", 12, False), ("infer", 25, False), ("decide", 12, True))

@@ -57,6 +57,7 @@ class StreamUnit(wiring.Component):
         buffer, count = Signal(32, reset_less=True), Signal(6)
         base, address = Signal(c.vector_bits, reset_less=True), Signal(c.vector_bits, reset_less=True)
         left, part = Signal(12, reset_less=True), Signal(3, reset_less=True)
+        none = Signal(reset_less=True)  # left is 0: known a cycle before
         last, bits, ones = Signal(reset_less=True), Signal(5, reset_less=True), Signal(c.word, reset_less=True)
 
         def begin_field(ends: Value) -> None:
@@ -68,7 +69,13 @@ class StreamUnit(wiring.Component):
             m.d.sync += [part.eq(part + 1), address.eq(address + f.part_stride)]
             begin_field(Mux(last, f.parts == 1, part + 2 == f.parts))
             with m.If(last):
-                m.d.sync += [part.eq(0), left.eq(left - 1), base.eq(base + f.stride), address.eq(base + f.stride)]
+                m.d.sync += [
+                    part.eq(0),
+                    left.eq(left - 1),
+                    none.eq(left == 1),
+                    base.eq(base + f.stride),
+                    address.eq(base + f.stride),
+                ]
 
         top = Signal()
         m.d.comb += top.eq((buffer[: c.word] & ~ones & (ones >> 1)).any() | (ones == 0) & buffer[c.word - 1])
@@ -88,6 +95,7 @@ class StreamUnit(wiring.Component):
                         base.eq(self.addr),
                         address.eq(self.addr),
                         left.eq(f.n),
+                        none.eq(f.n == 0),
                         part.eq(0),
                         waited.eq(0),
                     ]
@@ -98,7 +106,7 @@ class StreamUnit(wiring.Component):
                 with m.If(self.start_out):
                     m.next = "OUT"
             with m.State("IN"):
-                with m.If(left == 0):
+                with m.If(none):
                     m.next = "IDLE"
                 with m.Elif(count >= bits):
                     m.d.comb += self.write.eq(1)
@@ -109,11 +117,11 @@ class StreamUnit(wiring.Component):
                     with m.If(self.i.valid):
                         m.d.sync += [count.eq(count + 8), buffer.eq(buffer | (self.i.payload << count)[:32])]
             with m.State("OUT"):
-                with m.If((count >= 8) | ((left == 0) & f.last & (count != 0))):
+                with m.If((count >= 8) | (none & f.last & (count != 0))):
                     m.d.comb += [self.o.valid.eq(1), self.waits.eq(~self.o.ready)]
                     with m.If(self.o.ready):
                         m.d.sync += [buffer.eq(buffer >> 8), count.eq(Mux(count >= 8, count - 8, 0))]
-                with m.Elif(left == 0):
+                with m.Elif(none):
                     m.next = "IDLE"
                 with m.Else():
                     m.d.sync += waited.eq(waited + 1)
