@@ -180,6 +180,14 @@ def modules(torch: Any) -> dict[str, tuple[Any, tuple[Any, ...], bool]]:
             ys = torch.stack([e(x) for e in self.e], 1)
             return (torch.gather(ys, 1, i[..., None].expand(-1, -1, 5)) * v[..., None]).sum(1)
 
+    class Dense(TopTwo):
+        """The same experts, weighted by a vector that is 0 where an expert was not chosen."""
+
+        def forward(self, x: Any) -> Any:
+            v, i = torch.topk(self.r(x), 2, -1)
+            gates = torch.zeros(x.shape[0], 4).scatter(1, i, torch.softmax(v, -1))
+            return sum(gates[:, k : k + 1] * e(x) for k, e in enumerate(self.e))
+
     def draw(*shape: int) -> Any:
         return torch.randn(*shape)
 
@@ -194,12 +202,18 @@ def modules(torch: Any) -> dict[str, tuple[Any, tuple[Any, ...], bool]]:
         "convolution": (Convolution(), (draw(3, 1, 8, 8),), True),
         "linear attention": (LinearAttention(), (draw(3, 6), draw(3, 2, 4, 4)), True),
         "top two experts": (TopTwo(), (draw(3, 6),), True),
+        "experts weighted by a scattered vector": (Dense(), (draw(3, 6),), True),
     }
 
 
 def test_gates_with_an_open_batch(torch: Any) -> None:
     module, inputs, dynamic = modules(torch)["gates"]
     assert {"scan", "table", "take", "contract"} <= check(torch, module, inputs, dynamic=dynamic)
+
+
+def test_weights_scattered_to_experts(torch: Any) -> None:
+    module, inputs, dynamic = modules(torch)["experts weighted by a scattered vector"]
+    assert {"topk", "select"} <= check(torch, module, inputs, dynamic=dynamic)
 
 
 def test_an_early_exit_is_decided_per_sample_and_only_for_one_sample(torch: Any) -> None:
