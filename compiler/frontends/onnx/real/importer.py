@@ -45,9 +45,7 @@ def operator(*names: str, whole: bool = False, domain: str = "") -> Callable[[Ha
     return register
 
 
-DATA_SHAPED = frozenset(
-    "NonZero ScatterND Unique NonMaxSuppression Compress Bernoulli Multinomial".split()
-)
+DATA_SHAPED = frozenset("NonZero ScatterND Unique NonMaxSuppression Compress Bernoulli Multinomial".split())
 """Operators whose results have no fixed size, or place, before the data are known."""
 
 
