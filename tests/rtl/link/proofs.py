@@ -127,10 +127,10 @@ class ExecutorProof(wiring.Component):
 
     OFFSET_BITS = 8
 
-    def __init__(self, window: int = 2) -> None:
-        self._window = window
+    def __init__(self, window: int = 2, *, registered: bool = False) -> None:
+        self._window, self._registered = window, registered
         identity = Identity("loopback", "proof", bytes(32), 1, 1, 24_000_000, max_payload=192, window=window)
-        self._executor = Executor(identity, self.OFFSET_BITS, 2)
+        self._executor = Executor(identity, self.OFFSET_BITS, 2, registered=registered)
         super().__init__(
             {
                 "arrives": In(1),
@@ -160,6 +160,9 @@ class ExecutorProof(wiring.Component):
         holding, header, end = Signal(), Signal(32), Signal(self.OFFSET_BITS)
         address = Signal(self.OFFSET_BITS)
         m.d.sync += address.eq(x.read_at)
+        if self._registered:
+            near, address = address, Signal(self.OFFSET_BITS)
+            m.d.sync += address.eq(near)
         with m.If(self.arrives & ~holding):
             m.d.sync += [holding.eq(1), header.eq(self.header), end.eq(self.end)]
         m.d.comb += [

@@ -202,9 +202,9 @@ class TransmitterProof(wiring.Component):
     transmitter is busy exactly while a frame is on its way.
     """
 
-    def __init__(self, offset_bits: int) -> None:
-        self._transmitter = FrameTransmitter(offset_bits)
-        self._offset_bits = offset_bits
+    def __init__(self, offset_bits: int, *, registered: bool = False) -> None:
+        self._transmitter = FrameTransmitter(offset_bits, registered=registered)
+        self._offset_bits, self._registered = offset_bits, registered
         super().__init__(
             {
                 "send": In(1),
@@ -223,6 +223,11 @@ class TransmitterProof(wiring.Component):
         place, value, chosen = Signal(self._offset_bits), Signal(8), Signal()
         address = Signal(self._offset_bits)
         m.d.sync += [place.eq(self.place), value.eq(self.value), chosen.eq(1), address.eq(x.read_at)]
+        states = ["IDLE", "FETCH", "OFFER"]
+        if self._registered:
+            states.append("FETCHED")
+            near, address = address, Signal(self._offset_bits)
+            m.d.sync += address.eq(near)
         m.d.comb += [
             Assume(~ResetSignal()),
             Assume(~chosen | ((place == self.place) & (value == self.value))),  # chosen once
@@ -255,6 +260,6 @@ class TransmitterProof(wiring.Component):
             Assert(~active | (x.proof["at"] == at)),
             Assert(~active | (x.proof["first"] == first)),
             Assert(~x.proof["state"].ongoing("IDLE") == active),
-            Assert(Cat(x.proof["state"].ongoing(name) for name in ("IDLE", "FETCH", "OFFER")).any()),
+            Assert(Cat(x.proof["state"].ongoing(name) for name in states).any()),
         ]
         return m

@@ -43,8 +43,9 @@ dffunmap
 opt_clean
 write_smt2 -wires {name}.smt2
 """
-DEPTH = {"receiver": 18, "executor": 12, "writer": 18, "transmitter": 4}
-"""Steps of the induction; the serial CRC takes 8 of them, and up to 16 from a state that cannot be reached."""
+DEPTH = {"receiver": 18, "executor": 12, "executor_registered": 17, "writer": 18, "transmitter": 4}
+"""Steps of the induction; the serial CRC takes 8 of them, and up to 16 from a state that cannot be reached. The executor reads a
+header in 8, in 12 with registers."""
 RECEIVER = (9, 456)
 """Address bits and largest frame as in the boards' shells."""
 
@@ -67,6 +68,11 @@ MUTANTS = {
     "writer_short_crc": (writer, "m.d.sync += trailer.eq(CRC_BYTES)", "m.d.sync += trailer.eq(CRC_BYTES - 1)"),
     "transmitter_stops_at_once": (transmitter, " & ~first):", "):"),
     "transmitter_skips": (transmitter, "[at.eq(at + 1), first.eq(0)]", "[at.eq(at + 2), first.eq(0)]"),
+    "transmitter_registered_reads_early": (
+        transmitter,
+        'm.next = "FETCHED" if self._registered else "OFFER"',
+        'm.next = "OFFER"',
+    ),
     "transmitter_reads_late": (
         transmitter,
         'm.next = "FETCH"\n                    with',
@@ -100,13 +106,17 @@ def _benches(module: types.ModuleType | None = None, file: str = "proofs.py") ->
     return benches
 
 
-def _bench(module: types.ModuleType, changed: types.ModuleType | None = None) -> Any:
+def _bench(module: types.ModuleType, changed: types.ModuleType | None = None, *, registered: bool = False) -> Any:
     """The bench of one part of the gateware, or of a mutant of it."""
     if module in (receiver, executor):
         benches = _benches(changed)
         return benches.ReceiverProof(*RECEIVER) if module is receiver else benches.ExecutorProof(2)
     benches = _benches(changed, "proofs_out.py")
-    return benches.WriterProof(RECEIVER[0]) if module is writer else benches.TransmitterProof(RECEIVER[0])
+    return (
+        benches.WriterProof(RECEIVER[0])
+        if module is writer
+        else benches.TransmitterProof(RECEIVER[0], registered=registered)
+    )
 
 
 def _mutant(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
@@ -130,8 +140,10 @@ def formulas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("proofs")
     benches = {part.__name__.rpartition(".")[2]: _bench(part) for part in (receiver, executor, writer, transmitter)}
     benches["executor_window4"] = _benches().ExecutorProof(4)
+    benches["executor_registered"] = _benches().ExecutorProof(2, registered=True)
+    benches["transmitter_registered"] = _benches(file="proofs_out.py").TransmitterProof(RECEIVER[0], registered=True)
     for name, change in MUTANTS.items():
-        benches[name] = _bench(change[0], _mutant(*change))
+        benches[name] = _bench(change[0], _mutant(*change), registered="registered" in name)
     script = ""
     for name, bench in benches.items():
         (folder / f"{name}.il").write_text(rtlil.convert(bench, name=name), encoding="utf-8")
@@ -163,10 +175,16 @@ def solve(formulas: Path) -> Callable[..., tuple[bool, str]]:
     return run
 
 
-@pytest.mark.parametrize("name", ["receiver", "executor", "executor_window4", "writer", "transmitter"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("receiver", "executor", "executor_window4", "executor_registered"),
+        *("writer", "transmitter", "transmitter_registered"),
+    ],
+)
 def test_properties_hold_for_ever(solve: Callable[..., tuple[bool, str]], name: str) -> None:
     """From power-up on, and from any state in which they held for a while."""
-    depth = str(DEPTH[name.split("_")[0]])
+    depth = str(DEPTH.get(name, DEPTH[name.split("_")[0]]))
     for options in (["-t", depth], ["-i", "-t", depth]):
         passed, said = solve(name, *options)
         assert passed, said
