@@ -49,13 +49,14 @@ class OneByOne:
     ) -> list[T]:
         found: list[T] = []
         while len(found) < len(samples):
-            found += batch(samples[len(found) :][: self._batch(len(found))])
+            steps = len(next(iter(samples[0].values())))
+            found += batch(samples[len(found) :][: self._batch(len(found), steps)])
             if progress:
                 progress(len(found), len(samples))
         return found
 
-    def _batch(self, done: int) -> int:
-        """Samples sent at once behind ``done`` ones."""
+    def _batch(self, done: int, steps: int) -> int:
+        """Samples of so many steps sent at once behind ``done`` ones."""
         return 1
 
     def _recorded(self, batch: Sequence[Arrays]) -> list[Recording]:
@@ -80,8 +81,10 @@ class Stream(OneByOne):
         self.again = not runner.maps["persistent_states"]
         self.most = 0  # events of a sample so far
 
-    def _batch(self, done: int) -> int:
-        return next((size for size in BATCHES if done < size), BATCHES[-1])
+    def _batch(self, done: int, steps: int) -> int:
+        # the host hears nothing while a frame full of samples runs: all of them together end before it would be worried
+        most = self.runner.session.patience(self.runner.program) // steps
+        return max(1, min(next((size for size in BATCHES if done < size), BATCHES[-1]), most))
 
     def _plan(self, arrays: Arrays) -> list[tuple[list[Segment], int]] | None:
         """A sample as exchanges, each its segments and the events asked for behind them, if it can be streamed."""
