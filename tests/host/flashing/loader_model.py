@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict
 
 from neuroloom.host.simulated import DeviceModel
 from neuroloom.rtl.flash.layout import FLAGS, LABEL_BYTES, Layout, label
@@ -128,7 +127,14 @@ class Core(DeviceModel):
 
     def __init__(self, identity: Identity, engine: Callable[[bytes], bytes], board: BoardModel) -> None:
         self._board = board
-        super().__init__(identity, engine, reset=getattr(engine, "reset", None), **asdict(Buffers()))
+        usual = Buffers()
+        super().__init__(
+            identity,
+            engine,
+            reset=getattr(engine, "reset", None),
+            frame_bytes=usual.frame_bytes,
+            window=usual.window,
+        )
 
     def _execute(self, command: int, payload: bytes, arg: int) -> tuple[int, bytes]:
         if command == Command.CONFIRM and self.identity.boot:
