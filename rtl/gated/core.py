@@ -8,7 +8,7 @@ all it reads is written.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
@@ -18,6 +18,7 @@ from neuroloom.compiler.gated.isa import WORD_BITS, Op, Source
 
 from .changes import ChangeWalker, Finder, list_memory, spread
 from .fields import Fields
+from .handed import Load, Stored, delayed
 from .lanes import Lanes
 from .memories import Vectors, Weights
 from .pick import Pick
@@ -26,33 +27,6 @@ from .sequencer import Sequencer
 from .serial_streams import SerialStreamUnit
 from .streams import StreamUnit
 from .walkers import SumWalker, TermWalker
-
-Tuple = TypeVar("Tuple", bound=tuple[Value, ...])
-
-
-class _Load(NamedTuple):
-    """What is loaded: a bit for each memory, where, and the word."""
-
-    on: Value
-    addr: Value
-    column: Value
-    data: Value
-
-
-class _Stored(NamedTuple):
-    """An element that IN stores."""
-
-    write: Value
-    addr: Value
-    data: Value
-
-
-def _later(m: Module, name: str, given: Tuple) -> Tuple:
-    """The same a cycle later; a reset clears the first field, which says that the others hold."""
-    fields = enumerate(given._asdict().items())  # type: ignore[attr-defined]
-    later = [Signal.like(value, name=f"{name}_{field}", reset_less=place > 0) for place, (field, value) in fields]
-    m.d.sync += [signal.eq(value) for signal, value in zip(later, given, strict=True)]
-    return type(given)(*later)
 
 
 class GatedCore(wiring.Component):
@@ -144,9 +118,9 @@ class GatedCore(wiring.Component):
 
         # one write port: ports, IN and the loader never write at once
         word = load.data[: c.word]
-        stored = _Stored(streams.write, streams.w_addr, streams.w_data)
+        stored = Stored(streams.write, streams.w_addr, streams.w_data)
         if c.deep:  # whether a field is whole is known late in a cycle; what follows an IN reads much later
-            stored = _later(m, "stored", stored)
+            stored = delayed(m, "stored", stored)
         address = Mux(stored.write, stored.addr, load.addr)
         hot = Const(1, c.ports) << address[:low] if low else Const(1, 1)
         enable = Mux(stored.write | load.on[3], hot, 0)
@@ -194,17 +168,17 @@ class GatedCore(wiring.Component):
         ]
         return finder, walker
 
-    def _loader(self, m: Module) -> _Load:
+    def _loader(self, m: Module) -> Load:
         """What is loaded; in a deep engine a cycle later."""
-        given = _Load(self.load, self.load_addr, self.load_column, self.load_data)
+        given = Load(self.load, self.load_addr, self.load_column, self.load_data)
         if not self.config.deep:
             return given
-        return _later(m, "loader", given)
+        return delayed(m, "loader", given)
 
     def _read(
         self,
         m: Module,
-        load: _Load,
+        load: Load,
         seq: Sequencer,
         sums: SumWalker,
         terms: TermWalker,

@@ -52,9 +52,8 @@ class GatedEngine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         reset = self.reset
-        if (
-            self.config.deep
-        ):  # it comes from the link, far away, to more than a thousand registers; no byte comes with it
+        if self.config.deep:
+            # it comes from the link, far away, to about a thousand registers, and no byte comes with it
             reset = Signal(name="reset_here")
             m.d.sync += reset.eq(self.reset)
         again = ResetInserter(reset)
