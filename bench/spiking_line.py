@@ -10,8 +10,9 @@ from neuroloom.boards.faults import LineFaults
 from neuroloom.boards.registry import load_board
 from neuroloom.host.device import connect
 from neuroloom.host.spiking.flow import core_design, core_of
+from neuroloom.host.spiking.sample import SampleRun
 from neuroloom.host.spiking.session import SpikingDevice
-from neuroloom.host.spiking.streaming import OneByOne, Stream
+from neuroloom.host.spiking.streaming import OneByOne
 
 import neuroloom as nl
 from bench.benchmark import Benchmark, Say, register
@@ -22,7 +23,17 @@ BOARD = "icebreaker"
 SAMPLES = 100
 ADAPTERS = {name: spec for name, spec in LATENCIES.items() if "timer" not in name}
 INPUTS, OUTPUTS = 64, 10
-WAYS = {"streamed": Stream, "one by one": OneByOne}
+
+
+class OneByOneDevice(SpikingDevice):
+    """A session that waits for each sample's answer."""
+
+    def sequence(self, runner: SampleRun) -> OneByOne:
+        """One sample after the other."""
+        return OneByOne(runner)
+
+
+WAYS = {"streamed": SpikingDevice, "one by one": OneByOneDevice}
 CASES = (("infer", 12, False), ("infer", 25, False), ("decide", 12, True))
 """Profile, steps of a sample, and whether it stops at its decision. With 25 steps the events may not all have room."""
 
@@ -47,29 +58,30 @@ def run(say: Say, seed: int) -> list[dict[str, Any]]:
     for profile, steps, decide in CASES:
         model = network(seed, decision=decide)
         x = (np.random.default_rng(seed).random((SAMPLES, steps, INPUTS)) < 0.15).astype(np.int64)
-        want = model.outputs(x)["o.spikes"]
+        outputs = model.outputs(x)
+        want = outputs["decision.winner"][:, -1] if decide else outputs["o.spikes"]
         build, identity = core_design(core_of(profile, board), board)
         with emulate(build, identity, board) as virtual:
             assert virtual.port is not None
             with connect(virtual.port, timeout=60) as device:
-                session = SpikingDevice(device)
-                session.load(model.graph)
+                SpikingDevice(device).load(model.graph)
                 for name, spec in ADAPTERS.items():
                     virtual.set_faults(LineFaults.parse(spec))
                     for way, kind in WAYS.items():
-                        session.sequence = kind  # type: ignore[assignment,method-assign]
+                        session = kind(device)
+                        session.attach(model.graph)
                         before = virtual.statistics()
-                        got = session.decide(x) if decide else session.run(x)
+                        got = session.decide(x)["winner"] if decide else session.run(x)["o.spikes"]
                         after = virtual.statistics()
-                        if not decide and not np.array_equal(got["o.spikes"], want):
-                            raise RuntimeError(f"spikes of {SAMPLES} samples must be the simulator's, and are not")
+                        if not np.array_equal(got, want):
+                            raise RuntimeError(f"answers to {SAMPLES} samples must be the simulator's, and are not")
                         seconds = (after.cycles - before.cycles) / device.identity.clock_hz
                         moved = max(after.sent - before.sent, after.received - before.received)
                         found.append(
                             {
                                 **{"profile": profile, "steps": steps, "decide": decide, "adapter": name, "way": way},
                                 "samples": SAMPLES,
-                                "spikes": int(want.sum()),
+                                "spikes": int(outputs["o.spikes"].sum()),
                                 "line_s": round(seconds, 4),
                                 "line_busy": round(moved * 10 / device.identity.baud / seconds, 4),
                             }

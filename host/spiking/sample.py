@@ -192,11 +192,11 @@ class SampleRun:
         return self.watched * sum(segment.stop - segment.start for segment in segments)
 
     def fits(self, segments: list[Segment]) -> bool:
-        """Whether the host may wait for the end of the segments: all events have room, and the link's watchdog sleeps."""
+        """Whether the host may wait for the end of the segments: all events have room, and all end before the link's watchdog."""
         if self.room(segments) > self.config.event_depth:
             return False
-        longest = max(segment.stop - segment.start for segment in segments)
-        return longest == 1 or longest <= self.session.patience(self.program)
+        steps = sum(segment.stop - segment.start for segment in segments)
+        return steps == 1 or steps <= self.session.patience(self.program)
 
     def segments(
         self, arrays: Mapping[str, np.ndarray], steps: int, lead: list[Call], most: int = RUN_STEPS

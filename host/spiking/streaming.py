@@ -99,6 +99,8 @@ class Stream(OneByOne):
             if not runner.fits([segment]):
                 return None
             if not runner.fits([*groups[-1], segment]):
+                if whole:  # it takes too long; what one piece left in the FIFO would come with the next one's events
+                    return None
                 groups.append([])
             groups[-1].append(segment)
         likely = self.most + (self.most >> 2) if whole and self.again else runner.watched * steps

@@ -28,7 +28,7 @@ class Stored(NamedTuple):
 
 def delayed(m: Module, name: str, given: Tuple) -> Tuple:
     """The same a cycle later; a reset clears the first field, which says that the others hold."""
-    fields = enumerate(given._asdict().items())  # type: ignore[attr-defined]
+    fields = enumerate(given._asdict().items())  # type: ignore[attr-defined]  # NamedTuple cannot be a bound
     signals = [Signal.like(value, name=f"{name}_{field}", reset_less=place > 0) for place, (field, value) in fields]
     m.d.sync += [signal.eq(value) for signal, value in zip(signals, given, strict=True)]
     return type(given)(*signals)

@@ -181,3 +181,12 @@ def test_a_decision_in_the_middle_ends_the_sample(networks, session, spiking):
     assert np.array_equal(got["at"], want["decision.at"][:, -1])
     full = device.run(x) and device.facts["cycles"]
     assert (got["cycles"] < full)[want["decision.done"][:, -1] == 1].all()
+
+
+def test_a_sample_that_takes_longer_than_the_host_waits(loaded):
+    """It may be many runs of the core; together they must not be one silence."""
+    device, truth, counted = loaded("classifier")
+    device._patience = (device.program, 10)
+    x = raster(4, 15, 20, 0.3)
+    equal(truth.run({"in": x}), device.run(x, raster=False))
+    assert len(counted.exchanges) >= 8
