@@ -38,6 +38,11 @@ def transfer(device, count, seed=0):
     return True
 
 
+def damaged(device):
+    """Frames that came damaged so far, to the device and to the host; what was on its way before has come with the answer."""
+    return device.status()["frames_bad"], device.broken
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -55,8 +60,11 @@ def test_ten_kilobytes_come_through(sum_board, spec):
         assert transfer(device, 160, 1)
         assert sum_board.statistics().faults > before
         sum_board.set_faults(PERFECT)
-        repeats = device.repeats
-        assert transfer(device, 20, 2) and device.repeats - repeats <= 2  # of the answers to noise still on the way
+        before = damaged(device)
+        assert transfer(
+            device, 20, 2
+        )  # on a busy machine an answer may be late, and four frames go twice; none is broken
+        assert damaged(device) == before
 
 
 @pytest.mark.parametrize("spec", ["baud=2%", "baud=-2%", "baud=1.5%,jitter=0.1", "baud=-1.5%,jitter=0.1"])
