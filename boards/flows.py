@@ -19,7 +19,8 @@ class Flow:
     the address of the image that this one boots (None: it boots none, or its gateware says which).
     ``spreads(board, engine)`` says whether some cells of each tile are kept free (see spread.py).
     ``routing(board, engine)`` are the placer's arguments that choose its router. ``count(cells)`` turns Yosys cell counts into
-    resources; ``utilisation`` maps nextpnr's names to ours.
+    resources; ``utilisation`` maps nextpnr's names to ours. ``defines`` are the ``-D`` of Verilog files that have cells of the
+    family in them.
     """
 
     placer: str
@@ -37,6 +38,7 @@ class Flow:
     bram_block_bits: int
     routing: Callable[[Board, str], Sequence[str]] = lambda board, engine: ()
     spreads: Callable[[Board, str], bool] = lambda board, engine: True
+    defines: str = ""
 
 
 def _ports(board: Board) -> list[tuple[str, str, Pins]]:
@@ -290,6 +292,7 @@ FLOWS: Mapping[str, Flow] = {
         suffix=".bit",
         constraint_file="top.lpf",
         synth=_ecp5_synth,
+        defines="-DNEUROLOOM_ECP5",
         constraints=_ecp5_constraints,
         device=_ecp5_device,
         pins=("--lpf", "top.lpf"),

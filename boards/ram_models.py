@@ -183,7 +183,8 @@ def _mult18x18d(cell: str) -> str:
     inputs = [_pins(letter, 17) for letter in "ABC"] + ["SIGNEDA, SIGNEDB, SOURCEA, SOURCEB"]
     inputs += [_pins(name, 3) for name in ("CLK", "CE", "RST")] + [_pins(name, 17) for name in ("SRIA", "SRIB")]
     outputs = [_pins(name, 17) for name in ("SROA", "SROB", "ROA", "ROB", "ROC")] + [_pins("P", 35), "SIGNEDP"]
-    wanted = {f"{name}_CLK": '"NONE"' for name in registers} | {"MULT_BYPASS": '"DISABLED"'}
+    wanted = {f"{name}_CLK": '"NONE"' for name in registers[:-1]} | {"MULT_BYPASS": '"DISABLED"', "RESETMODE": '"SYNC"'}
+    wanted |= {"REG_OUTPUT_CE": '"CE0"', "REG_OUTPUT_RST": '"RST0"'}
     own = [f'{name}_CLK = "NONE", {name}_CE = "CE0", {name}_RST = "RST0"' for name in registers]
     own += [
         'CLK0_DIV = "ENABLED", CLK1_DIV = "ENABLED", CLK2_DIV = "ENABLED", CLK3_DIV = "ENABLED", RESETMODE = "SYNC"'
@@ -195,7 +196,11 @@ def _mult18x18d(cell: str) -> str:
         f"  parameter {', '.join(own)};\n"
         f"  wire signed [18:0] a = {{SIGNEDA & A17, {_bits('A', 17)}}}, b = {{SIGNEDB & B17, {_bits('B', 17)}}};\n"
         "  wire signed [37:0] p = a * b;\n"
-        f"  assign {_bits('P', 35)} = p[35:0];\n  assign SIGNEDP = SIGNEDA | SIGNEDB;\n"
+        "  reg [35:0] kept = 0;\n"
+        "  always @(posedge CLK0) if (RST0) kept <= 0; else if (CE0) kept <= p[35:0];\n"
+        f'  assign {_bits("P", 35)} = REG_OUTPUT_CLK == "NONE" ? p[35:0] : kept;\n  assign SIGNEDP = SIGNEDA | SIGNEDB;\n'
+        '  initial if (REG_OUTPUT_CLK != "NONE" && REG_OUTPUT_CLK != "CLK0") begin\n'
+        f'    $display("{cell} must have REG_OUTPUT_CLK = \\"NONE\\" or \\"CLK0\\" to be simulated here"); $fatal;\n  end\n'
         f"  always @* if (SOURCEA | SOURCEB) begin\n"
         f'    $display("{cell} must take its factors from A and B to be simulated here"); $fatal;\n  end\n'
         f"{_refuse(cell, wanted)}endmodule\n"

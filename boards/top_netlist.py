@@ -23,11 +23,12 @@ def netlist_of(
     UnsupportedError naming cells without a model, MissingToolError and ToolFailedError.
     """
     say = progress or (lambda text: None)
-    tool = toolchain.find("yosys")
+    tool, flow = toolchain.find("yosys"), FLOWS[board.family]
     script = [
         "read_rtlil top.il",
+        *([f"verilog_defines {flow.defines}"] if flow.defines else []),
         *(f"read_verilog {'-sv ' if name.endswith('.sv') else ''}{name}" for name in sorted(sources)),
-        FLOWS[board.family].synth(board),
+        flow.synth(board),
         "write_verilog -noattr netlist.v",
         "tee -q -o stat.json stat -json",
     ]

@@ -9,6 +9,7 @@ from neuroloom.compiler.gated.commands import Command, Memory
 from neuroloom.compiler.gated.core import PROGRAM_COLUMN, GatedConfig
 from neuroloom.compiler.gated.isa import WORD_BITS
 from neuroloom.rtl.link.protocol import Buffers
+from neuroloom.rtl.resets import behind_a_register
 
 from .core import GatedCore
 from .memories import memory_files
@@ -51,12 +52,8 @@ class GatedEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        reset = self.reset
-        if self.config.deep:
-            # it comes from the link, far away, to about a thousand registers, and no byte comes with it
-            reset = Signal(name="reset_here")
-            m.d.sync += reset.eq(self.reset)
-        again = ResetInserter(reset)
+        # of a deep engine about a thousand registers, all over the chip; no byte comes with the reset
+        again = behind_a_register(m, self.reset) if self.config.deep else ResetInserter(self.reset)
         m.submodules.bytes = inner = again(_Bytes(self.config))
         given, answered = inner.i, inner.o
         if self.config.deep:  # the link's memory and logic are far away

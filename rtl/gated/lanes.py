@@ -9,6 +9,7 @@ from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.rtl.spiking.memories import Ram
 
 from .memories import Copies
+from .product import FACTOR_BITS, Product
 
 NEAR = 8
 """Lanes of a group whose element and flags come out of one register, in a deep engine."""
@@ -68,8 +69,17 @@ class Lanes(wiring.Component):
             """x * y, two cycles after they are given."""
             left = Signal(signed(c.word), name=f"x_{name}", reset_less=c.deep)
             right = Signal(signed(width), name=f"y_{name}", reset_less=c.deep)
-            result = Signal(signed(c.word + width), name=f"p_{name}", reset_less=True)
-            m.d.sync += [left.eq(x), right.eq(y), result.eq(left * right)]
+            m.d.sync += [left.eq(x), right.eq(y)]
+            return times(name, left, right)
+
+        def times(name: str, x: Value, y: Signal) -> Signal:
+            """x * y, in the cycle after they are there."""
+            result = Signal(signed(len(x) + len(y)), name=f"p_{name}", reset_less=True)
+            if c.deep and max(len(x), len(y)) <= FACTOR_BITS:
+                m.submodules[f"product_{name}"] = unit = Product(len(x), len(y))
+                m.d.comb += [unit.a.eq(x), unit.b.eq(y), result.eq(unit.p)]
+            else:
+                m.d.sync += result.eq(x * y)
             return result
 
         starts, accs = self._banks(m) if c.banks else ([Const(0)] * c.lanes, [])
@@ -86,8 +96,8 @@ class Lanes(wiring.Component):
                 products.append(part)
             else:
                 y = Signal(signed(c.weight), name=f"w{lane}", reset_less=True)
-                part = Signal(signed(c.word + c.weight), name=f"p{lane}", reset_less=True)
-                m.d.sync += [y.eq(weight), part.eq(xs[lane] * y)]
+                m.d.sync += y.eq(weight)
+                part = times(str(lane), xs[lane], y)
             acc = Signal(signed(c.acc), name=f"acc{lane}", reset_less=True)
             hold = Signal(signed(c.acc), name=f"hold{lane}", reset_less=True)
             with m.If(goes):

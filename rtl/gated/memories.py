@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
 from neuroloom.rtl.spiking.memories import RAM_FILE, RAM_VERILOG, Ram
 
+from .product import PRODUCT_FILE, PRODUCT_VERILOG
 from .slices import slices
 
 COLUMN_FILE = "neuroloom_weight_column.v"
@@ -82,7 +83,7 @@ def memory_files(config: GatedConfig) -> dict[str, str]:
     if config.spram:
         files[COLUMN_FILE] = COLUMN_VERILOG
     if config.deep:
-        files |= {COPIES_FILE: COPIES_VERILOG, PAIR_FILE: PAIR_VERILOG}
+        files |= {COPIES_FILE: COPIES_VERILOG, PAIR_FILE: PAIR_VERILOG, PRODUCT_FILE: PRODUCT_VERILOG}
     return files
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from neuroloom.rtl.link.protocol import BOOTS, GUARDED, Identity
 START_S, GUARD_S = 0.03, 0.12
 """Of golden and of the guarded image, in the board's seconds; a real one waits 1 and 10. A host on a busy machine must make it."""
 
+CAMPAIGN_SEED = int(os.environ.get("NEUROLOOM_SEED", "0")) or int(time.time())
+"""Of the campaigns, which print it."""
 PATIENCE_S = 60.0
 """A host's, where an answer is certain to come: a busy machine may take its time."""
 

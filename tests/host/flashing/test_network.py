@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from neuroloom.rtl.flash.network import NetworkImage, Start
 
 import neuroloom as nl
 
-from .conftest import PATIENCE_S
+from .conftest import CAMPAIGN_SEED, PATIENCE_S
 from .test_command import bitstream
 from .test_update import Powered
 
@@ -211,7 +210,7 @@ def test_a_power_cut_leaves_the_old_network_the_new_one_or_none(
 def test_power_cuts_at_every_page_boundary_of_a_network(
     standing: FlashBoard, flash: Path, alone: Alone, shown: Callable[[str], None]
 ) -> None:
-    seed = int(time.time())
+    seed = CAMPAIGN_SEED
     rng, counts = random.Random(seed), {"old": 0, "new": 0, "nothing": 0}
     works = WORKS + -(-len(alone.networks[1].data) // 256)
     for work in range(1, works + 1):

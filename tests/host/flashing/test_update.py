@@ -19,7 +19,7 @@ from neuroloom.host.flash_flow import boot_slot, hold, let_start, open_loader
 from neuroloom.host.flashing import FlashLoader
 from neuroloom.host.serial_port import SerialPort
 
-from .conftest import PATIENCE_S
+from .conftest import CAMPAIGN_SEED, PATIENCE_S
 
 ICEBREAKER = load_board("icebreaker")
 GUARD_CYCLES = 0.12 * 24e6
@@ -203,7 +203,7 @@ def test_a_power_cut_in_an_update_leaves_golden_or_a_whole_image(
 def test_power_cuts_at_every_page_boundary(
     designs: Callable[[bytes], Design], flash: Path, images: dict[str, bytes], shown: Callable[[str], None]
 ) -> None:
-    seed = int(time.time())  # of what a cut leaves, too
+    seed = CAMPAIGN_SEED  # of what a cut leaves, too
     rng, counts = random.Random(seed), {"old": 0, "new": 0, "nothing": 0}
     board = FlashBoard(ICEBREAKER, flash, designs=designs, flash_speed=50.0, eager_s=0.5, seed=seed % (1 << 31))
     shares = (0.0, 0.02, 0.25, rng.random(), 0.5, 0.75, 0.98, 1.0)
@@ -245,6 +245,6 @@ def cuts_in_random_cycles(
 
 @pytest.mark.campaign
 def test_power_cuts_in_random_cycles(board: FlashBoard, flash: Path, images: dict[str, bytes], shown) -> None:
-    seed = int(time.time())
+    seed = CAMPAIGN_SEED
     counts = cuts_in_random_cycles(board, flash, images[OLD], images[NEW], seed)
     shown(f"1,000 power cuts in random cycles of an update of the icebreaker, seed {seed}: {counts}")
