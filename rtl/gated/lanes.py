@@ -70,12 +70,13 @@ class Lanes(wiring.Component):
             left = Signal(signed(c.word), name=f"x_{name}", reset_less=c.deep)
             right = Signal(signed(width), name=f"y_{name}", reset_less=c.deep)
             m.d.sync += [left.eq(x), right.eq(y)]
-            return times(name, left, right)
+            return times(name, left, right, f"p_{name}")
 
-        def times(name: str, x: Value, y: Signal) -> Signal:
+        def times(name: str, x: Value, y: Signal, register: str) -> Signal:
             """x * y, in the cycle after they are there."""
-            result = Signal(signed(len(x) + len(y)), name=f"p_{name}", reset_less=True)
-            if c.deep and max(len(x), len(y)) <= FACTOR_BITS:
+            own = c.deep and max(len(x), len(y)) <= FACTOR_BITS
+            result = Signal(signed(len(x) + len(y)), name=f"p_{name}" if own else register, reset_less=True)
+            if own:
                 m.submodules[f"product_{name}"] = unit = Product(len(x), len(y))
                 m.d.comb += [unit.a.eq(x), unit.b.eq(y), result.eq(unit.p)]
             else:
@@ -97,7 +98,7 @@ class Lanes(wiring.Component):
             else:
                 y = Signal(signed(c.weight), name=f"w{lane}", reset_less=True)
                 m.d.sync += y.eq(weight)
-                part = times(str(lane), xs[lane], y)
+                part = times(str(lane), xs[lane], y, f"p{lane}")
             acc = Signal(signed(c.acc), name=f"acc{lane}", reset_less=True)
             hold = Signal(signed(c.acc), name=f"hold{lane}", reset_less=True)
             with m.If(goes):
