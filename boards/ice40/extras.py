@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .netlist import ONE, ZERO, Netlist, Port
+from neuroloom.boards.readback.module import ONE, ZERO, Port
+
+from .netlist import Netlist
 from .pads import identifier
 from .tables import ExtraCell
 

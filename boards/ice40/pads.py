@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
+from neuroloom.boards.readback.module import ONE, ZERO, Port
 from neuroloom.compiler.errors import InputError
 
-from .netlist import ONE, ZERO, Netlist, Port
+from .netlist import Netlist
 
 _ANALOG = re.compile(r"IoCtrl\.(REN_\d|cf_bit_\d+|padeb_test_\d)")
 """Options of the pad's electrical side (pull-up and its strength): no logic."""

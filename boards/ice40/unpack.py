@@ -6,15 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuroloom.boards.readback.loops import sort_wires
+from neuroloom.boards.readback.module import Pll, Port
+from neuroloom.boards.readback.writer import write
 from neuroloom.compiler.errors import InputError
 
 from . import clocks, dsp, extras, logic, memory, pads
 from .bitstream import parse
 from .fabric import Fabric
-from .loops import sort_wires
-from .netlist import Netlist, Pll, Port
+from .netlist import Netlist
 from .tables import load
-from .writer import write
 
 PACKAGES = {"5k": "sg48", "8k": "ct256", "1k": "tq144"}
 """Package assumed for each device when none is given."""
@@ -88,7 +89,7 @@ def unpack(
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
     stream = parse(data)
     package = package or PACKAGES[stream.device]
-    netlist = Netlist(Fabric(stream, load(stream.device)), pass_clocks=pll == "pass")
+    netlist = Netlist(fabric=Fabric(stream, load(stream.device)), pass_clocks=pll == "pass")
     names = read_pcf(pcf) if pcf is not None else {}
     pads.name_pads(netlist, package, names)
     for translator in _TRANSLATORS:

@@ -1,0 +1,4 @@
+"""Multipliers."""
+from .netlist import Netlist
+def declare(netlist: Netlist) -> None:
+    pass
