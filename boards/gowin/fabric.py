@@ -12,7 +12,7 @@ from neuroloom.compiler.errors import UnsupportedError
 
 from .bitstream import Bitstream
 from .tables import Fuse, Tables, Tile
-from .wires import Wire, Wires
+from .wires import Wire, wires_of
 
 CONSTANTS = {"VCC": "1'b1", "VSS": "1'b0"}
 """Wires of every tile that are constant."""
@@ -25,7 +25,7 @@ class Fabric:
     """
 
     def __init__(self, stream: Bitstream, tables: Tables) -> None:
-        self.stream, self.tables, self.wires = stream, tables, Wires(tables)
+        self.stream, self.tables, self.wires = stream, tables, wires_of(tables.device)
         self.set: dict[Tile, set[Fuse]] = {}
         """The set fuses of every tile."""
         self.drivers: dict[Wire, tuple[Tile, str, str]] = {}
@@ -90,7 +90,9 @@ class Fabric:
                 if driver is None or driver[:2] == (tile, name):
                     continue  # what is set here is refused in the end
                 if used != entries[0][1]:
-                    raise self.refuse(tile, f"{name} must be cut off from the long wire that {driver[1]} drives, and is not")
+                    raise self.refuse(
+                        tile, f"{name} must be cut off from the long wire that {driver[1]} drives, and is not"
+                    )
                 self.claim(tile, used)
 
     def _default(self, root: Wire) -> tuple[Tile, str] | None:

@@ -6,6 +6,7 @@ Source: Gowin UG288 "CFU" and Project Apicula, "ALU". In a carry slice the table
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +17,7 @@ from .netlist import Netlist
 from .slices import Slice, read_slice
 from .tables import Tile
 
+_ATOM = re.compile(r"\w+|\w+\[\d+\]|1'b[01]")
 _INPUTS = "ABCD"
 _FLOPS = 6
 _MEMORY = 4
@@ -45,6 +47,7 @@ class Logic:
         self.memory = any(s is not None and s.mode == "SSRAM" for s in self.slices[3:])
         self.read: set[int] = set()
         """Flip-flops that something reads."""
+        self.halves: dict[int, str] = {}
 
     def table(self, index: int) -> int:
         """The truth table of a look-up table: each fuse that is set is a 0."""
@@ -65,7 +68,9 @@ class Logic:
         netlist = self.netlist
         if self.memory and index < _MEMORY + 2:
             if index >= _MEMORY:
-                raise netlist.fabric.refuse(self.tile, f"F{index} is read, and its look-up table is a memory's write port")
+                raise netlist.fabric.refuse(
+                    self.tile, f"F{index} is read, and its look-up table is a memory's write port"
+                )
             name = f"m_{self.place}_{index}"
             netlist.waiting.append(partial(self._emit_read, index, name))
             return name
@@ -87,15 +92,27 @@ class Logic:
 
     def _emit_sum(self, index: int, name: str) -> None:
         self.netlist.cells["ALU"] += 1
-        half = self.netlist.function(self.tile, self.table(index), self.pins(index))
-        self.netlist.wire(name, expression(0b0110, [half, self.carry(index)]))
+        self.netlist.wire(name, expression(0b0110, [self._half(index), self.carry(index)]))
+
+    def _half(self, index: int) -> str:
+        """The table's own signal in a carry slice."""
+        if index not in self.halves:
+            text = self.netlist.function(self.tile, self.table(index), self.pins(index))
+            self.halves[index] = self._named(f"l_{self.place}_{index}", text)
+        return self.halves[index]
+
+    def _named(self, name: str, text: str) -> str:
+        """A signal that can stand in an expression."""
+        return text if _ATOM.fullmatch(text) else self.netlist.wire(name, text)
 
     def carry(self, index: int) -> str:
-        """The signal of the carry into a table of a carry slice."""
+        """The signal of the carry into a table of a carry slice; 0 at a tile's first one where the tile before has no chain."""
         row, col = self.tile
         before = (row, col, index - 1) if index else (row, col - 1, _FLOPS - 1)
         logic = self.netlist.logic.get(before[:2])
         if logic is None or logic.mode(before[2]) != "ALU":
+            if index == 0:
+                return ZERO
             raise self.netlist.fabric.refuse(self.tile, f"the carry of look-up table {index} comes from no carry slice")
         name = f"c_{before[0]}_{before[1]}_{before[2]}"
         if name not in self.netlist.carries:
@@ -105,9 +122,9 @@ class Logic:
 
     def emit_carry(self, index: int, name: str) -> None:
         """The carry out of a table: the carry in where the table shows 1."""
-        table, netlist = self.table(index), self.netlist
-        half = netlist.function(self.tile, table, self.pins(index))
-        made = netlist.function(self.tile, table & 0xF, self.pins(index)[:2]) if half != ONE else ZERO
+        netlist, half = self.netlist, self._half(index)
+        made = netlist.function(self.tile, self.table(index) & 0xF, self.pins(index)[:2]) if half != ONE else ZERO
+        made = self._named(f"k_{self.place}_{index}", made)
         netlist.wire(name, expression(0b11001010, [made, self.carry(index) if half != ZERO else ZERO, half]))
 
     def multiplexer(self, index: int) -> str:

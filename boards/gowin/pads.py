@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from neuroloom.boards.readback.lut import expression
-from neuroloom.boards.readback.module import ONE, ZERO, Port
+from neuroloom.boards.readback.module import ONE, ZERO, Port, identifier
 from neuroloom.compiler.errors import InputError
 
 from .netlist import Netlist
@@ -15,11 +15,6 @@ from .pins import Pin, read_bank, read_pin
 from .tables import Tables, Tile
 
 _SITE = re.compile(r"IO([TBLR])(\d+)([AB])")
-
-
-def identifier(name: str) -> str:
-    """A constraint file's name as a Verilog identifier."""
-    return re.sub(r"\W+", "_", name).strip("_")
 
 
 def site_of(tables: Tables, location: str) -> tuple[Tile, str]:
@@ -125,4 +120,6 @@ def _bottom(netlist: Netlist, tile: Tile, wires: Mapping[str, str]) -> None:
     wanted = tuple({"VSS": ZERO, "VCC": ONE}[level] for level in netlist.tables.db.bottom_io[2][0])
     found = tuple(netlist.value(tile, wires[f"BOTTOM_IO_PORT_{letter}"]) for letter in "AB")
     if found != wanted:
-        raise netlist.fabric.refuse(tile, f"the mode of the pins is {', '.join(found)}, and only {', '.join(wanted)} is translated")
+        raise netlist.fabric.refuse(
+            tile, f"the mode of the pins is {', '.join(found)}, and only {', '.join(wanted)} is translated"
+        )

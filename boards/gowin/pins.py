@@ -17,7 +17,12 @@ from .tables import Fuse, Tables, Tile, union
 
 VOLTS = {"LVCMOS33": "3.3", "LVCMOS25": "2.5", "LVCMOS18": "1.8", "LVCMOS15": "1.5", "LVCMOS12": "1.2"}
 """Supply of a bank for each standard of its pins."""
-_PULLS, _DRIVES, _SLEWS, _SWITCH = ("UP", "NONE", "DOWN", "KEEPER"), ("8", "4", "12", "16", "24"), ("FAST", "SLOW"), ("OFF", "ON")
+_PULLS, _DRIVES, _SLEWS, _SWITCH = (
+    ("UP", "NONE", "DOWN", "KEEPER"),
+    ("8", "4", "12", "16", "24"),
+    ("FAST", "SLOW"),
+    ("OFF", "ON"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,13 @@ def _settings(standard: str) -> Iterator[tuple[Pin, dict[str, str]]]:
         )
     for pull, drive, slew, open_drain in product(_PULLS, _DRIVES, _SLEWS, _SWITCH):
         common = {"PULLMODE": pull, "SLEWRATE": slew, "DRIVE": drive, "HYSTERESIS": "NONE", "CLAMP": "OFF", "TO": "INV"}
-        common |= {"SINGLERESISTOR": "OFF", "LVDS_OUT": "OFF", "DDR_DYNTERM": "NA", "OPENDRAIN": open_drain, "IO_TYPE": standard}
+        common |= {
+            "SINGLERESISTOR": "OFF",
+            "LVDS_OUT": "OFF",
+            "DDR_DYNTERM": "NA",
+            "OPENDRAIN": open_drain,
+            "IO_TYPE": standard,
+        }
         released = {"ODMUX_1": "UNKNOWN", "PERSISTENT": "OFF", "ODMUX": "TRIMUX"}
         for reads, enable in product((False, True), _DRIVEN):
             if enable == "always" and reads:
@@ -60,15 +71,20 @@ def _settings(standard: str) -> Iterator[tuple[Pin, dict[str, str]]]:
             yield Pin(reads, drives, open_drain == "ON", pull == "UP"), common | around | input_path | _DRIVEN[enable]
 
 
+@lru_cache(maxsize=256)
+def _unused(tables: Tables, tile: Tile, side: str, standard: str) -> frozenset[Fuse]:
+    """The fuses of a pin that nothing uses; those of one that is used have them as well."""
+    values = {"IO_TYPE": standard, "BANK_VCCIO": VOLTS[standard]}
+    return frozenset(tables.fuses(tables.attributes("IOB", values), tables.long(tile, f"IOB{side}")))
+
+
 @lru_cache(maxsize=64)
-def _patterns(tables: Tables, kind_tile: Tile, side: str, standard: str) -> dict[frozenset[Fuse], Pin | None]:
-    """What sets of fuses mean for a pin of a type of tile; None: it is not used."""
-    table = tables.long(kind_tile, f"IOB{side}")
-    bank = {"BANK_VCCIO": VOLTS[standard]}
-    unused = frozenset(tables.fuses(tables.attributes("IOB", {"IO_TYPE": standard} | bank), table))
-    result: dict[frozenset[Fuse], Pin | None] = {unused: None}
+def _patterns(tables: Tables, tile: Tile, side: str, standard: str) -> dict[frozenset[Fuse], Pin]:
+    """What sets of fuses mean for a pin that is used, in one type of tile."""
+    table, unused = tables.long(tile, f"IOB{side}"), _unused(tables, tile, side, standard)
+    result: dict[frozenset[Fuse], Pin] = {}
     for pin, values in _settings(standard):
-        fuses = tables.fuses(tables.attributes("IOB", values | bank), table)
+        fuses = tables.fuses(tables.attributes("IOB", {**values, "BANK_VCCIO": VOLTS[standard]}), table)
         result.setdefault(unused | fuses, pin)
     return result
 
@@ -77,16 +93,24 @@ _FIRST: dict[tuple[str, int], Tile] = {}
 
 
 def read_pin(fabric: Fabric, tile: Tile, side: str, standard: str) -> Pin | None:
-    """What pin ``side`` ("A" or "B") of a tile does in a bank of a standard; raises UnsupportedError for fuses that are nothing."""
+    """What pin ``side`` ("A" or "B") of a tile does in a bank of a standard, None where it is not used.
+
+    Raises UnsupportedError for fuses that set nothing.
+    """
     tables = fabric.tables
     used = frozenset(fabric.set[tile] & union(tables.long(tile, f"IOB{side}")))
     alike = _FIRST.setdefault((tables.device, tables.kind(tile)), tile)  # tiles of one type share their patterns
-    patterns = _patterns(tables, alike, side, standard)
-    if used not in patterns:
+    if used == _unused(tables, alike, side, standard):
+        fabric.claim(tile, used)
+        return None
+    pin = _patterns(tables, alike, side, standard).get(used)
+    if pin is None:
         shown = ", ".join(map(str, sorted(used)))
-        raise fabric.refuse(tile, f"pin {side} has the fuses {shown} set, which is no translated setting in a bank of {standard}")
+        raise fabric.refuse(
+            tile, f"pin {side} has the fuses {shown} set, which is no translated setting in a bank of {standard}"
+        )
     fabric.claim(tile, used)
-    return patterns[used]
+    return pin
 
 
 def read_bank(fabric: Fabric, bank: int) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from neuroloom.boards.ram_models import BLOCK_RAM
 from neuroloom.boards.readback.loops import sort_wires
-from neuroloom.boards.readback.module import Pll, Port
+from neuroloom.boards.readback.unpacked import Unpacked
 from neuroloom.boards.readback.writer import write
 
 from . import logic, memory, multiply, pads, settings
@@ -17,21 +15,6 @@ from .bitstream import parse
 from .fabric import Fabric
 from .netlist import Netlist
 from .tables import load
-
-
-@dataclass(frozen=True)
-class Unpacked:
-    """A bitstream as logic. ``ports`` is keyed by pin name; ``cells`` counts kinds; ``models`` are Verilog modules that it needs."""
-
-    verilog: str
-    models: str
-    module: str
-    ports: dict[str, Port]
-    cells: Counter
-    plls: list[Pll]
-    device: str
-    part: str
-    size: int
 
 
 def unpack(
@@ -67,6 +50,5 @@ def unpack(
         cells=netlist.cells,
         plls=netlist.plls,
         device=stream.device,
-        part=part,
         size=stream.size,
     )

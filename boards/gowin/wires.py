@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .tables import Tables, Tile
+from functools import lru_cache
+
+from .tables import Tables, load
 
 Wire = tuple[int, int, str]
 """Row, column, and the name in that tile."""
@@ -84,7 +86,8 @@ class Wires:
             self._same(first, (segment["top_row"], column, segment["top_wire"]))
             self._same(first, (segment["bottom_row"], column, segment["bottom_wire"]))
 
-    def ends(self, tile: Tile, wire: str) -> list[Wire]:
-        """The other names under which a wire could be driven."""
-        here = (*tile, wire)
-        return [name for name in self.names(self.root(here)) if name != here]
+
+@lru_cache(maxsize=2)
+def wires_of(device: str) -> Wires:
+    """The wires of a device, made once."""
+    return Wires(load(device))

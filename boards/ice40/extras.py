@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from neuroloom.boards.readback.module import ONE, ZERO, Port
+from neuroloom.boards.readback.module import ONE, ZERO, Port, identifier
 
 from .netlist import Netlist
-from .pads import identifier
 from .tables import ExtraCell
 
 _RGB_LEVELS = ("CURRENT_MODE", "RGB0_CURRENT", "RGB1_CURRENT", "RGB2_CURRENT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -130,3 +131,10 @@ def bus(values: list[str]) -> str:
         number = sum(1 << i for i, value in enumerate(values) if value == ONE)
         return f"{len(values)}'h{number:x}"
     return "{" + ", ".join(reversed(values)) + "}"
+
+
+def identifier(name: str) -> str:
+    """A legal Verilog identifier: ``led[3]`` becomes ``led_3``, other odd characters become ``_``."""
+    name = re.sub(r"\[(\d+)\]$", r"_\1", name)
+    name = re.sub(r"\W", "_", name)
+    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"
