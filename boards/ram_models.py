@@ -48,7 +48,8 @@ _PORT = """
 BLOCK_RAM = (
     """
 // 2,048 bytes of BYTE (8 or 9) bits with two ports of WIDTH 1, 2, 4, or 1, 2 or 4 bytes. MODE: what a write does to the port's
-// output, 0 nothing, 1 shows the new word, 2 the old one. FILL: where it is not 0, the seed of random first content. An address counts bits; its lowest bits enable bytes of a wide write.
+// output, 0 nothing, 1 shows the new word, 2 the old one. An address counts bits; its lowest bits enable bytes of a wide write.
+// FILL: where it is not 0, the seed of a random first content in place of INIT.
 module neuroloom_block_ram #(
   parameter BYTE = 9, WIDTH_A = 9, WIDTH_B = 9, MODE_A = 0, MODE_B = 0, ASYNC = 0, INVERT_A = 0, INVERT_B = 0,
   parameter [2048*BYTE-1:0] INIT = 0, parameter [31:0] FILL = 0
@@ -100,10 +101,10 @@ def _quoted(value: str) -> str:
 
 def _gowin_ports(cell: str) -> tuple[str, str, str]:
     """Of a Gowin cell: its ports, its own parameters, and how it uses the block RAM."""
-    data = 35 if cell in ("SP", "SPX9", "SDPB", "SDPX9B") else 17
+    data = 36 if cell in ("SP", "SPX9", "SDPB", "SDPX9B") else 18
     if not cell.endswith(("9", "9B")):
         data -= data // 9
-    bus = f"[{data}:0]"
+    bus = f"[{data - 1}:0]"
     if cell.startswith("SP"):
         ports = f"output {bus} DO, input {bus} DI, input [2:0] BLKSEL, input [13:0] AD, input WRE, CLK, CE, OCE, RESET"
         own = "READ_MODE = 1'b0, WRITE_MODE = 2'b00, BIT_WIDTH = 9, BLK_SEL = 3'b000"

@@ -1,7 +1,7 @@
 """One configured chip: the fuses of its tiles and the switches that they set, each set fuse accounted for.
 
 A translator claims the fuses that it understands with :meth:`Fabric.claim`, and asks :meth:`Fabric.trace` for what drives a cell's
-pin. What nobody claimed, and switches that lead nowhere, are refused by :meth:`Fabric.finish`: a used fuse is translated or refused.
+pin. What nobody claimed, and switches that lead nowhere, :meth:`Fabric.finish` refuses: a used fuse is translated, or an error.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class Fabric:
                 column += data.width
             row += data.height
         for tile, fuses in self.set.items():
-            self._left[tile] = fuses - {tuple(fuse) for fuse in tables.db.const.get(tables.kind(tile), ())}
+            fixed = {tuple(fuse) for fuse in tables.db.const.get(tables.kind(tile), ())}
+            if not fixed <= fuses:
+                raise self.refuse(tile, f"fuse {min(fixed - fuses)} is set in every bitstream, and is not in this one")
+            self._left[tile] = fuses - fixed
             if self._left[tile]:
                 self._read_switches(tile)
         self._read_cuts()

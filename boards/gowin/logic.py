@@ -227,9 +227,8 @@ def finish(netlist: Netlist) -> None:
                     netlist.fabric.trace(tile, pin)
         for number, settings in enumerate(logic.slices[:3]):
             used = logic.read & {2 * number, 2 * number + 1}
-            memory = logic.memory and number == 2
-            if settings is None or used or memory or settings.plain:
+            if settings is None or logic.memory:
                 continue
-            if logic.memory and settings.sets == (True, True) and Slice(settings.mode, sets=(True, True)) == settings:
-                continue
-            raise netlist.fabric.refuse(tile, f"the flip-flops of slice {number} are set up, and nothing reads them")
+            idle = [index for index in (2 * number, 2 * number + 1) if index not in used]
+            if any(settings.sets[index % 2] for index in idle) or not used and not settings.plain:
+                raise netlist.fabric.refuse(tile, f"a flip-flop of slice {number} is set up, and nothing reads it")

@@ -1,4 +1,4 @@
-"""Block RAM. To the fuses every one has two ports: that it is a single-port, a simple dual-port or a read-only memory shows in its wires.
+"""Block RAM. By its fuses every one has two ports: whether it is a single-port or a read-only memory shows in its wires alone.
 
 Source: Gowin UG285 "BSRAM & SSRAM", Apicula's tables, and how its packer uses them. A port has 1, 2, 4, 9 or 18 bits; with
 ``DBLWA`` port A writes 36, 18 of which come in at port B, with ``DBLWB`` port B reads 36, 18 of which leave at port A.

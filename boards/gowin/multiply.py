@@ -27,8 +27,9 @@ def _attributes(index: int) -> list[dict[str, str]]:
             values["MATCH_SHFEN"] = "ENABLE"
         names = [f"OR2CIB_EN{index}{letter}_{number}"]
         for kind in ("BY", "NS"):
-            names += [f"IR{kind}_IREG{index}A{letter}_{4 * index + half}", f"IR{kind}_IREG{index}B{letter}_{4 * index + 2 + half}"]
-            names += [f"CIN{kind}_{3 * index}", f"CIN{kind}_{3 * index + 1}", f"CPR{kind}_{3 * index}", f"CPR{kind}_{3 * index + 1}"]
+            inputs = ((4 * index + half, "A"), (4 * index + 2 + half, "B"))
+            names += [f"IR{kind}_IREG{index}{side}{letter}_{place}" for place, side in inputs]
+            names += [f"{stage}{kind}_{3 * index + sign}" for stage in ("CIN", "CPR") for sign in range(2)]
             if index:
                 names.append(f"IR{kind}_IRMATCH{letter}_{8 + half}")
         for kind in (f"NS{letter}", f"BYP{letter}"):
@@ -73,7 +74,9 @@ def declare(netlist: Netlist) -> None:
             if used == frozenset().union(*(_fuses(tables, tile, *place) for place in chosen)):
                 break
         else:
-            raise fabric.refuse(tile, "the DSP block is set to something else than multipliers of 18 x 18 bits without registers")
+            raise fabric.refuse(
+                tile, "the DSP block is set to something else than multipliers of 18 x 18 bits without registers"
+            )
         for part, fuse in used:
             fabric.claim(part, [fuse])
         for macro, index in chosen:

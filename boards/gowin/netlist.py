@@ -1,4 +1,4 @@
-"""The Verilog under construction, as far as it is Gowin's own: it begins at what leaves the chip, and goes back to what that needs."""
+"""The Verilog under construction, as far as it is Gowin's own: from what leaves the chip back to what that needs."""
 
 from __future__ import annotations
 

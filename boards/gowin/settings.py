@@ -1,4 +1,4 @@
-"""What is set once per chip: that the global reset is never given, and which pins of the configuration are ordinary ones afterwards."""
+"""What is set once per chip: that nothing resets it, and which pins of the configuration are ordinary ones afterwards."""
 
 from __future__ import annotations
 

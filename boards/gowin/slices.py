@@ -13,7 +13,7 @@ from .tables import Fuse, Tables, Tile, union
 
 @dataclass(frozen=True)
 class Slice:
-    """What is set: ``mode`` "", ``ALU`` or ``SSRAM``; of the registers, the control signals that both share and what each is set to."""
+    """What is set: ``mode`` "", ``ALU`` or ``SSRAM``; of the registers, their common control signals and what each is set to."""
 
     mode: str = ""
     resets: bool = False

@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 def sort_wires(module: Module) -> None:
     """Order the wires so that each follows what it reads; :class:`UnsupportedError` naming the cells of a loop.
 
-    A wire's name carries its kind and place: ``l_x_y_i`` is the lookup table, ``c_x_y_i`` the carry of iCE40's cell i in tile (x, y).
+    A wire's name carries its kind and place: ``l_x_y_i`` is the lookup table, ``c_x_y_i`` the carry of cell i in a tile.
     """
     drivers = dict(module.wires) | dict(module.outputs)
     graph = {name: [other for other in _NAME.findall(text) if other in drivers] for name, text in drivers.items()}

@@ -64,13 +64,21 @@ class Flow:
         """The unpacked bitstream of a design, with its pins named."""
         return unpack(self.build(name, design), part=PART, names=self.names(design))
 
-    def simulate(self, design: Any, unpacked: Unpacked, cycles: int = 1500, key: str = "run", models: str = "") -> int:
+    def simulate(
+        self,
+        design: Any,
+        unpacked: Unpacked,
+        cycles: int = 1500,
+        key: str = "run",
+        models: str = "",
+        fast: bool = False,
+    ) -> int:
         """The number of output bits of the source that were compared; fails at the first difference.
 
         ``models`` is Verilog of cells that the source has and Yosys has no models of."""
         (self.folder / f"{key}_cells.v").write_text(models)
         cells = [str(self.cells)] if not models else [f"{key}_cells.v"]
-        return side_by_side.simulate(self.folder, design, unpacked, cells, cycles, key)
+        return side_by_side.simulate(self.folder, design, unpacked, cells, cycles, key, fast=fast)
 
 
 @pytest.fixture(scope="session")

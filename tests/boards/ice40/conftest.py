@@ -42,12 +42,7 @@ class Flow:
         names = dict(design.pins)
         if "clk" not in names:
             names["clk"] = free.pop()
-        for name in (
-            list(design.first)
-            + side_by_side.bits(design.inputs)
-            + side_by_side.bits(design.outputs)
-            + side_by_side.bits(design.inouts)
-        ):
+        for name in [*design.first, *side_by_side.bits({**design.inputs, **design.outputs, **design.inouts})]:
             if name not in names:
                 names[name] = free.pop(0)
         return names
