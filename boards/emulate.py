@@ -11,8 +11,8 @@ from neuroloom.boards import emit
 from neuroloom.boards.board import FLASH_PORTS, Board, Speed
 from neuroloom.boards.build import make_top
 from neuroloom.boards.flows import pin_names
-from neuroloom.boards.gowin import unpack as gowin
-from neuroloom.boards.ice40 import unpack as ice40
+from neuroloom.boards.gowin.unpack import unpack as unpack_gowin
+from neuroloom.boards.ice40.unpack import unpack as unpack_ice40
 from neuroloom.boards.readback.module import identifier
 from neuroloom.boards.readback.unpacked import Unpacked
 from neuroloom.boards.top_netlist import netlist_of
@@ -100,11 +100,11 @@ def read_back(image: Path, board: Board, seed: int) -> tuple[dict[str, str], Spe
 
 
 def _read_ice40(image: Path, board: Board) -> Unpacked:
-    return ice40.unpack(image, package=board.package, pcf=pin_names(board), module="chip")
+    return unpack_ice40(image, package=board.package, pcf=pin_names(board), module="chip")
 
 
 def _read_gowin(image: Path, board: Board) -> Unpacked:
-    return gowin.unpack(image, part=board.package, names=pin_names(board), module="chip")
+    return unpack_gowin(image, part=board.package, names=pin_names(board), module="chip")
 
 
 READERS: Mapping[str, Callable[[Path, Board], Unpacked]] = {"ice40": _read_ice40, "gowin": _read_gowin}

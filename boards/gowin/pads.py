@@ -45,10 +45,10 @@ def declare(netlist: Netlist, part: str, names: Mapping[str, str]) -> None:
     fabric, tables = netlist.fabric, netlist.tables
     package = package_pins(tables, part)
     labels = {}
-    for name, pin in names.items():
-        if pin not in package:
-            raise InputError(f"pin of {name} must be one of {part}, not {pin}")
-        labels[package[pin]] = (name, pin)
+    for name, number in names.items():
+        if number not in package:
+            raise InputError(f"pin of {name} must be one of {part}, not {number}")
+        labels[package[number]] = (name, number)
     numbers = {location: pin for pin, location in package.items()}
     standards = {bank: read_bank(fabric, bank) for bank in sorted(tables.db.bank_tiles)}
     for location, bank in sorted(tables.db.pin_bank.items()):
@@ -56,11 +56,11 @@ def declare(netlist: Netlist, part: str, names: Mapping[str, str]) -> None:
         if f"IOB{side}" not in tables.data(tile).bels:
             continue
         pin = read_pin(fabric, tile, side, standards[bank])
-        name, number = labels.pop(location, (f"pin_{location}", numbers.get(location)))
+        label, place = labels.pop(location, (f"pin_{location}", numbers.get(location)))
         if pin is not None:
-            _add(netlist, tile, side, pin, name, number)
-        elif number is not None and number in names.values():  # constrained, and not used by the design
-            netlist.add_port(Port(name, number, (*tile, ord(side)), "input", input=identifier(name)))
+            _add(netlist, tile, side, pin, label, place)
+        elif place is not None and place in names.values():  # constrained, and not used by the design
+            netlist.add_port(Port(label, place, (*tile, ord(side)), "input", input=identifier(label)))
 
 
 def _add(netlist: Netlist, tile: Tile, side: str, pin: Pin, name: str, number: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from neuroloom.boards.ram_models import own_models
 
 SINGLE = [("SPX9", width, mode) for width, mode in ((9, 0), (18, 1), (36, 0), (18, 2))]
@@ -36,19 +37,19 @@ def _instance(number: int, cell: str, parameters: str, pins: str, used: list[tup
     )
 
 
-def _memories() -> tuple[str, int]:
-    """Instances of all these cells, each with its outputs folded into one bit: pins are few."""
+def _memories(step: int) -> tuple[str, int]:
+    """Instances of every ``step``-th of these cells, each with its outputs folded into one bit: pins are few."""
     text, number = "", 0
 
     def data(width: int) -> str:
         return f"{{5{{word}}}} >> {number % 8}"
 
-    for cell, width, mode in SINGLE:
+    for cell, width, mode in SINGLE[::step]:
         parameters = f".READ_MODE(1'b0), .WRITE_MODE(2'd{mode}), .BIT_WIDTH({width}), .BLK_SEL(3'd0)"
         pins = f".DO(o{number}), .DI({data(width)}), .BLKSEL(3'd0), .AD(a), .WRE(we), .CLK(clk), .CE(en), .OCE(1'b1), .RESET(rst)"
         text += _instance(number, cell, parameters, pins, [(0, width)])
         number += 1
-    for cell, first, second in SIMPLE:
+    for cell, first, second in SIMPLE[::step]:
         parameters = (
             f".READ_MODE(1'b0), .BIT_WIDTH_0({first}), .BIT_WIDTH_1({second}), .BLK_SEL_0(3'd0), .BLK_SEL_1(3'd0)"
         )
@@ -56,7 +57,7 @@ def _memories() -> tuple[str, int]:
         pins += ", .CEA(we), .CEB(en), .OCE(1'b1), .RESETA(1'b0), .RESETB(rst)"
         text += _instance(number, cell, parameters, pins, [(0, second)])
         number += 1
-    for cell, first, second in DOUBLE:
+    for cell, first, second in DOUBLE[::step]:
         modes = f".WRITE_MODE0(2'd{number % 3}), .WRITE_MODE1(2'd{(number + 1) % 3})"
         parameters = f".READ_MODE0(1'b0), .READ_MODE1(1'b0), {modes}, .BIT_WIDTH_0({first}), .BIT_WIDTH_1({second})"
         parameters += ", .BLK_SEL_0(3'd0), .BLK_SEL_1(3'd0)"
@@ -90,18 +91,21 @@ def _read_only(cell: str) -> str:
     )
 
 
-def test_block_ram(flow, make_design):
-    source, count = _memories()
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.campaign)])
+def test_block_ram(flow, make_design, step):
+    """All of them, as a campaign, fill the chip's block RAM: place and route takes minutes."""
+    source, count = _memories(step)
     design = make_design(
         source, {"we": 0, "en": 0, "rst": 0, "a": 14, "word": 8}, {"y": count}, rare=frozenset({"rst"})
     )
-    unpacked = flow.unpack("memories", design)
+    unpacked = flow.unpack(f"memories{step}", design)
     assert unpacked.cells["BSRAM"] == count
     # the module of the block RAM itself comes with the unpacked one
     models = own_models("gowin", ["SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"]).partition("endmodule\n")[2]
     models += "".join(_read_only(cell) for cell, _ in READ_ONLY)
     assert (
-        flow.simulate(design, unpacked, cycles=4000, key="memories", models=models, fast=True) > 4 * 4000 * count * 0.9
+        flow.simulate(design, unpacked, cycles=4000, key=f"memories{step}", models=models, fast=True)
+        > 4 * 4000 * count * 0.9
     )
 
 
