@@ -130,7 +130,7 @@ def test_cleared_fuses_are_noticed(flow, faults, image, read):
         hit.append(place)
     noticed = _noticed(flow.folder, faults, variants)
     silent = [place for number, place in enumerate(hit, 1) if number not in noticed]
-    assert refused and noticed
+    assert refused + len(noticed) >= 2 * FLIPS // 3, (refused, noticed, same)
     assert set(silent) <= entries and len(silent) + same < FLIPS // 3, (silent, same)
 
 
