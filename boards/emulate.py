@@ -10,9 +10,11 @@ from typing import Any
 from neuroloom.boards import emit
 from neuroloom.boards.board import FLASH_PORTS, Board, Speed
 from neuroloom.boards.build import make_top
-from neuroloom.boards.flows import FLOWS
-from neuroloom.boards.ice40.pads import identifier
-from neuroloom.boards.ice40.unpack import Unpacked, unpack
+from neuroloom.boards.flows import pin_names
+from neuroloom.boards.gowin.unpack import unpack as unpack_gowin
+from neuroloom.boards.ice40.unpack import unpack as unpack_ice40
+from neuroloom.boards.readback.module import identifier
+from neuroloom.boards.readback.unpacked import Unpacked
 from neuroloom.boards.top_netlist import netlist_of
 from neuroloom.boards.virtual import VirtualBoard
 from neuroloom.compiler.errors import InputError, UnsupportedError
@@ -76,7 +78,7 @@ def emulate_bitstream(
 
     The clock is the board's oscillator times the ratio that the bitstream's own PLL is set to, the line rate the one
     ``board`` has at that clock. ``options`` as for :class:`VirtualBoard`. Raises InputError for a file that is no bitstream
-    of this board, UnsupportedError for families that cannot be read back, MissingToolError without IceStorm's tables.
+    of this board, UnsupportedError for families that cannot be read back, MissingToolError without IceStorm's or Apicula's tables.
     """
     check_readable(board)
     if progress is not None:
@@ -91,24 +93,32 @@ def read_back(image: Path, board: Board, seed: int) -> tuple[dict[str, str], Spe
     """The logic of a bitstream as Verilog with module ``board`` at its top, and its clock; raises as :func:`emulate_bitstream`."""
     if board.flash.layout is not None:
         board = board.with_flash_pins()
-    unpacked = unpack(image, package=board.package, pcf=FLOWS[board.family].constraints(board, "logic"), module="chip")
+    unpacked = READERS[board.family](image, board)
     speed = _speed(unpacked, board, image)
-    return {"chip.v": unpacked.verilog, "board.v": _wrapper(unpacked, board, image, seed)}, speed
+    files = {"chip.v": unpacked.verilog, "board.v": _wrapper(unpacked, board, image, seed)}
+    return {**files, **({"models.v": unpacked.models} if unpacked.models else {})}, speed
 
 
-UNREADABLE = {
-    "gowin": ", with --fidelity netlist for its cells: apycula's unpacker gives block RAM without mode, width and content, whose"
-    " fuses only its packer knows, and nothing here reads them back yet",
-    "ecp5": ", with --fidelity netlist for its cells: ecpunpack gives the settings of tiles, not a netlist",
-}
+def _read_ice40(image: Path, board: Board) -> Unpacked:
+    return unpack_ice40(image, package=board.package, pcf=pin_names(board), module="chip")
+
+
+def _read_gowin(image: Path, board: Board) -> Unpacked:
+    return unpack_gowin(image, part=board.package, names=pin_names(board), module="chip")
+
+
+READERS: Mapping[str, Callable[[Path, Board], Unpacked]] = {"ice40": _read_ice40, "gowin": _read_gowin}
+"""By family, what reads a bitstream file back, with the pins of the board's designs named."""
+
+UNREADABLE = {"ecp5": ", with --fidelity netlist for its cells: ecpunpack gives the settings of tiles, not a netlist"}
 """Why bitstreams of other families cannot be read back, and what comes nearest."""
 
 
 def check_readable(board: Board) -> None:
     """Raise UnsupportedError for a board whose bitstreams cannot be read back."""
-    if board.family != "ice40":
+    if board.family not in READERS:
         raise UnsupportedError(
-            f"Bitstream must be for an iCE40 board to be read back, not for {board.name} ({board.family}); "
+            f"Bitstream must be for an iCE40 or a Gowin board to be read back, not for {board.name} ({board.family}); "
             f"emulate the model instead{UNREADABLE.get(board.family, '')}"
         )
 

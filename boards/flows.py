@@ -55,6 +55,11 @@ def _ports(board: Board) -> list[tuple[str, str, Pins]]:
     return rows
 
 
+def pin_names(board: Board) -> dict[str, str]:
+    """The package pin of each port of a design for ``board``."""
+    return {port: pin for port, pin, _ in _ports(board)}
+
+
 def _mhz(hertz: int) -> str:
     return f"{hertz / 1e6:.6f}"
 

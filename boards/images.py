@@ -54,7 +54,7 @@ module USRMCLK(input USRMCLKI, USRMCLKTS);
 endmodule
 """
 
-CELLS: Mapping[str, str] = {"ice40": _ICE40_CELLS, "ecp5": _ECP5_CELLS}
+CELLS: Mapping[str, str] = {"ice40": _ICE40_CELLS, "ecp5": _ECP5_CELLS, "gowin": ""}
 """Models of the cells around the logic, by family."""
 
 
@@ -78,7 +78,7 @@ def designs_of(board: Board, fidelity: str, *, seed: int = 1) -> Designs:
     """How images of ``board`` become designs; raises InputError for an unknown fidelity."""
     if fidelity not in FIDELITIES:
         raise InputError(f"fidelity must be one of {', '.join(FIDELITIES)}, not {fidelity!r}")
-    if fidelity != "rtl" and board.family != "ice40":
+    if fidelity != "rtl" and board.family not in emulate.READERS:
         raise InputError(
             f"fidelity must be rtl with a flash for {board.name}, whose bitstreams are not read back and whose cells are simulated"
             " without their PLL only; leave --fidelity out"
@@ -126,7 +126,8 @@ def built_design(data: bytes, board: Board, *, netlist: bool = False) -> Design:
     if board.family == "ice40":
         whole = f" of {image_size(data):,} bytes"
     else:
-        check_head(data, board.device, board.name)
+        if board.family == "ecp5":
+            check_head(data, board.device, board.name)
         whole = ""
     for record_path in (cache.cache_root() / "build").glob("*/build.json"):
         entry = cache.lookup("build", record_path.parent.name)
@@ -139,7 +140,7 @@ def built_design(data: bytes, board: Board, *, netlist: bool = False) -> Design:
         image = bitstream.read_bytes()
         if data[: len(image)] == image:
             return _built_design(entry, record["clock_hz"], record.get("next_image"), board, netlist)
-    hint = "use --fidelity bitstream" if board.family == "ice40" else "build it again here"
+    hint = "use --fidelity bitstream" if board.family in emulate.READERS else "build it again here"
     raise InputError(
         f"image must be one that was built on this machine to run as RTL or netlist, and this one{whole} is not in the cache of"
         f" builds; {hint}"
@@ -169,7 +170,8 @@ def _wrapper(top: str, board: Board) -> str:
     head = top[top.index("module top(") : top.index(");", top.index("module top("))].replace("module top(", "")
     ports = {name.strip() for name in head.split(",")}
     inputs = {"clk", "rx", "flash_miso"}
-    inner = {*BOOT_PORTS[board.family], *(port for port in CHIP_FLASH_PORTS[board.family] if port not in FLASH_PORTS)}
+    own = CHIP_FLASH_PORTS.get(board.family, ())
+    inner = {*BOOT_PORTS.get(board.family, ()), *(port for port in own if port not in FLASH_PORTS)}
     strange = sorted(ports - {"tx", "leds", *inputs, *FLASH_PORTS, *inner})
     if strange:
         raise InputError(

@@ -49,9 +49,10 @@ BLOCK_RAM = (
     """
 // 2,048 bytes of BYTE (8 or 9) bits with two ports of WIDTH 1, 2, 4, or 1, 2 or 4 bytes. MODE: what a write does to the port's
 // output, 0 nothing, 1 shows the new word, 2 the old one. An address counts bits; its lowest bits enable bytes of a wide write.
+// FILL: where it is not 0, the seed of a random first content in place of INIT.
 module neuroloom_block_ram #(
   parameter BYTE = 9, WIDTH_A = 9, WIDTH_B = 9, MODE_A = 0, MODE_B = 0, ASYNC = 0, INVERT_A = 0, INVERT_B = 0,
-  parameter [2048*BYTE-1:0] INIT = 0
+  parameter [2048*BYTE-1:0] INIT = 0, parameter [31:0] FILL = 0
 ) (
   input clk_a, en_a, we_a, rst_a, input [13:0] ad_a, input [35:0] di_a, output reg [35:0] do_a,
   input clk_b, en_b, we_b, rst_b, input [13:0] ad_b, input [35:0] di_b, output reg [35:0] do_b
@@ -60,8 +61,13 @@ module neuroloom_block_ram #(
   localparam NARROW_A = WIDTH_A < BYTE ? WIDTH_A : BYTE, NARROW_B = WIDTH_B < BYTE ? WIDTH_B : BYTE;
   reg [BYTE-1:0] mem [0:2047];
   integer n;
+  reg [31:0] x;
   initial begin
-    for (n = 0; n < 2048; n = n + 1) mem[n] = INIT[n*BYTE +: BYTE];
+    x = FILL;
+    for (n = 0; n < 2048; n = n + 1) begin
+      x = x ^ (x << 13); x = x ^ (x >> 17); x = x ^ (x << 5);
+      mem[n] = FILL == 0 ? INIT[n*BYTE +: BYTE] : x[16 +: BYTE];
+    end
     do_a = 36'd0;
     do_b = 36'd0;
   end
@@ -95,10 +101,10 @@ def _quoted(value: str) -> str:
 
 def _gowin_ports(cell: str) -> tuple[str, str, str]:
     """Of a Gowin cell: its ports, its own parameters, and how it uses the block RAM."""
-    data = 35 if cell in ("SP", "SPX9", "SDPB", "SDPX9B") else 17
+    data = 36 if cell in ("SP", "SPX9", "SDPB", "SDPX9B") else 18
     if not cell.endswith(("9", "9B")):
         data -= data // 9
-    bus = f"[{data}:0]"
+    bus = f"[{data - 1}:0]"
     if cell.startswith("SP"):
         ports = f"output {bus} DO, input {bus} DI, input [2:0] BLKSEL, input [13:0] AD, input WRE, CLK, CE, OCE, RESET"
         own = "READ_MODE = 1'b0, WRITE_MODE = 2'b00, BIT_WIDTH = 9, BLK_SEL = 3'b000"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from neuroloom.boards.readback.module import Pll, Port
+
 from .boot import image_address
-from .netlist import Pll, Port
 from .unpack import Unpacked, read_pcf, unpack
 
 __all__ = ["Pll", "Port", "Unpacked", "image_address", "read_pcf", "unpack"]

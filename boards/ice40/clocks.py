@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from .netlist import ONE, ZERO, Netlist, Pll
+from neuroloom.boards.readback.module import ONE, ZERO, Pll
+
+from .netlist import Netlist
 from .tables import ExtraCell
 
 _TYPES = {2: "SB_PLL40_PAD", 3: "SB_PLL40_CORE", 4: "SB_PLL40_2_PAD", 6: "SB_PLL40_2F_PAD", 7: "SB_PLL40_2F_CORE"}

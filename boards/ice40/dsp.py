@@ -6,7 +6,9 @@ signals are that figure's. Cascades between two cells (ACCUMCI, SIGNEXTIN) have 
 
 from __future__ import annotations
 
-from .netlist import ONE, ZERO, Netlist
+from neuroloom.boards.readback.module import ONE, ZERO
+
+from .netlist import Netlist
 from .tables import ExtraCell
 
 _TWO_BIT = (

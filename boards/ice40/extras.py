@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .netlist import ONE, ZERO, Netlist, Port
-from .pads import identifier
+from neuroloom.boards.readback.module import ONE, ZERO, Port, identifier
+
+from .netlist import Netlist
 from .tables import ExtraCell
 
 _RGB_LEVELS = ("CURRENT_MODE", "RGB0_CURRENT", "RGB1_CURRENT", "RGB2_CURRENT")

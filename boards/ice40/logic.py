@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
-from .lut import expression
-from .netlist import ONE, ZERO, Netlist
+from neuroloom.boards.readback.lut import expression
+from neuroloom.boards.readback.module import ONE, ZERO
+
+from .netlist import Netlist
 
 _TABLE = (4, 14, 15, 5, 6, 16, 17, 7, 3, 13, 12, 2, 1, 11, 10, 0)
 """Position in the LC bits of each truth table entry (input 0 is address bit 0)."""
@@ -114,7 +116,7 @@ def connect(netlist: Netlist) -> None:
                 data=netlist.sources[x, y, f"{pin}/lout"],
                 enable=netlist.value(x, y, "lutff_global/cen", ONE),
                 reset=netlist.value(x, y, "lutff_global/s_r"),
-                asynchronous=bool(bits[_ASYNC]),
+                acts="async" if bits[_ASYNC] else "enabled",
                 preset=bits[_SET],
             )
         elif bits[_SET] or bits[_ASYNC]:

@@ -6,8 +6,10 @@ at the same edge. Memory that the bitstream does not initialise starts with pseu
 
 from __future__ import annotations
 
+from neuroloom.boards.readback.module import ONE, ZERO
+
 from .layout import bram_words
-from .netlist import ONE, ZERO, Netlist
+from .netlist import Netlist
 from .tables import ExtraCell
 
 _LANES = {1: ("5555", 8, 8, 0), 2: ("1111", 9, 8, 1), 3: ("0101", 10, 8, 3)}

@@ -1,64 +1,23 @@
-"""The Verilog under construction: sources of nets, wires, flip-flops grouped by control signals, and ports."""
+"""The Verilog under construction, as far as it is iCE40's own: what drives the fabric's nets, and the pads."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, field
-from fractions import Fraction
 
-from neuroloom.compiler.errors import UnsupportedError
+from neuroloom.boards.readback.module import ZERO, Module, bus
 
 from .fabric import Fabric
 from .tables import Pin, Tables
 
-ZERO, ONE = "1'b0", "1'b1"
-
-
-@dataclass(frozen=True)
-class Port:
-    """One pin of the board, or a clock that the simulation supplies.
-
-    ``name`` is the constraint file's name, else ``pin_<package pin>``, else ``io_<x>_<y>_<block>``. ``input``, ``output`` and
-    ``enable`` are the module's port names, or None: a pin that the design may release has all of ``output`` and
-    ``enable`` (1: the chip drives), and ``input`` when the design also reads it.
-    """
-
-    name: str
-    pin: str | None
-    site: tuple[int, int, int] | None
-    direction: str
-    """``input``, ``output``, ``inout``, ``clock`` (an input for a PLL output or oscillator) or ``signal`` (an output of
-    an internal cell such as warm boot)."""
-    input: str | None = None
-    output: str | None = None
-    enable: str | None = None
-    pullup: bool = False
-
-
-@dataclass(frozen=True)
-class Pll:
-    """Settings of one PLL as configured. ``ratio`` maps each output, "A" or "B", to its exact frequency over the reference's."""
-
-    site: tuple[int, int]
-    kind: str
-    parameters: dict[str, int]
-    ratio: dict[str, Fraction]
-    reference: str
-    """Module-level name of the reference clock."""
-    clocks: dict[str, str]
-    """Signal that stands for each used output: the reference itself, or the input port that the simulation drives."""
-
 
 @dataclass
-class Netlist:
+class Netlist(Module):
     """Collects what translators emit. ``sources`` maps output pins of cells to expressions of one bit."""
 
-    fabric: Fabric
+    family: str = "iCE40"
+    fabric: Fabric = field(kw_only=True)
     sources: dict[Pin, str] = field(default_factory=dict)
-    ports: dict[str, Port] = field(default_factory=dict)
-    cells: Counter = field(default_factory=Counter)
-    plls: list[Pll] = field(default_factory=list)
     pads: dict[tuple[int, int, int], str] = field(default_factory=dict)
     """Sites to port names, for the sites of the chosen package."""
     pad_pins: dict[tuple[int, int, int], str] = field(default_factory=dict)
@@ -70,17 +29,8 @@ class Netlist:
     global_sources: dict[int, str] = field(default_factory=dict)
     """Global networks whose pad entry belongs to a PLL or an oscillator."""
     pass_clocks: bool = True
-    wires: list[tuple[str, str]] = field(default_factory=list)
-    flops: dict[tuple[str, str, str, str, bool], list[tuple[str, str, int]]] = field(default_factory=dict)
-    declarations: list[str] = field(default_factory=list)
-    """Registers and buses that other blocks may read."""
-    clocks: set[str] = field(default_factory=set)
-    """Every expression that clocks something."""
-    blocks: list[str] = field(default_factory=list)
-    outputs: list[tuple[str, str]] = field(default_factory=list)
     io_blocks: list = field(default_factory=list)
     """I/O blocks between their declaration and their connection."""
-    names: set[str] = field(default_factory=set)
 
     @property
     def tables(self) -> Tables:
@@ -133,48 +83,4 @@ class Netlist:
 
     def bus(self, pins: list[tuple[int, int, str]], default: str = ZERO) -> str:
         """Concatenation of several pins, the first being the least significant."""
-        values = [self.value(*pin, default) for pin in pins]
-        if all(value in (ZERO, ONE) for value in values):
-            number = sum(1 << i for i, value in enumerate(values) if value == ONE)
-            return f"{len(values)}'h{number:x}"
-        return "{" + ", ".join(reversed(values)) + "}"
-
-    def wire(self, name: str, expression: str) -> str:
-        """Declare a one-bit wire and return its name."""
-        self.wires.append((name, expression))
-        return name
-
-    def flop(
-        self,
-        name: str,
-        clock: str,
-        falling: bool,
-        data: str,
-        enable: str = ONE,
-        reset: str = ZERO,
-        asynchronous: bool = False,
-        preset: int = 0,
-    ) -> str:
-        """Declare a flip-flop, 0 at start; a synchronous reset acts only while enabled, an asynchronous one always."""
-        if clock in (ZERO, ONE):
-            raise UnsupportedError(f"iCE40 flip-flop {name} must have a running clock, not a constant")
-        self.clocks.add(clock)
-        asynchronous = asynchronous and reset != ZERO
-        if asynchronous and reset == ONE:
-            raise UnsupportedError(f"iCE40 flip-flop {name} must not be held in asynchronous reset by a constant")
-        edge = "negedge" if falling else "posedge"
-        self.flops.setdefault((edge, clock, enable, reset, asynchronous), []).append((name, data, preset))
-        return name
-
-    def add_port(self, port: Port) -> None:
-        """Add a port; two ports of one name are refused."""
-        new = [name for name in (port.input, port.output, port.enable) if name]
-        if port.name in self.ports or self.names & set(new):
-            raise UnsupportedError(f"iCE40 pin name {port.name} must be unique; rename one in the constraint file")
-        self.names.update(new)
-        self.ports[port.name] = port
-
-    def clock_port(self, name: str) -> str:
-        """An input port that the simulation drives as a clock."""
-        self.add_port(Port(name, None, None, "clock", input=name))
-        return name
+        return bus([self.value(*pin, default) for pin in pins])

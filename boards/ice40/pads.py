@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import re
 
+from neuroloom.boards.readback.module import ONE, ZERO, Port, identifier
 from neuroloom.compiler.errors import InputError
 
-from .netlist import ONE, ZERO, Netlist, Port
+from .netlist import Netlist
 
 _ANALOG = re.compile(r"IoCtrl\.(REN_\d|cf_bit_\d+|padeb_test_\d)")
 """Options of the pad's electrical side (pull-up and its strength): no logic."""
 
 Site = tuple[int, int, int]
-
-
-def identifier(name: str) -> str:
-    """A legal Verilog identifier: ``led[3]`` becomes ``led_3``, other odd characters become ``_``."""
-    name = re.sub(r"\[(\d+)\]$", r"_\1", name)
-    name = re.sub(r"\W", "_", name)
-    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"
 
 
 def name_pads(netlist: Netlist, package: str, names: dict[str, str]) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuroloom.boards.readback.loops import sort_wires
+from neuroloom.boards.readback.module import Port, identifier
+from neuroloom.boards.readback.unpacked import Unpacked as AnyUnpacked
+from neuroloom.boards.readback.writer import write
 from neuroloom.compiler.errors import InputError
 
 from . import clocks, dsp, extras, logic, memory, pads
 from .bitstream import parse
 from .fabric import Fabric
-from .loops import sort_wires
-from .netlist import Netlist, Pll, Port
+from .netlist import Netlist
 from .tables import load
-from .writer import write
 
 PACKAGES = {"5k": "sg48", "8k": "ct256", "1k": "tq144"}
 """Package assumed for each device when none is given."""
@@ -24,23 +25,15 @@ _TRANSLATORS = (clocks, pads, logic, memory, dsp, extras)
 pads' input paths, and connect last so that they see who uses which clock."""
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """A bitstream as logic. ``ports`` is keyed by pin name; ``cells`` counts kinds; ``plls`` holds settings to check."""
+@dataclass(frozen=True, kw_only=True)
+class Unpacked(AnyUnpacked):
+    """An iCE40 bitstream as logic."""
 
-    verilog: str
-    module: str
-    ports: dict[str, Port]
-    cells: Counter
-    plls: list[Pll]
-    device: str
     package: str
     warmboot: bool
     """Whether the image allows SB_WARMBOOT."""
     sleeps: bool
     """Whether the device sends its flash to deep power-down after loading, so that it must be woken (0xAB) first."""
-    size: int
-    """Bytes of the image up to its wake-up command."""
 
 
 def read_pcf(pcf: str | Path | dict[str, str]) -> dict[str, str]:
@@ -88,7 +81,7 @@ def unpack(
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
     stream = parse(data)
     package = package or PACKAGES[stream.device]
-    netlist = Netlist(Fabric(stream, load(stream.device)), pass_clocks=pll == "pass")
+    netlist = Netlist(fabric=Fabric(stream, load(stream.device)), pass_clocks=pll == "pass")
     names = read_pcf(pcf) if pcf is not None else {}
     pads.name_pads(netlist, package, names)
     for translator in _TRANSLATORS:
@@ -96,7 +89,7 @@ def unpack(
     for name, pin in names.items():  # constrained, and not used by the design
         if name not in netlist.ports:
             site = netlist.tables.pins[package][pin]
-            netlist.add_port(Port(name, pin, site, "input", input=pads.identifier(name)))
+            netlist.add_port(Port(name, pin, site, "input", input=identifier(name)))
     logic.simplify(netlist)
     for translator in reversed(_TRANSLATORS):
         translator.connect(netlist)

@@ -68,7 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--fidelity",
         choices=FIDELITIES,
         help="run the RTL (default), the cells that synthesis makes of it, or the bits of the bitstream, unpacked (default for "
-        "X.bin, whose RTL and cells are looked up in the cache of builds)",
+        "X.bin and X.fs, whose RTL and cells are looked up in the cache of builds)",
     )
     parser.add_argument(
         "--flash-speed", type=float, metavar="F", help="with --flash: erase and program F times as fast as a real one"

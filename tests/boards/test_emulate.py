@@ -91,8 +91,14 @@ def test_families_that_cannot_be_read_back_are_named() -> None:
         UnsupportedError, match=r"not for ulx3s_85f \(ecp5\); emulate the model instead, with --fidelity netlist"
     ):
         emulate_bitstream(Path("x.bit"), load_board("ulx3s_85f"))
-    with pytest.raises(UnsupportedError, match=r"\(gowin\); .* gives block RAM without mode, width and content"):
-        emulate_image(Path("x.fs"), load_board("tang_nano_9k"), "rtl")
+
+
+def test_a_file_that_is_none_of_gowin_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.fs").write_bytes(b"hello\n")
+    with pytest.raises(InputError, match="must be whole bytes of zeros and ones"):
+        emulate_image(tmp_path / "x.fs", load_board("tang_nano_9k"), "bitstream")
+    with pytest.raises(InputError, match=r"must be one that was built on this machine .* use --fidelity bitstream"):
+        emulate_image(tmp_path / "x.fs", load_board("tang_nano_9k"), "rtl")
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_simulation_that_dies_is_noticed(board: FlashBoard) -> None:
         (("--flash", "f.img", "--board", "icebreaker", "--flash-speed", "0"), "--flash-speed must be above 0, not 0"),
         (("x.bin", "--board", "icebreaker", "--fidelity", "rtl"), "Bitstream must be a file, not 'x.bin'"),
         (("--flash", "f.img", "--board", "icebreaker", "x.bin"), "x.bin must be a file, and is not"),
-        (("x.fs", "--board", "tang_nano_9k"), "gives block RAM without mode, width and content"),
+        (("x.fs", "--board", "tang_nano_9k"), "Bitstream must be a file, not 'x.fs'"),
         (("x.bit", "--board", "ulx3s_85f", "--fidelity", "netlist"), "gives the settings of tiles, not a netlist"),
     ],
 )

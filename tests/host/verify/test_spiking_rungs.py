@@ -53,7 +53,7 @@ def test_the_packed_core_loads_runs_and_reads_back(model, require_tool):
 def test_a_board_that_cannot_be_read_back_is_refused_before_any_build(model):
     x = random_vectors(model.graph, 1, 1)
     with pytest.raises(
-        UnsupportedError, match=r"must be for an iCE40 board to be read back, not for ulx3s_85f \(ecp5\)"
+        UnsupportedError, match=r"must be for an iCE40 or a Gowin board to be read back, not for ulx3s_85f \(ecp5\)"
     ):
         spiking_bitstream.check(model.graph, x, board=load_board("ulx3s_85f"))
 

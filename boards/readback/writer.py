@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .netlist import ONE, ZERO, Netlist
+from .module import ONE, ZERO, Control, Flop, Module
 
 
-def write(netlist: Netlist, module: str, comment: str) -> str:
+def write(netlist: Module, module: str, comment: str) -> str:
     """The module's text. Parameter ``SEED`` varies the initial words of memories without content."""
     inputs = [port.input for port in netlist.ports.values() if port.input]
     outputs = [name for port in netlist.ports.values() for name in (port.output, port.enable) if name]
@@ -20,7 +20,7 @@ def write(netlist: Netlist, module: str, comment: str) -> str:
     lines.append(");")
     lines += [f"  wire {name};" for name, _ in netlist.wires]
     for group in netlist.flops.values():
-        lines += [f"  reg {name} = 1'b0;" for name, _, _ in group]
+        lines += [f"  reg {flop.name} = 1'b{flop.start};" for flop in group]
     lines += netlist.declarations + netlist.blocks
     lines += [f"  assign {name} = {text};" for name, text in netlist.wires]
     for key, group in sorted(netlist.flops.items()):
@@ -30,19 +30,21 @@ def write(netlist: Netlist, module: str, comment: str) -> str:
     return "\n".join(lines)
 
 
-def _flops(key: tuple[str, str, str, str, bool], group: list[tuple[str, str, int]]) -> list[str]:
-    edge, clock, enable, reset, asynchronous = key
-    load = " ".join(f"{name} <= {data};" for name, data, _ in group)
-    preset = " ".join(f"{name} <= 1'b{value};" for name, _, value in group)
+def _flops(key: Control, group: list[Flop]) -> list[str]:
+    edge, clock, enable, reset, acts = key
+    load = " ".join(f"{flop.name} <= {flop.data};" for flop in group)
+    preset = " ".join(f"{flop.name} <= 1'b{flop.preset};" for flop in group)
     if enable == ZERO:
         load = ""
     guarded = load if enable == ONE else f"if ({enable}) begin {load} end"
-    if asynchronous:
+    if acts == "async":
         return [
             f"  always @({edge} {clock} or posedge {reset})",
             f"    if ({reset}) begin {preset} end else begin {guarded} end",
         ]
-    if reset == ONE:
+    if acts == "always":
+        guarded = preset if reset == ONE else f"if ({reset}) begin {preset} end else begin {guarded} end"
+    elif reset == ONE:
         guarded = preset if enable == ONE else f"if ({enable}) begin {preset} end"
     elif reset != ZERO:
         body = f"if ({reset}) begin {preset} end else begin {load} end"

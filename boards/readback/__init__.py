@@ -1,0 +1,1 @@
+"""What reading bitstreams back to Verilog needs in every family: the module under construction, and how it is written."""
