@@ -31,7 +31,8 @@ module top(input clk, input rst, input en, input [3:0] a, output reg [7:0] sum, 
   assign q = r[4:1] ^ {^p, p[2:0]} ^ t[sum[3:0]];
 endmodule
 """
-FLIPS, SEED = 24, 5
+FLIPS, SEED = 16, 5
+"""As many of any set fuses as of set entries of look-up tables: most of the others are switches, whose loss is refused."""
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +115,10 @@ def test_cleared_fuses_are_noticed(flow, faults, image, read):
     stream = bitstream.parse(image)
     entries, pins = _places(load(stream.device))
     places = [place for place in map(tuple, np.argwhere(stream.fuses).tolist()) if place not in pins]
+    drawn = random.Random(SEED)
+    tried = drawn.sample(places, FLIPS) + drawn.sample([place for place in places if place in entries], FLIPS)
     variants, hit, refused, same = [original], [], 0, 0
-    for place in random.Random(SEED).sample(places, FLIPS):
+    for place in dict.fromkeys(tried):
         try:
             unpacked = read(bitstream.flip(image, [place]), f"chip{len(variants)}")
         except UnsupportedError as error:
@@ -130,8 +133,8 @@ def test_cleared_fuses_are_noticed(flow, faults, image, read):
         hit.append(place)
     noticed = _noticed(flow.folder, faults, variants)
     silent = [place for number, place in enumerate(hit, 1) if number not in noticed]
-    assert refused + len(noticed) >= 2 * FLIPS // 3, (refused, noticed, same)
-    assert set(silent) <= entries and len(silent) + same < FLIPS // 3, (silent, same)
+    assert set(silent) <= entries, silent
+    assert refused >= FLIPS // 2 and len(noticed) >= FLIPS // 2, (refused, len(noticed), len(silent), same)
 
 
 def test_content_of_block_ram_is_that_of_the_file(flow, faults, image, read):
