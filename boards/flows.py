@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -39,6 +39,11 @@ class Flow:
     routing: Callable[[Board, str], Sequence[str]] = lambda board, engine: ()
     spreads: Callable[[Board, str], bool] = lambda board, engine: True
     defines: str = ""
+
+    def read(self, names: Iterable[str]) -> list[str]:
+        """Yosys commands that read these Verilog files."""
+        first = [f"verilog_defines {self.defines}"] if self.defines else []
+        return first + [f"read_verilog {'-sv ' if name.endswith('.sv') else ''}{name}" for name in names]
 
 
 def _ports(board: Board) -> list[tuple[str, str, Pins]]:

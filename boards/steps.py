@@ -105,8 +105,7 @@ def synthesise(job: Job, extra_files: Sequence[str]) -> Mapping[str, int]:
     """
     script = ["read_rtlil top.il", "design -save rtl", emit.VERILOG_SCRIPT.format(file="top.v").rstrip()]
     script += ["design -load rtl"]
-    script += [f"verilog_defines {job.flow.defines}"] if job.flow.defines else []
-    script += [f"read_verilog {'-sv ' if name.endswith('.sv') else ''}{name}" for name in extra_files]
+    script += job.flow.read(extra_files)
     script += [job.flow.synth(job.board), "write_json netlist.json", "write_verilog -noattr netlist.v"]
     cells = _yosys(job, "synth", script)
     check_fit(job.flow.count(cells), job.board)

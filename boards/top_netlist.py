@@ -26,8 +26,7 @@ def netlist_of(
     tool, flow = toolchain.find("yosys"), FLOWS[board.family]
     script = [
         "read_rtlil top.il",
-        *([f"verilog_defines {flow.defines}"] if flow.defines else []),
-        *(f"read_verilog {'-sv ' if name.endswith('.sv') else ''}{name}" for name in sorted(sources)),
+        *flow.read(sorted(sources)),
         flow.synth(board),
         "write_verilog -noattr netlist.v",
         "tee -q -o stat.json stat -json",

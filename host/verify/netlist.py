@@ -45,7 +45,7 @@ def synthesise(verilog: str, board: Board, timeout_s: float = SYNTHESIS_TIMEOUT_
         folder = Path(temporary)
         (folder / "core.v").write_text(verilog, encoding="utf-8")
         script = [
-            "read_verilog core.v",
+            *flow.read(["core.v"]),
             flow.synth(board),
             "write_verilog -noattr netlist.v",
             "tee -q -o stat.json stat -json",
