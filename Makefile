@@ -53,7 +53,7 @@ lint: $(VENV)/.setup-dev wheel
 
 # The wheel as a user would get it, unpacked where only the type checker looks.
 wheel: $(VENV)/.setup-dev
-	@rm -rf build/wheel && mkdir -p build/wheel
+	@rm -rf build/wheel build/lib && mkdir -p build/wheel
 	@$(BIN)/python -m build --wheel --outdir build/wheel . >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
 	@$(PIP) --no-deps --target build/wheel/site build/wheel/*.whl
 
