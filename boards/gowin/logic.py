@@ -14,7 +14,7 @@ from neuroloom.boards.readback.lut import expression
 from neuroloom.boards.readback.module import ONE, ZERO
 
 from .netlist import Netlist
-from .slices import Slice, read_slice
+from .slices import Slice, read_slice, unset_slice
 from .tables import Tile
 
 _ATOM = re.compile(r"\w+|\w+\[\d+\]|1'b[01]")
@@ -152,7 +152,7 @@ class Logic:
 
     def _emit_flop(self, index: int, name: str) -> None:
         netlist, number = self.netlist, index // 2
-        settings = self.slices[number]
+        settings = self.slices[number] or unset_slice(netlist.fabric, self.tile, number)
         if settings is None:
             raise netlist.fabric.refuse(self.tile, f"flip-flop {index} is read, and its slice is not configured")
         netlist.cells["DFF"] += 1

@@ -82,3 +82,8 @@ def read_slice(fabric: Fabric, tile: Tile, number: int) -> Slice | None:
         raise fabric.refuse(tile, f"slice {number} has the fuses {shown} set, which is no translated setting")
     fabric.claim(tile, used)
     return settings
+
+
+def unset_slice(fabric: Fabric, tile: Tile, number: int) -> Slice | None:
+    """What a slice is of which nothing is set, if its registers are read: two registers that a signal sets have no fuse."""
+    return _patterns(fabric.tables, tile, number).get(frozenset())

@@ -66,3 +66,19 @@ def test_memory_of_tables(flow, make_design):
     unpacked = flow.unpack("tables", design)
     assert flow.simulate(design, unpacked, key="tables") > 30_000
     assert unpacked.cells["RAM16"] >= 3
+
+
+SETS = """
+module top(input clk, input set, input a, output [7:0] s);
+  reg [63:0] r = ~64'd0;
+  always @(posedge clk) if (set) r <= ~64'd0; else r <= {r[62:0], a ^ r[63] ^ r[60]};
+  assign s = r[63:56];
+endmodule
+"""
+
+
+def test_registers_that_are_set_and_have_no_fuse(flow, make_design):
+    """Two of them in a slice leave no fuse of it set."""
+    design = make_design(SETS, {"set": 0, "a": 0}, {"s": 8}, rare=frozenset({"set"}))
+    unpacked = flow.unpack("sets", design)
+    assert flow.simulate(design, unpacked, key="sets") > 30_000 and unpacked.cells["DFF"] == 64
