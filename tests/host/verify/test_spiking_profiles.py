@@ -1,4 +1,4 @@
-"""Every profile of the iCEBreaker down to its image: a network that needs it, by ``neuroloom verify --to bitstream``."""
+"""Every profile of the iCEBreaker and the Tang Nano 9K down to its image: a network that needs it, by ``neuroloom verify --to bitstream``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from neuroloom.host.verify.spiking import program_for
 import neuroloom as nl
 
 BOARD = "icebreaker"
+TANG = "tang_nano_9k"
 STEPS = 12
 
 
@@ -78,17 +79,17 @@ def model(profile: str) -> nl.Model:
 
 
 def test_every_profile_has_a_network_that_needs_it() -> None:
-    assert set(NETWORKS) == {c.profile for c in CORES[BOARD]}
+    assert set(NETWORKS) == {c.profile for c in CORES[BOARD]} and {"infer", "stdp"} == {c.profile for c in CORES[TANG]}
     for profile in NETWORKS:
         assert program_for(model(profile).graph, load_board(BOARD)).config.profile == profile
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("profile", NETWORKS)
-def test_down_to_the_bitstream(profile: str, tmp_path: Path, require_tool: Any, capsys: Any) -> None:
+@pytest.mark.parametrize(("board", "profile"), [*((BOARD, name) for name in NETWORKS), (TANG, "infer"), (TANG, "stdp")])
+def test_down_to_the_bitstream(board: str, profile: str, tmp_path: Path, require_tool: Any, capsys: Any) -> None:
     """Minutes: Yosys, place and route with one seed, both cell simulations; in the image's run the spikes are not all zeros."""
     require_tool("verilator")
-    require_tool("icebox")
+    require_tool("icebox" if board == BOARD else "apycula")
     made = model(profile)
     x = (np.random.default_rng(5).random((1, STEPS, 12)) < 0.4).astype(np.int64)
     out = made.simulate(x)
@@ -101,7 +102,7 @@ def test_down_to_the_bitstream(profile: str, tmp_path: Path, require_tool: Any, 
     made.save(tmp_path / "net.nloom")
     np.save(tmp_path / "x.npy", x)
     files = [str(tmp_path / "net.nloom"), "-i", str(tmp_path / "x.npy")]
-    assert main(["verify", *files, "--board", BOARD, "--to", "bitstream"]) == 0
+    assert main(["verify", *files, "--board", board, "--to", "bitstream"]) == 0
     shown = capsys.readouterr().out
     for rung in ("graph", "fast", "rtl", "netlist", "bitstream"):
         assert any(line.split()[:2] == [rung, "equal"] for line in shown.splitlines()), shown
