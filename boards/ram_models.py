@@ -213,9 +213,25 @@ def _mult18x18d(cell: str) -> str:
     )
 
 
+def _mult18x18(cell: str) -> str:
+    registers = ("AREG", "BREG", "OUT_REG", "PIPE_REG", "ASIGN_REG", "BSIGN_REG", "SOA_REG")
+    own = [f"{name} = 1'b0" for name in registers]
+    return (
+        f"module {cell} (input [17:0] A, SIA, B, SIB, input ASIGN, BSIGN, ASEL, BSEL, CE, CLK, RESET,\n"
+        "  output [35:0] DOUT, output [17:0] SOA, SOB);\n"
+        f'  parameter {", ".join(own)}, MULT_RESET_MODE = "SYNC";\n'
+        "  wire signed [18:0] a = {ASIGN & A[17], A}, b = {BSIGN & B[17], B};\n"
+        "  wire signed [37:0] p = a * b;\n"
+        "  assign DOUT = p[35:0];\n"
+        f"  always @* if (ASEL | BSEL) begin\n"
+        f'    $display("{cell} must take its factors from A and B to be simulated here"); $fatal;\n  end\n'
+        f"{_refuse(cell, dict.fromkeys(registers, '0'))}endmodule\n"
+    )
+
+
 _GOWIN = ("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B")
 OWN: Mapping[str, Mapping[str, Callable[[str], str]]] = {
-    "gowin": dict.fromkeys(_GOWIN, _gowin),
+    "gowin": {**dict.fromkeys(_GOWIN, _gowin), "MULT18X18": _mult18x18},
     "ecp5": {"DP16KD": _dp16kd, "MULT18X18D": _mult18x18d},
 }
 """By family and cell, what writes its model."""

@@ -99,7 +99,7 @@ endmodule
 @pytest.mark.parametrize(
     ("name", "cells"),
     [
-        ("tang_nano_9k", {"SPX9", "DPX9B"}),
+        ("tang_nano_9k", {"SPX9", "DPX9B", "MULT18X18"}),
         ("ulx3s_85f", {"DP16KD", "MULT18X18D"}),
     ],
 )
@@ -108,7 +108,7 @@ def test_mapped_memories_do_what_was_written(
 ) -> None:
     require_tool("iverilog")
     board = load_board(name)
-    define = "-DMULTIPLIERS " if "MULT18X18D" in cells else ""
+    define = "-DMULTIPLIERS " if any(cell.startswith("MULT") for cell in cells) else ""
     (tmp_path / "top.v").write_text(MEMORIES)
     (tmp_path / "run.ys").write_text(
         f"read_verilog {define}top.v\n{FLOWS[board.family].synth(board)}\nwrite_verilog -noattr netlist.v\n"
