@@ -1,4 +1,4 @@
-"""Every profile of the iCEBreaker and the Tang Nano 9K down to its image: a network that needs it, by ``neuroloom verify --to bitstream``."""
+"""Every profile of the iCEBreaker and the Tang Nano 9K down to its image, by ``neuroloom verify --to bitstream``."""
 
 from __future__ import annotations
 
