@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,45 @@ def _verilated(folder: Path, key: str, files: list[str]) -> str:
     toolchain.run("verilator", [*arguments, *files], cwd=folder, timeout=300)
     command = [str(folder / key / "tb")]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def _flips_bench(design: Design, variants: Sequence[Any], cycles: int, source: bool) -> str:
+    """All variants beside the source, or the first of them; prints "NOTICED i" for each that differs in an output."""
+    outs = {name: max(width, 1) for name, width in design.outputs.items()}
+    lines = ["module tb; reg clk = 0; integer c;", f"  reg [{len(variants) - 1}:0] bad = 0;"]
+    lines += [f"  reg [{max(w, 1) - 1}:0] {n} = 0;" for n, w in design.inputs.items()]
+    for number, unpacked in enumerate(variants):
+        pins = []
+        lines += [f"  wire [{w - 1}:0] {n}_{number};" for n, w in outs.items()]
+        for port in unpacked.ports.values():
+            base, _, index = port.name.partition("[")
+            index = f"[{index}" if index else ""
+            if base in outs and (port.output or port.input):
+                pins.append(f".{port.output or port.input}({base}_{number}{index})")
+            elif base in design.inputs or base == "clk":
+                pins.append(f".{port.input or port.output}({base}{index})")
+        lines.append(f"  {unpacked.module} dut{number} ({', '.join(pins)});")
+    if source:
+        lines += [f"  wire [{w - 1}:0] {n};" for n, w in outs.items()]
+        lines.append(f"  top src ({', '.join(f'.{n}({n})' for n in ['clk', *design.inputs, *outs])});")
+    lines.append("  task step; begin #3;")
+    wanted = "" if source else "_0"
+    for number in range(len(variants)):
+        differs = " || ".join(f"{n}{wanted} !== {n}_{number}" for n in outs)
+        lines.append(f"    if ({differs}) bad[{number}] = 1;")
+    lines.append("  end endtask")
+    drive = " ".join(f"{n} = {'($urandom & 15) == 0' if n in design.rare else '$urandom'};" for n in design.inputs)
+    lines.append(f"  initial begin rst = 1; repeat (4) #3 clk = ~clk; #3; for (c = 0; c < {cycles}; c = c + 1) begin")
+    lines.append(f"    {drive} step; clk = 1; step; {drive} step; clk = 0; step; end")
+    lines += [f'    if (bad[{n}]) $display("NOTICED {n}");' for n in range(len(variants))]
+    return "\n".join([*lines, "    $finish; end", "endmodule", ""])
+
+
+def noticed(folder: Path, design: Design, variants: Sequence[Any], cycles: int, source: bool = True) -> set[int]:
+    """Which of some unpacked modules, of different names, differ in an output from the source, or else the first of them."""
+    texts = [_flips_bench(design, variants, cycles, source), design.source if source else ""]
+    texts += [*(v.verilog for v in variants), variants[0].models]
+    (folder / "flips.v").write_text("\n".join(texts))
+    toolchain.run("iverilog", ["-g2012", "-s", "tb", "-o", "flips.vvp", "flips.v"], cwd=folder, timeout=120)
+    done = toolchain.run("vvp", ["-n", "flips.vvp"], cwd=folder, timeout=200)
+    return {int(number) for number in re.findall(r"NOTICED (\d+)", done.output)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,7 @@ import pytest
 from neuroloom.boards import toolchain
 from neuroloom.boards.gowin.unpack import Unpacked, unpack
 
-_spec = importlib.util.spec_from_file_location("side_by_side", Path(__file__).parent.parent / "side_by_side.py")
-assert _spec is not None and _spec.loader is not None
-side_by_side = sys.modules.setdefault(_spec.name, importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(side_by_side)
+from .. import side_by_side
 
 PART, DEVICE, CLOCK = "GW1NR-LV9QN88PC6/I5", "GW1N-9C", "52"
 PINS = [

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from neuroloom.boards import toolchain
 from neuroloom.boards.gowin import bitstream
 from neuroloom.boards.gowin.fabric import Fabric
 from neuroloom.boards.gowin.memory import content_places
 from neuroloom.boards.gowin.tables import load, union
 from neuroloom.boards.gowin.unpack import unpack
 from neuroloom.compiler.errors import InputError, UnsupportedError
+
+from .. import side_by_side
 
 FAULTS = """
 module top(input clk, input rst, input en, input [3:0] a, output reg [7:0] sum, output [3:0] q, output reg [3:0] n);
@@ -50,46 +50,6 @@ def read(flow, faults):
     """Unpacks an image of the design."""
     names = flow.names(faults)
     return lambda data, module="chip": unpack(data, part="GW1NR-LV9QN88PC6/I5", names=names, module=module)
-
-
-def _bench(design, variants: list) -> str:
-    """All variants beside the first of them; prints "NOTICED i" for each that differs in an output."""
-    outs = {name: max(width, 1) for name, width in design.outputs.items()}
-    lines = ["module tb; reg clk = 0; integer c;", f"  reg [{len(variants) - 1}:0] bad = 0;"]
-    lines += [f"  reg [{max(w, 1) - 1}:0] {n} = 0;" for n, w in design.inputs.items()]
-    for number, unpacked in enumerate(variants):
-        pins = []
-        lines += [f"  wire [{w - 1}:0] {n}_{number};" for n, w in outs.items()]
-        for port in unpacked.ports.values():
-            base, _, index = port.name.partition("[")
-            index = f"[{index}" if index else ""
-            if base in outs and port.output:
-                pins.append(f".{port.output}({base}_{number}{index})")
-            elif base in design.inputs or base == "clk":
-                pins.append(f".{port.input or port.output}({base}{index})")
-        lines.append(f"  {unpacked.module} dut{number} ({', '.join(pins)});")
-    lines.append("  task step; begin #3;")
-    for number in range(len(variants)):
-        differs = " || ".join(f"{n}_0 !== {n}_{number}" for n in outs)
-        lines.append(f"    if ({differs}) bad[{number}] = 1;")
-    drive = " ".join(f"{n} = {'($urandom & 31) == 0' if n in design.rare else '$urandom'};" for n in design.inputs)
-    lines += [
-        "  end endtask",
-        "  initial begin rst = 1; repeat (4) #3 clk = ~clk; #3; for (c = 0; c < 600; c = c + 1) begin",
-    ]
-    lines.append(f"    {drive} step; clk = 1; step; {drive} step; clk = 0; step; end")
-    lines += [f'    if (bad[{n}]) $display("NOTICED {n}");' for n in range(len(variants))]
-    return "\n".join([*lines, "    $finish; end", "endmodule", ""])
-
-
-def _noticed(folder: Path, design, variants: list) -> set[int]:
-    (folder / "flips_tb.v").write_text(_bench(design, variants))
-    (folder / "flips.v").write_text("".join(v.verilog for v in variants) + variants[0].models)
-    toolchain.run(
-        "iverilog", ["-g2012", "-s", "tb", "-o", "flips.vvp", "flips_tb.v", "flips.v"], cwd=folder, timeout=120
-    )
-    done = toolchain.run("vvp", ["-n", "flips.vvp"], cwd=folder, timeout=200)
-    return {int(number) for number in re.findall(r"NOTICED (\d+)", done.output)}
 
 
 def _places(tables) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
@@ -131,7 +91,7 @@ def test_cleared_fuses_are_noticed(flow, faults, image, read):
             continue
         variants.append(unpacked)
         hit.append(place)
-    noticed = _noticed(flow.folder, faults, variants)
+    noticed = side_by_side.noticed(flow.folder, faults, variants, 600, source=False)
     silent = [place for number, place in enumerate(hit, 1) if number not in noticed]
     assert set(silent) <= entries, silent
     assert refused >= FLIPS // 2 and len(noticed) >= FLIPS // 2, (refused, len(noticed), len(silent), same)
@@ -145,7 +105,7 @@ def test_content_of_block_ram_is_that_of_the_file(flow, faults, image, read):
     tile = next(tile for tile in fabric.set if f" b_{tile[0]}_{tile[1]} (" in original.verilog)
     places = content_places(fabric, tile)
     changed = read(bitstream.flip(image, [], [tuple(place) for place in places[:16, 1].tolist()]), "chip1")
-    assert _noticed(flow.folder, faults, [original, changed]) == {1}
+    assert side_by_side.noticed(flow.folder, faults, [original, changed], 600, source=False) == {1}
     beside = (int(places[0, 0, 0]), 0)
     with pytest.raises(UnsupportedError, match=r"content at .* belongs to no block RAM in use"):
         read(bitstream.flip(image, [], [beside]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,7 @@ from neuroloom.boards import toolchain
 from neuroloom.boards.ice40 import Unpacked, unpack
 from neuroloom.boards.ice40.tables import load
 
-_spec = importlib.util.spec_from_file_location("side_by_side", Path(__file__).parent.parent / "side_by_side.py")
-assert _spec is not None and _spec.loader is not None
-side_by_side = sys.modules.setdefault(_spec.name, importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(side_by_side)
+from .. import side_by_side
 
 PARTS = {"up5k": ("5k", "sg48"), "hx8k": ("8k", "ct256"), "hx1k": ("1k", "tq144")}
 AVOIDED = {"up5k": {"39", "40", "41"}, "hx8k": set(), "hx1k": set()}

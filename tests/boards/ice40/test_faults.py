@@ -7,12 +7,13 @@ import re
 
 import numpy as np
 import pytest
-from neuroloom.boards import toolchain
 from neuroloom.boards.ice40 import unpack
 from neuroloom.boards.ice40.bitstream import flip, parse
 from neuroloom.boards.ice40.layout import bit_addresses
 from neuroloom.boards.ice40.tables import load
 from neuroloom.compiler.errors import InputError, UnsupportedError
+
+from .. import side_by_side
 
 FAULTS = """
 module top(input clk, input rst, input en, input [3:0] a, output reg [7:0] sum, output [3:0] q, output reg [3:0] n);
@@ -70,38 +71,6 @@ def _flip(image: bytes, tile, place) -> bytes:
     return flip(image, [("cram", bank, int(ys[place]), int(xs[place]))])
 
 
-def _bench(design, variants, cycles: int) -> str:
-    """All variants beside the source; prints "NOTICED i" for each that differs in an output."""
-    outs = {name: max(width, 1) for name, width in design.outputs.items()}
-    lines = ["module tb; reg clk = 0; integer c;", f"  reg [{len(variants) - 1}:0] bad = 0;"]
-    lines += [f"  reg [{max(w, 1) - 1}:0] {n} = 0;" for n, w in design.inputs.items()]
-    lines += [f"  wire [{w - 1}:0] {n};" for n, w in outs.items()]
-    wiring = ", ".join(f".{n}({n})" for n in ["clk", *design.inputs, *outs])
-    lines.append(f"  top src ({wiring});")
-    for number, unpacked in enumerate(variants):
-        pins = []
-        lines += [f"  wire [{w - 1}:0] {n}_{number};" for n, w in outs.items()]
-        for port in unpacked.ports.values():
-            base, _, index = port.name.partition("[")
-            index = f"[{index}" if index else ""
-            if base in outs:
-                pins.append(f".{port.output or port.input}({base}_{number}{index})")
-            elif base in design.inputs or base == "clk":
-                pins.append(f".{port.input or port.output}({base}{index})")
-        lines.append(f"  {unpacked.module} dut{number} ({', '.join(pins)});")
-    lines.append("  task step; begin #3;")
-    for number in range(len(variants)):
-        differs = " || ".join(f"{n} !== {n}_{number}" for n in outs)
-        lines.append(f"    if ({differs}) bad[{number}] = 1;")
-    lines.append("  end endtask")
-    drive = " ".join(f"{n} = {'($urandom & 15) == 0' if n in design.rare else '$urandom'};" for n in design.inputs)
-    lines.append(f"  initial begin rst = 1; repeat (4) #3 clk = ~clk; #3; for (c = 0; c < {cycles}; c = c + 1) begin")
-    lines.append(f"    {drive} step; clk = 1; step; {drive} step; clk = 0; step; end")
-    lines += [f'    if (bad[{n}]) $display("NOTICED {n}");' for n in range(len(variants))]
-    lines += ["    $finish; end", "endmodule", ""]
-    return "\n".join(lines)
-
-
 def campaign(flow, design, part: str, count: int, seed: int, state: bool = True, cycles: int = 500):
     """Flip ``count`` random bits in that state, one at a time. Returns {outcome: [(tile, bit, kind)]} with the outcomes "refused",
     "changed" (an output differed), "same" (the logic is the same text) and "silent" (other logic, no difference seen)."""
@@ -123,12 +92,7 @@ def campaign(flow, design, part: str, count: int, seed: int, state: bool = True,
             continue
         trials.append((tile, place, kind))
         variants.append(variant)
-    texts = [_bench(design, variants, cycles), design.source, *(variant.verilog for variant in variants)]
-    (flow.folder / "faults_tb.v").write_text("\n".join(texts))
-    command = ["-g2012", "-s", "tb", "-o", "faults.vvp", "faults_tb.v"]
-    toolchain.run("iverilog", command, cwd=flow.folder, timeout=120)
-    done = toolchain.run("vvp", ["-n", "faults.vvp"], cwd=flow.folder, timeout=120)
-    noticed = {int(line.split()[1]) for line in done.output.splitlines() if line.startswith("NOTICED")}
+    noticed = side_by_side.noticed(flow.folder, design, variants, cycles)
     assert 0 not in noticed, "the image without a fault must agree with its source"
     for number, trial in enumerate(trials, 1):
         outcome["changed" if number in noticed else "silent"].append(trial)
