@@ -14,7 +14,7 @@ from neuroloom.host.framing import FrameDecoder, encode
 from neuroloom.host.record import Recorder
 from neuroloom.host.replay import ReplayLine, replay_to_device
 from neuroloom.host.session_file import read_session
-from neuroloom.rtl.link.protocol import RESPONSE_BIT, Command, Status
+from neuroloom.rtl.link.protocol import HEADER_BYTES, RESPONSE_BIT, Command, Status
 
 
 def samples(lines, count, seed=0):
@@ -178,13 +178,13 @@ def test_recorded_on_the_virtual_board_and_replayed_to_it(sum_board, tmp_path, c
 
 
 def flip_last_answer(path):
-    """Turn a bit of the last answer to a RUN that always came in one piece, wherever it came: the host takes one of them."""
+    """Turn a bit of the last answer to a RUN with data that always came in one piece, everywhere: the host takes one of them."""
     text = path.read_text().splitlines()
     decoder, whole, all_of = FrameDecoder(), Counter(), Counter()
     for line in text:
         data = bytes.fromhex(line.partition(" < ")[2])
         for body in decoder.feed(data):
-            if body[0] == Command.RUN | RESPONSE_BIT and body[2] == Status.OK:
+            if body[0] == Command.RUN | RESPONSE_BIT and body[2] == Status.OK and len(body) > HEADER_BYTES:
                 all_of[body] += 1
                 whole[body] += encode(body) in data
     body = [b for b, n in all_of.items() if whole[b] == n][-1]
