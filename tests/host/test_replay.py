@@ -180,14 +180,15 @@ def test_recorded_on_the_virtual_board_and_replayed_to_it(sum_board, tmp_path, c
 def flip_last_answer(path):
     """Turn a bit of the last answer to a RUN with data that always came in one piece, everywhere: the host takes one of them."""
     text = path.read_text().splitlines()
-    decoder, whole, all_of = FrameDecoder(), Counter(), Counter()
-    for line in text:
-        data = bytes.fromhex(line.partition(" < ")[2])
-        for body in decoder.feed(data):
-            if body[0] == Command.RUN | RESPONSE_BIT and body[2] == Status.OK and len(body) > HEADER_BYTES:
-                all_of[body] += 1
-                whole[body] += encode(body) in data
-    body = [b for b, n in all_of.items() if whole[b] == n][-1]
+    chunks = [bytes.fromhex(line.partition(" < ")[2]) for line in text]
+    decoder = FrameDecoder()
+    came = Counter(
+        body
+        for chunk in chunks
+        for body in decoder.feed(chunk)
+        if body[0] == Command.RUN | RESPONSE_BIT and body[2] == Status.OK and len(body) > HEADER_BYTES
+    )
+    body = [b for b, n in came.items() if sum(chunk.count(encode(b)) for chunk in chunks) == n][-1]
     old, new = encode(body).hex(), encode(body[:-1] + bytes([body[-1] ^ 1])).hex()
     path.write_text("".join(line.replace(old, new) + "\n" if " < " in line else line + "\n" for line in text))
 
