@@ -230,8 +230,8 @@ class FlashBoard(Shown):
         try:
             act(current)
         except DeviceError:
-            if not current.farewell():
-                raise  # else it has left for another image, which begins with the port as it then is
+            if not current.stopped and not current.farewell():
+                raise  # else it ends, or left for another image, which begins with the port as it then is
 
     def reset(self) -> None:
         """Switch the power off and on: the logic is lost, and what powers up boots, as with a board's reset button."""

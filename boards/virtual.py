@@ -218,6 +218,11 @@ class VirtualBoard:
         return process is not None and process.poll() is None
 
     @property
+    def stopped(self) -> bool:
+        """Whether the board was not started, or :meth:`stop` was called since; it may take a moment to end."""
+        return self._process is None
+
+    @property
     def died(self) -> bool:
         """Whether the board's process ended without leaving for another image or losing its power; all that it said was read."""
         return not self.running and not any(reader.is_alive() for reader in self._readers) and not self.left
@@ -296,9 +301,13 @@ class VirtualBoard:
 
     def attach(self, terminal: int) -> None:
         """Take the master side of another pseudo-terminal in place of the one given up."""
-        assert self._socket is not None
         with self._talk:
-            socket.send_fds(self._socket, [b"t"], [terminal])
+            way = self._socket
+            try:
+                if way is not None:
+                    socket.send_fds(way, [b"t"], [terminal])
+            except OSError:
+                raise DeviceError("Virtual board has ended; start it again") from None
             self._ask("attach", "port")
 
     def cut_power(self, cycle: int = 0) -> None:

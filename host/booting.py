@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from neuroloom.compiler.errors import DeviceError
@@ -11,6 +12,9 @@ from .device import Device, connect
 
 BOOT_S = 2.0
 """What loading an image takes at most: 135 kB at the slowest clock a device reads its flash with take 0.3 s."""
+
+TRIES = 3
+"""How often an image is asked for golden: a host that is held up speaks too late, when golden has started the image again."""
 
 
 def connect_golden(port: str, **options: Any) -> Device:
@@ -32,14 +36,27 @@ def to_golden(device: Device) -> Identity:
     identity = device.identity
     if identity.engine == "loader":
         return identity
-    device.boot_golden()
-    found = device.expect(max(BOOT_S, device.timeout), lambda found: found.engine == "loader")
-    if found.engine != "loader":
-        raise DeviceError(
-            f"the board on {device.name} must boot golden, but {found.engine} answers; write golden by cable with:"
-            f" neuroloom build --golden --board {found.board} and neuroloom flash golden.bin --board {found.board}"
-        )
-    return found
+    for _ in range(TRIES):
+        device.boot_golden()
+        found = device.expect(max(BOOT_S, device.timeout), _Settled())
+        if found.engine == "loader":
+            return found
+    raise DeviceError(
+        f"the board on {device.name} must boot golden, but {found.engine} answers; write golden by cable with:"
+        f" neuroloom build --golden --board {found.board} and neuroloom flash golden.bin --board {found.board}"
+    )
+
+
+class _Settled:
+    """Whether golden answers, or another image has answered for so long that it is not on its way out."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def __call__(self, found: Identity) -> bool:
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return found.engine == "loader" or now - self._since > BOOT_S
 
 
 def after_boot(device: Device, slot: int) -> Identity:

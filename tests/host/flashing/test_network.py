@@ -23,6 +23,7 @@ from neuroloom.host.cli.app import main
 from neuroloom.host.device import Device, connect
 from neuroloom.host.flashing import FlashLoader
 from neuroloom.host.network_flow import flash_network
+from neuroloom.host.serial_port import SerialPort
 from neuroloom.host.spiking.flow import core_design, core_of
 from neuroloom.host.spiking.session import SpikingDevice
 from neuroloom.host.standalone import booted_design, network_for
@@ -153,6 +154,29 @@ def test_a_network_starts_without_a_host(
         session.load(alone.models[0].graph)  # waits for the host as ever
         assert session.has(alone.models[0].graph)
     assert flash.read_bytes()[:0x40000] == golden
+
+
+class HeldUp(Device):
+    """A host that once speaks to golden only when golden has started the slot again."""
+
+    board: FlashBoard
+    missed = 0
+
+    def boot_golden(self) -> None:
+        super().boot_golden()
+        if not self.missed:
+            self.missed = 1
+            self.board.wait_for("golden")
+            self.board.wait_for("slot 1")
+
+
+def test_a_host_that_misses_golden_asks_for_it_again(standing: FlashBoard) -> None:
+    standing.start()
+    standing.wait_for("slot 1")
+    with HeldUp(SerialPort(str(standing.port)), timeout=PATIENCE_S) as device:
+        device.board = standing
+        assert to_golden(device).engine == "loader" and device.missed
+    assert standing.image == "golden"
 
 
 WORKS = 1 + 1 + 1

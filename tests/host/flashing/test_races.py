@@ -163,6 +163,15 @@ def test_a_board_stopped_while_its_port_is_away(board: FlashBoard, beside) -> No
         board.unplug(1)
 
 
+def test_what_stops_while_it_is_told_something_is_no_error(board: FlashBoard) -> None:
+    board.start()
+    current = board._current
+    assert current is not None
+    for told in (current.detach, lambda: current.attach(board._terminal)):
+        board._while_it_runs(current, lambda ends, told=told: (ends.stop(), told()))
+        current.start()
+
+
 def test_stopping_ends_what_compiles(flash: Path, beside) -> None:
     running = threading.Event()
 
