@@ -172,7 +172,7 @@ def measure(say: Say, seed: int) -> list[dict[str, Any]]:
                     expected = want[key].reshape(2, *value.shape[1:])[number]
                     assert np.array_equal(value[0], expected), (name, key)
                 runs.append(run)
-            clock = load_board(board).speed("gated").plan.logic_hz
+            clock = load_board(board).speed("gated", profile).plan.logic_hz
             cycles = runs[-1].cycles
             out.append(
                 {

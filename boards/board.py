@@ -144,9 +144,20 @@ class Board:
             )
         return replace(self, wired=True)
 
-    def speed(self, engine: str = "logic") -> Speed:
-        """The clock for an engine kind: its own entry, else the one called ``logic``."""
-        return self.speeds.get(engine, self.speeds["logic"])
+    def speed(self, engine: str = "logic", profile: str = "") -> Speed:
+        """The clock for an engine: its profile's own entry (``gated lanes128``), else its kind's, else the one called ``logic``.
+
+        A profile that was folded from another one (``lanes128-64``) has the clock of that.
+        """
+        own = self.speeds.get(f"{engine} {profile.partition('-')[0]}")
+        return own or self.speeds.get(engine, self.speeds["logic"])
+
+    def clocked(self, engine: str, clock_hz: int) -> Board:
+        """The board as a design of this clock is built for it: where a kind of engine has several clocks, it has this one."""
+        for name, speed in self.speeds.items():
+            if name.startswith(f"{engine} ") and speed.plan.logic_hz == clock_hz:
+                return replace(self, speeds={**self.speeds, engine: speed})
+        return self
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -290,7 +301,7 @@ def _board(top: _Section) -> Board:
         resources=capacity,
         flash=flash_value,
         notes=top.strings("notes", []),
-        gated=_gated(top),
+        gated=_gated(top, speeds),
         spike_pins=_spike_pins(top.section("spike_pins")) if "spike_pins" in top.value else {},
     )
     top.get("spike_pins", dict, {})
@@ -298,9 +309,15 @@ def _board(top: _Section) -> Board:
     return board
 
 
-def _gated(top: _Section) -> tuple[GatedConfig, ...]:
+def _gated(top: _Section, speeds: Mapping[str, Speed]) -> tuple[GatedConfig, ...]:
     """The profiles under ``gated``: sizes by name, as :class:`GatedConfig` explains them."""
     profiles = top.get("gated", dict, {})
+    for clock in speeds:
+        kind, _, profile = clock.partition(" ")
+        if profile and (kind != "gated" or profile not in profiles):
+            raise InputError(
+                f"{top.where}: clock {clock!r} must be of a kind of engine, or of a gated profile of the file"
+            )
     out = []
     for name, value in profiles.items():
         if not isinstance(value, dict) or any(not isinstance(v, (int, bool)) for v in value.values()):

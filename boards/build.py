@@ -89,10 +89,10 @@ def make_top(
 ) -> tuple[Top, Identity]:
     """The board's whole design around ``engine``, and the identity it will answer with.
 
-    ``identity``'s board and clock are replaced by the board's own. ``simulation`` leaves out the PLL and adds ``rst``.
-    ``guard_cycles``: the time of a guarded design, if not the usual one.
+    ``identity``'s board is replaced by the board's own, and its clock unless the board has that for such an engine. ``simulation``
+    leaves out the PLL and adds ``rst``. ``guard_cycles``: the time of a guarded design, if not the usual one.
     """
-    speed = board.speed(identity.engine)
+    speed = board.clocked(identity.engine, identity.clock_hz).speed(identity.engine)
     own = replace(identity, board=board.name, clock_hz=speed.plan.logic_hz)
     shell = _shell(engine, own, speed.baud, guard_cycles)
     plan = None if simulation else speed.plan
@@ -143,6 +143,7 @@ def build(
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
     check_file_names(files)
     top, own = make_top(engine, identity, board)
+    board = board.clocked(own.engine, own.clock_hz)
     if policy_of(own) != "none":
         board = board.with_boot_pins()
     next_at = next_image(own, board)

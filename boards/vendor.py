@@ -108,7 +108,8 @@ def write_project(
     engine = engine_factory()
     files = {**getattr(engine, "extra_files", {}), **(extra_files or {})}
     check_file_names(files)
-    top, _ = make_top(engine, identity, board)
+    top, own = make_top(engine, identity, board)
+    board = board.clocked(own.engine, own.clock_hz)
     files = {**files, "top.v": emit.to_verilog(top)}
     figures = core_figures(files, "top", board, progress=progress)
     steps.check_fit(figures.used, board)

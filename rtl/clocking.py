@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal, Value
 from amaranth.lib import wiring
@@ -21,14 +22,18 @@ class Pll:
     """One PLL primitive: which settings it takes, what frequency they give, and how it is instantiated.
 
     ``frequency(settings, input_hz)`` returns (output, oscillator) in hertz as exact fractions; ``oscillator`` is the
-    legal range of the internal oscillator in hertz. ``instantiate(settings, input_hz, clk_in, clk_out, locked)``
-    returns the Instance.
+    legal range of the internal oscillator in hertz. ``divider`` names the setting that divides the input before it is compared,
+    and ``compared`` is the least frequency that this may leave, where there is one; ``optional`` settings may be left out.
+    ``instantiate(settings, input_hz, clk_in, clk_out, locked)`` returns the Instance.
     """
 
     settings: frozenset[str]
     oscillator: tuple[int, int]
     frequency: Callable[[Mapping[str, int], int], tuple[Fraction, Fraction]]
     instantiate: Callable[[Mapping[str, int], int, Value, Signal, Signal], Instance]
+    optional: frozenset[str] = frozenset()
+    divider: str = ""
+    compared: int = 0
 
 
 def _ice40_frequency(s: Mapping[str, int], input_hz: int) -> tuple[Fraction, Fraction]:
@@ -57,12 +62,26 @@ def _ice40(kind: str, pin: str) -> Callable[[Mapping[str, int], int, Value, Sign
 
 
 def _ecp5_frequency(s: Mapping[str, int], input_hz: int) -> tuple[Fraction, Fraction]:
-    # Lattice FPGA-TN-02200, feedback from CLKOP: f_out = f_in CLKFB_DIV / CLKI_DIV, f_vco = f_out CLKOP_DIV
+    # Lattice FPGA-TN-02200, feedback from CLKOP: f_clkop = f_in CLKFB_DIV / CLKI_DIV, f_vco = f_clkop CLKOP_DIV; the logic runs
+    # from CLKOP, or from CLKOS = f_vco / CLKOS_DIV where that is given
     out = Fraction(input_hz * s["CLKFB_DIV"], s["CLKI_DIV"])
-    return out, out * s["CLKOP_DIV"]
+    vco = out * s["CLKOP_DIV"]
+    return vco / s.get("CLKOS_DIV", s["CLKOP_DIV"]), vco
 
 
 def _ecp5(s: Mapping[str, int], input_hz: int, clk_in: Value, clk_out: Signal, locked: Signal) -> Instance:
+    second: dict[str, Any] = {}
+    fed_back = clk_out
+    if "CLKOS_DIV" in s:
+        fed_back = Signal(name="pll_feedback")
+        second = {
+            "p_CLKOS_ENABLE": "ENABLED",
+            "p_CLKOS_DIV": s["CLKOS_DIV"],
+            "p_CLKOS_CPHASE": s["CLKOS_DIV"] // 2,
+            "p_CLKOS_FPHASE": 0,
+            "i_ENCLKOS": Const(0),
+            "o_CLKOS": clk_out,
+        }
     return Instance(
         "EHXPLLL",
         a_FREQUENCY_PIN_CLKI=f"{input_hz / 1e6:.6f}",
@@ -88,7 +107,7 @@ def _ecp5(s: Mapping[str, int], input_hz: int, clk_in: Value, clk_out: Signal, l
         i_RST=Const(0),
         i_STDBY=Const(0),
         i_CLKI=clk_in,
-        i_CLKFB=clk_out,
+        i_CLKFB=fed_back,
         i_PHASESEL0=Const(0),
         i_PHASESEL1=Const(0),
         i_PHASEDIR=Const(1),
@@ -96,8 +115,9 @@ def _ecp5(s: Mapping[str, int], input_hz: int, clk_in: Value, clk_out: Signal, l
         i_PHASELOADREG=Const(1),
         i_PLLWAKESYNC=Const(0),
         i_ENCLKOP=Const(0),
-        o_CLKOP=clk_out,
+        o_CLKOP=fed_back,
         o_LOCK=locked,
+        **second,
     )
 
 
@@ -134,7 +154,13 @@ PLLS: Mapping[str, Pll] = {
         _ICE40_SETTINGS, (533_000_000, 1_066_000_000), _ice40_frequency, _ice40("SB_PLL40_CORE", "REFERENCECLK")
     ),
     "EHXPLLL": Pll(
-        frozenset({"CLKI_DIV", "CLKFB_DIV", "CLKOP_DIV"}), (400_000_000, 800_000_000), _ecp5_frequency, _ecp5
+        frozenset({"CLKI_DIV", "CLKFB_DIV", "CLKOP_DIV"}),
+        (400_000_000, 800_000_000),
+        _ecp5_frequency,
+        _ecp5,
+        optional=frozenset({"CLKOS_DIV"}),
+        divider="CLKI_DIV",
+        compared=10_000_000,  # f_PFD of FPGA-DS-02012
     ),
     "MMCME2_BASE": Pll(frozenset({"MULT_8", "DIVIDE_8"}), (600_000_000, 1_200_000_000), _mmcm_frequency, _mmcm),
 }
@@ -162,7 +188,7 @@ class ClockPlan:
         if self.primitive not in PLLS:
             raise InputError(f"PLL primitive must be one of {', '.join(PLLS)}, not {self.primitive!r}")
         pll = PLLS[self.primitive]
-        if set(self.settings) != pll.settings:
+        if set(self.settings) - pll.optional != pll.settings:
             raise InputError(
                 f"Settings of {self.primitive} must be {', '.join(sorted(pll.settings))}, "
                 f"not {', '.join(sorted(self.settings)) or 'none'}"
@@ -173,6 +199,12 @@ class ClockPlan:
             raise InputError(
                 f"Oscillator of {self.primitive} must run at {low / 1e6:.0f} to {high / 1e6:.0f} MHz, "
                 f"not {float(oscillator) / 1e6:.3f} MHz"
+            )
+        divisor = self.settings.get(pll.divider, 1)
+        if self.input_hz < pll.compared * divisor:
+            raise InputError(
+                f"{pll.divider} of {self.primitive} must leave at least {pll.compared / 1e6:g} MHz of the input's"
+                f" {self.input_hz / 1e6:g}, and {divisor} leaves {self.input_hz / divisor / 1e6:g}"
             )
         if out != self.logic_hz:
             raise InputError(f"Settings of {self.primitive} must give {self.logic_hz} Hz, not {float(out):.1f} Hz")

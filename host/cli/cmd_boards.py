@@ -93,7 +93,7 @@ GATED_COLUMNS = (
 
 def _engine(board: Board, c: GatedConfig) -> tuple[str, ...]:
     sizes = (c.lanes, c.multipliers, c.weight_rows * c.lanes, c.weight, c.word, c.vector_words, c.table_words)
-    clock = board.speed("gated").plan.logic_hz
+    clock = board.speed("gated", c.profile).plan.logic_hz
     return (board.name, c.profile, *(f"{size:,}" for size in sizes), f"{clock / 1e6:g}")
 
 

@@ -63,7 +63,6 @@ def _of_board(graph: Graph, board: Board) -> Program:
         raise UnsupportedError(f"board must be one with a gated engine ({names}), not {board.name}")
     target: Mapping[str, Any] = graph.records.get(RECORD, {})
     first: Exception | None = None
-    clock_hz = board.speed("gated").plan.logic_hz
     found = list(candidates(board, target))
     if any(node.op == "delta" for node in graph.walk()):  # where only changes are computed, if there is such a profile
         found.sort(key=lambda config: not config.changes)
@@ -73,6 +72,7 @@ def _of_board(graph: Graph, board: Board) -> Program:
         except (DoesNotFitError, UnsupportedError) as error:
             first = first or error
             continue
+        clock_hz = board.speed("gated", config.profile).plan.logic_hz
         seconds = program.cycles[1] / clock_hz
         if "latency_s" in target and seconds > target["latency_s"]:
             first = DoesNotFitError(

@@ -45,7 +45,7 @@ def claims(graph: Graph) -> bool:
 
 def engine_design(config: GatedConfig, board: Board) -> tuple[Callable[[], Any], Identity]:
     """The engine behind the link, made anew by each call, and the identity of a device with it."""
-    clock_hz = board.speed("gated").plan.logic_hz
+    clock_hz = board.speed("gated", config.profile).plan.logic_hz
     return lambda: GatedEngine(config), Identity("gated", board.name, config.hash(), 0, 0, clock_hz)
 
 

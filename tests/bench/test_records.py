@@ -153,7 +153,7 @@ def test_record_is_of_the_gated_engine_as_it_is(name: str, entry: dict) -> None:
 
     config = place_gated.profile_of(entry["board"], entry["engine"]["profile"])
     again = f"run python bench/run.py --only {name}"
-    assert entry["clock_mhz"] * 1e6 == load_board(entry["board"]).speed("gated").plan.logic_hz
+    assert entry["clock_mhz"] * 1e6 == load_board(entry["board"]).speed("gated", config.profile).plan.logic_hz
     recorded = GatedConfig(**entry["engine"])  # what came later is as it was
     assert recorded == config, f"the record of {config.profile} is of another configuration: {again}"
     assert entry["engine_sha256"] == place_gated.engine_sha256(config), (

@@ -16,6 +16,7 @@ from neuroloom.boards.flows import FLOWS
 from neuroloom.boards.registry import all_boards, load_board
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.host.gated.flow import engine_design
 from neuroloom.host.spiking.flow import core_design
 from neuroloom.rtl.spiking.pins import SPIKE_PINS
 
@@ -70,6 +71,14 @@ CASES = [
     ({"flash__slots__network_bytes": 4096}, r"must have 0 to 255 whole 64 KiB blocks for a network, not 4,096 bytes"),
     ({"uart__attributes": {"PULLUP": [1]}}, r"uart: attributes must map names to texts or numbers"),
     ({"uart": "none"}, r"uart must be a mapping, not 'none'"),
+    (
+        {"clock__speeds__gated many": {"hz": 12_000_000, "baud": 10**6}},
+        r"clock 'gated many' must be of a kind of engine, or",
+    ),
+    (
+        {"clock__speeds__logic infer": {"hz": 12_000_000, "baud": 10**6}},
+        r"clock 'logic infer' must be of a kind of engine, or",
+    ),
 ]
 
 
@@ -127,6 +136,19 @@ def test_an_engine_without_its_own_speed_runs_at_the_logic_clock() -> None:
     board = load_board("ulx3s_85f")
     hertz = {kind: board.speed(kind).plan.logic_hz for kind in ("logic", "spiking", "gated", "loopback")}
     assert hertz == {"logic": 40_000_000, "spiking": 20_000_000, "gated": 75_000_000, "loopback": 40_000_000}
+
+
+def test_a_profile_with_its_own_clock_is_built_with_it(tmp_path: Path) -> None:
+    board = load_board_file(changed(tmp_path, **{"clock__speeds__gated lanes8": {"hz": 12_000_000, "baud": 1_000_000}}))
+    hertz = [board.speed("gated", profile).plan.logic_hz for profile in ("lanes8", "lanes8-4", "tables6", "")]
+    assert hertz == [12_000_000, 12_000_000, 24_000_000, 24_000_000]
+    factory, identity = engine_design(board.gated[0], board)
+    assert board.gated[0].profile == "lanes8" and identity.clock_hz == 12_000_000
+    top, own = make_top(factory(), identity, board)
+    assert "SB_PLL40" not in emit.to_rtlil(top)
+    assert (own.clock_hz, own.baud) == (12_000_000, 1_000_000)
+    assert board.clocked("gated", own.clock_hz).speed("gated").plan.logic_hz == 12_000_000
+    assert board.clocked("gated", 24_000_000) is board and board.clocked("spiking", 12_000_000) is board
 
 
 def platform_of(board: Board) -> Any:

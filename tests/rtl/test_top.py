@@ -176,7 +176,8 @@ def test_reset_lasts_at_least_the_start_up_time() -> None:
         ("SB_PLL40_CORE", 12_000_000, {"DIVR": 0, "DIVF": 63, "DIVQ": 4, "FILTER_RANGE": 1}, 48_000_000),
         ("SB_PLL40_PAD", 12_000_000, {"DIVR": 0, "DIVF": 52, "DIVQ": 4, "FILTER_RANGE": 1}, 39_750_000),
         ("EHXPLLL", 25_000_000, {"CLKI_DIV": 1, "CLKFB_DIV": 4, "CLKOP_DIV": 6}, 100_000_000),
-        ("EHXPLLL", 25_000_000, {"CLKI_DIV": 5, "CLKFB_DIV": 8, "CLKOP_DIV": 15}, 40_000_000),
+        ("EHXPLLL", 25_000_000, {"CLKI_DIV": 2, "CLKFB_DIV": 3, "CLKOP_DIV": 20}, 37_500_000),
+        ("EHXPLLL", 25_000_000, {"CLKI_DIV": 1, "CLKFB_DIV": 1, "CLKOP_DIV": 21, "CLKOS_DIV": 8}, 65_625_000),
         ("MMCME2_BASE", 12_000_000, {"MULT_8": 500, "DIVIDE_8": 80}, 75_000_000),
     ],
 )
@@ -184,7 +185,8 @@ def test_pll_settings_give_the_clock(primitive: str, input_hz: int, settings: di
     plan = ClockPlan(input_hz, logic_hz, primitive, settings)
     assert plan.startup_cycles == -(-logic_hz * 15 // 1_000_000)
     text = rtlil.convert(Top(FakeShell(), Increment(), plan=plan, leds=1), name="top")
-    assert f"cell \\{primitive}" in text and set(settings) == PLLS[primitive].settings
+    assert f"cell \\{primitive}" in text and set(settings) - PLLS[primitive].optional == PLLS[primitive].settings
+    assert ("CLKOS_DIV" in settings) == (r"connect \CLKOS" in text)
 
 
 def test_ice40_frequency_agrees_with_icepll() -> None:
@@ -211,6 +213,10 @@ def test_ice40_frequency_agrees_with_icepll() -> None:
         (
             (25_000_000, 90_000_000, "EHXPLLL", {"CLKI_DIV": 1, "CLKFB_DIV": 4, "CLKOP_DIV": 6}),
             "must give 90000000 Hz, not 100000000.0 Hz",
+        ),
+        (
+            (25_000_000, 40_000_000, "EHXPLLL", {"CLKI_DIV": 5, "CLKFB_DIV": 8, "CLKOP_DIV": 15}),
+            "CLKI_DIV of EHXPLLL must leave at least 10 MHz of the input's 25, and 5 leaves 5",
         ),
     ],
 )
