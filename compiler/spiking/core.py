@@ -27,6 +27,11 @@ NO_DECISION = 1
 """Flag of the configuration record: the core is built without DECIDE."""
 
 
+RULE_BEATS_LEAST = 4
+"""Least cycles of one phase of a learning rule: the pipeline behind its lanes has four stages, so that a field is written before it
+comes by again."""
+
+
 @dataclass(frozen=True, slots=True)
 class CoreConfig:
     """Build parameters of a core; see the table in ``docs/spiking-core.md``. Raises InputError on values that make no core.
@@ -102,6 +107,18 @@ class CoreConfig:
     def fast_learning(self) -> bool:
         """Whether additive rules on dense rows learn a row word per cycle, through a second port of the pool."""
         return self.learning != "none" and self.lanes >= 4 and self.weight_bits == 8
+
+    @property
+    def rule_beats(self) -> int:
+        """Cycles of one phase of a learning rule on a row word: cores of one and two lanes have one lane of the rule, larger ones
+        four, so that a step of the rule's multipliers and shifters does not outweigh the rest of the core.
+        """
+        return 8 if self.fields == 8 else max(RULE_BEATS_LEAST, self.fields // 4)
+
+    @property
+    def record_beats(self) -> int:
+        """The same on one record: large cores turn no more of the row word than that takes."""
+        return RULE_BEATS_LEAST if self.large else self.rule_beats
 
     @property
     def pool_cycles(self) -> int:

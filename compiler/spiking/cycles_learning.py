@@ -19,6 +19,9 @@ DRAIN = 4
 FAST_STAGES = 3
 """Cycles from a row word of the fast path to its write."""
 
+STOCHASTIC = 2
+"""``rounding`` of a rule that rounds at random."""
+
 LOCATE = 4
 """Cycles that find the trace of a record's target, when the source spiked."""
 
@@ -44,14 +47,9 @@ def fast_rule(fields: Mapping[str, int]) -> bool:
     return not any(fields.get(name, 0) for name in ("soft", "enables", "eligible"))
 
 
-def rule_beats(config: CoreConfig) -> int:
-    """Cycles of one phase of the rule on a row word or record."""
-    return 8 if config.fields == 8 else 4
-
-
-def _rule_cycles(config: CoreConfig, eligible: bool, dep: bool, pot: bool, reward: int) -> int:
+def _rule_cycles(config: CoreConfig, beats: int, eligible: bool, dep: bool, pot: bool, reward: int) -> int:
     phases = dep + pot + (eligible + (reward != 0) if eligible else 0)
-    return rule_beats(config) * phases + DRAIN + config.walk_cycles
+    return beats * phases + DRAIN + config.walk_cycles
 
 
 def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look, *, fast: bool = False) -> int:
@@ -67,10 +65,11 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
     blocks = -(-targets // per)
     if fast and fast_rule(fields):
         total = START + walk + FAST_STAGES + DONE
+        pace = per // lanes if fields.get("rounding", 0) == STOCHASTIC else 1  # cycles of a row
         for block in range(blocks):
             fired = any(look.post[block * per : min(targets, (block + 1) * per)])
             due = [bool(look.pre[j]) or (bool(look.x[j]) and fired) for j in range(sources)]
-            rows = [sum(due[first : first + lanes]) for first in range(0, sources, lanes)]
+            rows = [pace * sum(due[first : first + lanes]) for first in range(0, sources, lanes)]
             # the traces of the next group are asked for when a group's rows begin
             waits = sum(max(0, walk - count) for count in rows[:-1])
             total += per // lanes + 1 + walk + groups + sum(rows) + waits
@@ -78,7 +77,7 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
     enables = fields.get("enables", 0)
     excited: set[tuple[int, int]] = {(j, i // per) for (j, i), e in look.eligibility.items() if e}
-    total = START + DONE
+    total, beats = START + DONE, config.rule_beats
     for block in range(blocks):
         span = slice(block * per, min(targets, (block + 1) * per))
         any_post = any(look.post[span])
@@ -89,9 +88,9 @@ def learn_dense_cycles(config: CoreConfig, fields: Mapping[str, int], look: Look
             if eligible:
                 total += 2 + walk
                 if dep or pot or (j, block) in excited:
-                    total += enables + _rule_cycles(config, True, dep, pot, look.reward) + 1 + (look.reward != 0)
+                    total += enables + _rule_cycles(config, beats, True, dep, pot, look.reward) + 1 + (look.reward != 0)
             elif dep or pot:
-                total += 2 + walk + enables + _rule_cycles(config, False, dep, pot, 0)
+                total += 2 + walk + enables + _rule_cycles(config, beats, False, dep, pot, 0)
             else:
                 total += 1
     return total
@@ -118,8 +117,8 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
     if not sources or not fields.get("targets", 0):
         return START + DONE
     eligible = bool(fields.get("eligible", 0)) and config.learning == "reward"
-    comes = config.walk_cycles
-    multiply = config.target_bits if fields.get("rounding", 0) == 2 else 0
+    comes, beats = config.walk_cycles, config.record_beats
+    multiply = config.target_bits if fields.get("rounding", 0) == STOCHASTIC else 0
     total = START + DONE + (1 + comes) * -(-sources // config.lanes)
     for j in range(sources):
         dep, x = bool(look.pre[j]), bool(look.x[j])
@@ -136,7 +135,7 @@ def learn_sparse_cycles(config: CoreConfig, fields: Mapping[str, int], look: Loo
             pot = x and bool(look.post[i])
             busy = dep or pot or (eligible and look.eligibility.get((j, i), 0) != 0)
             records.append(
-                LOCATE * dep + multiply + _rule_cycles(config, eligible, dep, pot, look.reward) if busy else 0
+                LOCATE * dep + multiply + _rule_cycles(config, beats, eligible, dep, pot, look.reward) if busy else 0
             )
         total += _row_cycles(config.records(eligible), comes, 3 + 3 * config.large, start, records)
     return total

@@ -1,4 +1,4 @@
-"""LEARN_DENSE for additive rules: one row word per cycle, read through the pool's port and written through a second one."""
+"""LEARN_DENSE for additive rules: a row word per cycle, per four where it rounds at random, through two ports of the pool."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class FastWalk:
 
     Rounded at random, (a + r) >> f is (a >> f) + carry: of the fractions' sum (a mod 2^f) + (u mod 2^f). The number u of a synapse
     is scramble(p xor q) = scramble(p) xor scramble(q), p of its source, q of its target, because scramble is linear: so one number
-    is found per row and one per target, and a field has an adder for the carry only. See :mod:`.learn_fractions`.
+    is found per row and one per target, and an adder for the carry is all that a field wants. There are adders for a quarter of
+    the fields, so a row then takes four cycles, the beats before its word comes. See :mod:`.learn_fractions`.
     """
 
     def __init__(self, config: CoreConfig, unit: Learn, rule: Rule, targets: Targets) -> None:
@@ -49,6 +50,7 @@ class FastWalk:
         self.width = config.weight_bits
         self.delta_bits = config.weight_bits + 1
         self.chosen = Signal()
+        self.fractions = Fractions(config)
         lanes = config.lanes
         lane_bits = (lanes - 1).bit_length()
         self.row, self.source_group = Signal(), Signal()
@@ -60,11 +62,12 @@ class FastWalk:
         self.dep, self.odd = Signal(reset_less=True), Signal(reset_less=True)  # of the current row
         self.first = Signal(range(config.pool_words), reset_less=True)  # row of the group's first source
         self.begins = Signal()  # a group's rows begin
+        self.paced, self.turn = Signal(), Signal()  # a row takes beats; this is one
+        self.beat = Signal(range(self.fractions.beats), reset_less=True)
         self.asked = Signal()  # another group was asked for
         self.ask_odd = Signal()
         self.any_fired = Signal()
         self.memory = config.walk_cycles  # stage in which what was asked for has come
-        self.fractions = Fractions(config)
         self.address = Signal(range(config.pool_words))
         self.stages = self.memory + AFTER
 
@@ -76,7 +79,13 @@ class FastWalk:
         m.d.comb += self.chosen.eq(~unit.soft & ~unit.enables & ~(unit.eligible if rewarded else 0))
         # What was asked for in this cycle, and in the cycles before.
         kinds = {"row": self.row, "source": self.source_group, "target": self.target_group, "fired": self.target_spikes}
-        kinds |= {"odd": Mux(self.row, self.odd, self.ask_odd), "dep": self.dep, "index": self.index}
+        kinds |= {
+            "turn": self.turn,
+            "bank": self.odd,
+            "odd": Mux(self.row, self.odd, self.ask_odd),
+            "dep": self.dep,
+            "index": self.index,
+        }
         at: list[dict[str, Any]] = [kinds]
         for stage in range(1, self.stages + 1):
             late = {name: Signal(len(kind), name=f"{name}_{stage}") for name, kind in kinds.items()}
@@ -201,12 +210,14 @@ class FastWalk:
         for lane in reversed(range(lanes)):
             with m.If(due[lane]):
                 m.d.comb += index.eq(lane)
-        m.d.sync += [
-            self.rest.eq(due & (due - 1)),
-            self.spikes.eq(spikes),
-            self.index.eq(index),
-            self.dep.eq(spikes.bit_select(index, 1)),
-        ]
+        m.d.sync += self.paced.eq(unit.rounding == 2)
+        with m.If(self.begins | self.row):
+            m.d.sync += [
+                self.rest.eq(due & (due - 1)),
+                self.spikes.eq(spikes),
+                self.index.eq(index),
+                self.dep.eq(spikes.bit_select(index, 1)),
+            ]
 
     def states(self, m: Module) -> None:
         """The states of the command, inside :class:`Learn`'s state machine."""
@@ -284,8 +295,10 @@ class FastWalk:
                     with m.If(targets.last):
                         m.next = "FAST_DRAIN"
         with m.State("FAST_ROW"):
-            m.d.comb += [self.access.base.eq(unit.base), self.row.eq(1)]
-            with m.If(self.rest == 0):
+            last = self.beat == self.fractions.beats - 1
+            m.d.comb += [self.access.base.eq(unit.base), self.turn.eq(self.paced), self.row.eq(~self.paced | last)]
+            m.d.sync += self.beat.eq(Mux(last, 0, self.beat + self.paced))
+            with m.If(self.row & (self.rest == 0)):
                 end_of_group("FAST_BEGIN")
                 with m.If(self.asked & (patience != 0)):
                     m.next = "FAST_WAIT"

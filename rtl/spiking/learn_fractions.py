@@ -33,11 +33,13 @@ class Fractions:
     With a mask of the low f bits, the carry of (a mod 2^f) + (u mod 2^f) is what leaves the sum of (a or not mask) and
     (u and mask), of 16 bits: ones above the fraction pass it on. Without random rounding the mask is 0, and nothing is carried.
     Per target a register has its fraction and its number, per source of two groups its fraction; a row's number comes in three
-    cycles from the product 40503·j.
+    cycles from the product 40503·j. The registers of the targets are a ring that turns by as many targets as there are lanes in
+    each of a row's :attr:`beats`; the carries of one beat after the other are shifted into their registers.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.lanes, self.fields = config.lanes, config.fields
+        self.beats = config.fields // config.lanes
         self.group, self.row = (Signal(NUMBER_BITS, name=f"random_{n}", reset_less=True) for n in ("group", "row"))
         self.target = Signal(NUMBER_BITS, name="random_target", reset_less=True)
 
@@ -59,7 +61,8 @@ class Fractions:
         """Add the registers and adders.
 
         ``index`` is the lane of the row that is asked for, ``traces`` are the amounts of the word of stage ``memory`` + 1, ``at``
-        the kinds of what is in every stage. ``down`` belongs to the word of stage ``memory`` + 1, ``up`` to that of the next one.
+        the kinds of what is in every stage: ``turn`` in each beat of a row, whose word is asked for in the last one, ``bank`` the
+        group of its source. ``down`` belongs to the word of stage ``memory`` + 1, ``up`` to that of the next one.
         """
         lanes, fields, bits = self.lanes, self.fields, NUMBER_BITS
         mask = Signal(bits, name="fraction_mask", reset_less=True)
@@ -85,20 +88,18 @@ class Fractions:
         numbers, targets = (
             Signal(fields * bits, name=f"target_{n}", reset_less=True) for n in ("numbers", "fractions")
         )
-        with m.If(in_out["target"]):
-            m.d.sync += [
-                numbers.eq(Cat(numbers[lanes * bits :], *hashed)),
-                targets.eq(Cat(targets[lanes * bits :], *late)),
-            ]
+        asked = at[memory]
+        for ring, new in ((numbers, hashed), (targets, late)):
+            with m.If(in_out["target"] | asked["turn"]):
+                m.d.sync += ring.eq(Cat(ring[lanes * bits :], Mux(in_out["target"], Cat(*new), ring[: lanes * bits])))
         sources = [Signal(lanes * bits, name=f"source_fractions{n}", reset_less=True) for n in range(2)]
         for number, group in enumerate(sources):
             with m.If(in_out["source"] & (in_out["odd"] == number)):
                 m.d.sync += group.eq(Cat(*late))
-        asked = at[memory]
         source = Signal(bits, name="source_fraction", reset_less=True)
-        m.d.sync += source.eq(Mux(asked["odd"], *(g.word_select(asked["index"], bits) for g in reversed(sources))))
+        m.d.sync += source.eq(Mux(asked["bank"], *(g.word_select(asked["index"], bits) for g in reversed(sources))))
 
-        # The row's numbers: of depression for stage ``memory``, of potentiation for the next one.
+        # The row's numbers: of depression for stage ``memory``, of potentiation for the next one, each beat after beat.
         product = Signal(bits, name="source_product_fast", reset_less=True)
         steps = Array(Const(SOURCE_STEP * lane & 0xFFFF, bits) for lane in range(lanes))
         m.d.sync += product.eq(self.row + steps[index])
@@ -113,10 +114,12 @@ class Fractions:
         carries = Carries(
             Signal(fields, name="carry_down", reset_less=True), Signal(fields, name="carry_up", reset_less=True)
         )
-        for field in range(fields):
-            own = numbers.word_select(field, bits)
-            m.d.sync += [
-                carries.down[field].eq((targets.word_select(field, bits) + (rows[0] ^ own))[bits]),
-                carries.up[field].eq((source + (rows[1] ^ own))[bits]),
-            ]
+        last = fields - lanes  # the beat before, which the ring has turned past
+        down, up = [], []
+        for lane in range(lanes):
+            own, before = (numbers.word_select(lane + first, bits) for first in (0, last))
+            down.append((targets.word_select(lane, bits) + (rows[0] ^ own))[bits])
+            up.append((source + (rows[1] ^ before))[bits])
+        for kept, new in ((carries.down, down), (carries.up, up)):
+            m.d.sync += kept.eq(Cat(kept[lanes:], *new))
         return carries

@@ -9,14 +9,10 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from neuroloom.compiler.errors import InputError
-from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.compiler.spiking.core import RULE_BEATS_LEAST, CoreConfig
 from neuroloom.compiler.spiking.learner import TARGET_STEP
 
 from .random import scramble, source_part
-
-LEAST_BEATS = 4
-"""Least cycles in which a row word passes under the lanes once: the pipeline behind them has four stages, so that a
-field is written before it comes by again."""
 
 DRAIN = 5
 """Cycles from the address of the last field's trace to its result: memory, trace, product, sum, change."""
@@ -26,11 +22,6 @@ PASSED = 3
 
 TRACE_BITS = 16
 ELIGIBILITY_BITS = 8
-
-
-def beats_of(config: CoreConfig) -> int:
-    """Cycles in which a row word passes under the lanes once; small cores have one lane."""
-    return 8 if config.fields == 8 else LEAST_BEATS
 
 
 def saturate(value: Value, bits: int) -> Value:
@@ -44,9 +35,9 @@ def saturate(value: Value, bits: int) -> Value:
 
 def check_learning(config: CoreConfig) -> None:
     """Raise InputError when the configuration has no learning, or too few weights in a pool word for it."""
-    if config.fields % LEAST_BEATS or config.learning == "none":
+    if config.fields % RULE_BEATS_LEAST or config.learning == "none":
         raise InputError(
-            f"a core that learns must have at least {LEAST_BEATS} weights in a pool word, not {config.fields}; "
+            f"a core that learns must have at least {RULE_BEATS_LEAST} weights in a pool word, not {config.fields}; "
             "give it more lanes"
         )
 
@@ -83,7 +74,7 @@ class Rule:
         self.config = config
         self.rewarded = config.learning == "reward"
         self.width = config.weight_bits
-        self.beats = beats_of(config)
+        self.beats, self.record_beats = config.rule_beats, config.record_beats
         self.lanes = config.fields // self.beats
         self.parts = config.lanes // self.lanes  # of a pool word of traces, each for the lanes of one beat
         self.todo = Signal(4)
@@ -107,6 +98,24 @@ class Rule:
     def result_eligibility(self) -> Value:
         """The new eligibilities, laid out like the row word."""
         return self.eligibility.rotate_left(PASSED * self.lanes * self.width)
+
+    def record(self, ring: Signal) -> Value:
+        """The new field of a record, in :attr:`word` or :attr:`eligibility`."""
+        start = (self.record_beats - PASSED) * self.lanes * self.width
+        return ring[start : start + self.width]
+
+    def _turned(self, ring: Signal, width: int) -> Value:
+        """The ring of fields of ``width`` bits, turned by a beat. Where a record takes fewer beats, its field, the only one of
+        interest, comes round sooner.
+        """
+        if not len(ring):
+            return Const(0, 0)
+        turned = ring.rotate_right(self.lanes * width)
+        if self.record_beats == self.beats:
+            return turned
+        place = (self.record_beats - 1) * self.lanes * width
+        sooner = Mux(self.alone, ring[:width], turned[place : place + width])
+        return Cat(turned[:place], sooner, turned[place + width :])
 
     def build(self, m: Module, unit: Any) -> None:
         """Add the rings and lanes to ``m``; ``unit`` has the members of a learning command.
@@ -135,14 +144,21 @@ class Rule:
         m.d.sync += [beats[1].eq(beat), beats[2].eq(beats[1])]
         with m.If(self.todo.any()):
             m.d.sync += beats[0].eq(beats[0] + 1)
-            with m.If(beats[0] == self.beats - 1):
+            with m.If(beats[0] == self._last_beat()):
+                if self.record_beats != self.beats:
+                    m.d.sync += beats[0].eq(0)
                 m.d.sync += self.todo.eq(self.todo & ~asked)
         self._traces(m, unit, beats[1])
         self._shared(m, unit, come, now, beats[2])
         with m.If(now.any()):
-            m.d.sync += [ring.eq(ring.rotate_right(self.lanes)) for ring in (self.fired, self.enabled)]
+            m.d.sync += [ring.eq(self._turned(ring, 1)) for ring in (self.fired, self.enabled)]
         news = [self._lane(m, unit, lane, now, phase_s, phase_a, phase_c) for lane in range(self.lanes)]
         self._turn_words(m, news, (now | phase_s | phase_a | phase_c).any(), unit.pool.data_r)
+
+    def _last_beat(self) -> Value:
+        """Number of a phase's last beat."""
+        most = self.beats - 1
+        return Const(most) if self.record_beats == self.beats else Mux(self.alone, self.record_beats - 1, most)
 
     def _traces(self, m: Module, unit: Any, beat: Signal) -> None:
         """Take the traces of the beat from the pool word that has come; on large cores, what depression makes of them."""
@@ -190,7 +206,7 @@ class Rule:
         m.d.comb += self._source.eq(source_part(Mux(dep, unit.lfsr[:16], unit.lfsr[16:]), self.source_product))
         self._target = Signal(16, reset_less=True)
         m.d.sync += self._target.eq(self.target_product)
-        with m.If(now.any() & (beat != self.beats - 1)):
+        with m.If(now.any() & (beat != self._last_beat())):
             m.d.sync += self._target.eq(self._target + (TARGET_STEP * self.lanes & 0xFFFF))
         amount_s, self._amount_a = Signal.like(amount), Signal.like(amount)
         m.d.sync += [amount_s.eq(amount), self._amount_a.eq(amount_s)]
@@ -203,15 +219,18 @@ class Rule:
     def _turn_words(self, m: Module, news: list[tuple[Value, Value, Value]], turns: Value, data: Value) -> None:
         """Turn the row word, with the new fields of the last stage put in their places."""
         span = self.lanes * self.width
-        place = (self.beats - PASSED - 1) * span
+        place, alone_place = ((beats - PASSED - 1) * span for beats in (self.beats, self.record_beats))
         for ring, load, to_word in ((self.word, self.load, True), (self.eligibility, self.load_eligibility, False)):
             turned = Signal.like(ring, name=f"turned_{ring.name}")
-            m.d.comb += turned.eq(ring.rotate_right(span) if len(ring) else 0)
+            m.d.comb += turned.eq(self._turned(ring, self.width))
             for lane, (new, write_word, write_eligibility) in enumerate(news):
                 at = slice(place + lane * self.width, place + (lane + 1) * self.width)
                 if to_word or self.rewarded:
                     with m.If(write_word if to_word else write_eligibility):
                         m.d.comb += turned[at].eq(new)
+                        if lane == 0 and alone_place != place:
+                            with m.If(self.alone):
+                                m.d.comb += turned[alone_place : alone_place + self.width].eq(new)
             with m.If(load | turns):
                 m.d.sync += ring.eq(Mux(load, data, turned))
 
@@ -232,12 +251,17 @@ class Rule:
         """
         width = self.width
         allowed, negative_a = flags
-        ahead = self.beats - PASSED + 1  # where the field is one beat earlier
-        base, (low, high) = field(self.word, ahead), limits
+        shift = 1 - PASSED  # the field is one beat earlier
+        base, (low, high) = field(self.word, self.beats + shift), limits
+        if alone := lane == 0 and self.record_beats != self.beats:
+            base = Mux(self.alone, field(self.word, self.record_beats + shift), base)
         takes, into_e = phase_a[1], Const(0)
         if self.rewarded:
             into_e = unit.eligible & ~phase_a[3]
-            base = Mux(phase_a[0], 0, Mux(into_e, field(self.eligibility, ahead), base))
+            eligibility = field(self.eligibility, self.beats + shift)
+            if alone:
+                eligibility = Mux(self.alone, field(self.eligibility, self.record_beats + shift), eligibility)
+            base = Mux(phase_a[0], 0, Mux(into_e, eligibility, base))
             edge = 1 << ELIGIBILITY_BITS - 1
             low = Mux(into_e, Const(-edge, signed(width)), low)
             high = Mux(into_e, Const(edge - 1, signed(width)), high)

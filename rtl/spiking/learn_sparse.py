@@ -242,10 +242,10 @@ class SparseWalk:
             # The word has come once more; all but the record's own fields goes back as it was.
             read()
             m.d.comb += self.access.write.eq(1)
-            plain = [rule.result()[: rule.width], self.neuron, self.marks]
+            plain = [rule.record(rule.word), self.neuron, self.marks]
             data = self._with_record(Cat(*plain), False)
             if rule.rewarded:
-                wide = [*plain, rule.result_eligibility()[: len(self.eligibility)]]
+                wide = [*plain, rule.record(rule.eligibility)[: len(self.eligibility)]]
                 data = Mux(unit.eligible, self._with_record(Cat(*wide), True), data)
             m.d.comb += self.access.data.eq(data)
             self.next_record(m, "FETCH")
