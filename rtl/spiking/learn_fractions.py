@@ -9,7 +9,6 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.compiler.spiking.learner import SOURCE_STEP, TARGET_STEP
 
-from .learn_rule import TRACE_BITS
 from .learn_sources import first_random
 from .random import scramble
 
@@ -68,34 +67,29 @@ class Fractions:
         mask = Signal(bits, name="fraction_mask", reset_less=True)
         m.d.sync += mask.eq(Cat((unit.rounding == 2) & (unit.f > bit) for bit in range(bits)))
 
-        # Numbers and fractions of targets, fractions of sources: a group at a time, with their amounts.
+        # Numbers and fractions of targets, fractions of sources: a group at a time.
         products = [Signal(bits, name=f"target_product{lane}", reset_less=True) for lane in range(lanes)]
         hashed = [Signal(bits, name=f"target_hash{lane}", reset_less=True) for lane in range(lanes)]
-        early, late = (
-            [Signal(TRACE_BITS, name=f"{name}{lane}", reset_less=True) for lane in range(lanes)]
-            for name in ("fraction_early", "fraction_late")
-        )
         for lane in range(lanes):
             m.d.sync += [
                 products[lane].eq(self.target + (TARGET_STEP * lane & 0xFFFF)),
                 hashed[lane].eq(scramble(products[lane]) & mask),
-                early[lane].eq(traces[lane] | ~mask),
-                late[lane].eq(early[lane]),
             ]
-        in_word, _, in_out = at[memory + 1 :]
-        with m.If(in_word["target"]):
+        fractions = Cat((trace | ~mask)[:bits] for trace in traces)
+        asked, in_word = at[memory], at[memory + 1]
+        with m.If(at[memory - 1]["target"]):  # two cycles before its number is wanted
             m.d.sync += self.target.eq(self.target + (TARGET_STEP * lanes & 0xFFFF))
         numbers, targets = (
             Signal(fields * bits, name=f"target_{n}", reset_less=True) for n in ("numbers", "fractions")
         )
-        asked = at[memory]
-        for ring, new in ((numbers, hashed), (targets, late)):
-            with m.If(in_out["target"] | asked["turn"]):
-                m.d.sync += ring.eq(Cat(ring[lanes * bits :], Mux(in_out["target"], Cat(*new), ring[: lanes * bits])))
-        sources = [Signal(lanes * bits, name=f"source_fractions{n}", reset_less=True) for n in range(2)]
+        span = lanes * bits
+        for ring, new in ((numbers, Cat(*hashed)), (targets, fractions)):
+            with m.If(in_word["target"] | asked["turn"]):
+                m.d.sync += ring.eq(Cat(ring[span:], Mux(in_word["target"], new, ring[:span])))
+        sources = [Signal(span, name=f"source_fractions{n}", reset_less=True) for n in range(2)]
         for number, group in enumerate(sources):
-            with m.If(in_out["source"] & (in_out["odd"] == number)):
-                m.d.sync += group.eq(Cat(*late))
+            with m.If(in_word["source"] & (in_word["odd"] == number)):
+                m.d.sync += group.eq(fractions)
         source = Signal(bits, name="source_fraction", reset_less=True)
         m.d.sync += source.eq(Mux(asked["bank"], *(g.word_select(asked["index"], bits) for g in reversed(sources))))
 
