@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.rtl.copies import Copies
 from neuroloom.rtl.spiking.memories import Ram
 
-from .memories import Copies
 from .product import FACTOR_BITS, Product
 
 NEAR = 8

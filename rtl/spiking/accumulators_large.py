@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.compiler.spiking.cycles import acc_banks
+from neuroloom.rtl.copies import Copies
 
 from .accumulators import accumulator_members, add_to_bank
 from .memories import Ram
@@ -37,7 +38,7 @@ class LargeAccumulators(wiring.Component):
         m = Module()
         bits = self._bits
         over = Signal(self.banks)
-        rows: tuple[Signal, Signal, Signal] | None = None
+        rows: tuple[Value, Value, Value] | None = None
         for bank in range(self.banks):
             if bank % SHARE == 0:
                 rows = self._rows(m, bank)
@@ -53,18 +54,16 @@ class LargeAccumulators(wiring.Component):
         m.d.comb += self.saturated.eq(overs.any())
         return m
 
-    def _rows(self, m: Module, bank: int) -> tuple[Signal, Signal, Signal]:
+    def _rows(self, m: Module, bank: int) -> tuple[Value, Value, Value]:
         """Registers for the banks from this one on: the row that is read, the one that is written, whether they are the same."""
-        # initial values of their own keep synthesis from merging them with other banks'
-        init = min(bank // SHARE, self._depth - 1)
-        read_row, row = (
-            Signal.like(self.row, name=f"{name}{bank}", init=init, reset_less=True) for name in ("read_row", "row")
-        )
-        same = Signal(name=f"same{bank}", init=bank // SHARE & 1, reset_less=True)
-        m.d.sync += [read_row.eq(self.row), row.eq(read_row), same.eq(self.row == read_row)]
-        return read_row, row, same
+        width = len(self.row)
+        m.submodules[f"read{bank}"] = reads = Copies(width, 1)
+        m.submodules[f"written{bank}"] = writes = Copies(width + 1, 1)
+        row, same = writes.o[:width], writes.o[width]
+        m.d.comb += [reads.i.eq(self.row), writes.i.eq(Cat(reads.o, self.row == reads.o))]
+        return reads.o, row, same
 
-    def _memory(self, m: Module, bank: int, read_row: Signal, row: Signal, new: Signal, writes: Signal) -> Value:
+    def _memory(self, m: Module, bank: int, read_row: Value, row: Value, new: Signal, writes: Signal) -> Value:
         """The value of ``read_row``, but for what is written in this cycle."""
         bits = self._bits
         if self._shallow:

@@ -8,6 +8,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from neuroloom.compiler.spiking.core import CoreConfig
+from neuroloom.rtl.copies import COPIES_FILE, COPIES_VERILOG
 from neuroloom.rtl.link.protocol import Buffers
 
 from .bytes import ByteEngine
@@ -35,7 +36,7 @@ def buffers(config: CoreConfig) -> Buffers:
 
 def memory_files(config: CoreConfig) -> dict[str, str]:
     """Verilog files by name of the memories that a core instantiates."""
-    pool = {ROWS_FILE: ROWS_VERILOG} if config.large else {POOL_FILE: POOL_VERILOG}
+    pool = {ROWS_FILE: ROWS_VERILOG, COPIES_FILE: COPIES_VERILOG} if config.large else {POOL_FILE: POOL_VERILOG}
     registers = {REGISTERS_FILE: registers_verilog(config)} if config.serial_learning else {}
     return {**pool, RAM_FILE: RAM_VERILOG, **registers}
 
