@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from neuroloom.compiler.errors import InputError
 from neuroloom.compiler.gated.core import GatedConfig
+from neuroloom.compiler.spiking.core import PROFILES
 from neuroloom.rtl.boot_cells import BOOT_CELLS
 from neuroloom.rtl.clocking import ClockPlan
 from neuroloom.rtl.flash.layout import Layout
@@ -314,9 +315,9 @@ def _gated(top: _Section, speeds: Mapping[str, Speed]) -> tuple[GatedConfig, ...
     profiles = top.get("gated", dict, {})
     for clock in speeds:
         kind, _, profile = clock.partition(" ")
-        if profile and (kind != "gated" or profile not in profiles):
+        if profile and profile not in {"gated": profiles, "spiking": PROFILES}.get(kind, ()):
             raise InputError(
-                f"{top.where}: clock {clock!r} must be of a kind of engine, or of a gated profile of the file"
+                f"{top.where}: clock {clock!r} must be of a kind of engine, of a gated profile of the file, or of a spiking profile"
             )
     out = []
     for name, value in profiles.items():

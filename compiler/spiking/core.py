@@ -213,6 +213,17 @@ PROFILES: dict[str, str] = {
 """Profiles by name and what they carry."""
 
 _UP5K = CoreConfig("infer", pool_words=16384, neurons=1024, inputs=512, slots=2, program_words=512, decision=False)
+_LARGE = CoreConfig(
+    "reward",
+    lanes=16,
+    pool_words=6144,
+    neurons=4096,
+    inputs=1024,
+    slots=64,
+    program_words=1024,
+    learning="reward",
+    event_depth=1024,
+)
 _SMALL = CoreConfig("infer", pool_words=1024, neurons=256, inputs=128, slots=2, program_words=256)
 
 CORES: dict[str, tuple[CoreConfig, ...]] = {
@@ -226,17 +237,9 @@ CORES: dict[str, tuple[CoreConfig, ...]] = {
         replace(_UP5K, profile="stdp", lanes=1, pool_words=32768, learning="stdp"),
     ),
     "ulx3s_85f": (
-        CoreConfig(
-            "reward",
-            lanes=16,
-            pool_words=6144,
-            neurons=4096,
-            inputs=1024,
-            slots=64,
-            program_words=1024,
-            learning="reward",
-            event_depth=1024,
-        ),
+        # the same core without the learning unit, which is a third of it, has a faster clock
+        replace(_LARGE, profile="delay", learning="none"),
+        _LARGE,
         # two cores of half the lanes, without learning: each has room for all neurons of the other, and for 1,024 inputs
         CoreConfig(
             "twin",

@@ -208,7 +208,7 @@ def core_rows(graph: Graph) -> list[CoreRow]:
     configs = {(board, c.profile): c for board, cores in CORES.items() for c in cores}
     rows = []
     for fit in capacity_report(graph):
-        clock = load_board(fit.board).speed("spiking").plan.logic_hz
+        clock = load_board(fit.board).speed("spiking", fit.profile).plan.logic_hz
         bounds = cycle_bounds(map_graph(graph, configs[fit.board, fit.profile])) if fit.fits else None
         rows.append(
             CoreRow(

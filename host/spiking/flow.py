@@ -39,7 +39,7 @@ def core_design(config: CoreConfig, board: Board) -> tuple[Callable[[], Any], Id
     """
     if board.wired:
         refuse_alone(config, "a core with spikes on pins")
-    clock_hz = board.speed("spiking").plan.logic_hz
+    clock_hz = board.speed("spiking", config.profile).plan.logic_hz
     kind = PinEngine if board.wired else SpikingEngine
     return lambda: kind(config), Identity("spiking", board.name, model_hash(config), 0, 0, clock_hz)
 

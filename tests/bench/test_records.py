@@ -79,13 +79,11 @@ def test_recorded_cores_fit_and_a_bitstream_of_them_meets_the_clock(name: str, e
 
 
 def test_steps_per_second_are_of_the_spiking_core_as_it_is() -> None:
-    from neuroloom.compiler.spiking.core import CORES
-
     from bench import record, spiking_core
 
     body = record.read("spiking_core")
     assert body is not None
-    now = spiking_core.design_sha256(CORES["ulx3s_85f"][0], body["seed"])
+    now = spiking_core.design_sha256(spiking_core.CORE, body["seed"])
     assert body["results"].get("design_sha256") == now, (
         "bench/records/spiking_core.json is of another core or other programs: run python bench/run.py --only spiking_core"
     )

@@ -73,11 +73,11 @@ CASES = [
     ({"uart": "none"}, r"uart must be a mapping, not 'none'"),
     (
         {"clock__speeds__gated many": {"hz": 12_000_000, "baud": 10**6}},
-        r"clock 'gated many' must be of a kind of engine, or",
+        r"clock 'gated many' must be of a kind of engine, of a gated",
     ),
     (
         {"clock__speeds__logic infer": {"hz": 12_000_000, "baud": 10**6}},
-        r"clock 'logic infer' must be of a kind of engine, or",
+        r"clock 'logic infer' must be of a kind of engine, of a gated",
     ),
 ]
 

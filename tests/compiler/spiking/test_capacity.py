@@ -76,7 +76,7 @@ def full_ulx3s(synapses: int) -> Graph:
 
 def test_a_full_ulx3s_maps_and_runs_and_one_synapse_more_is_refused() -> None:
     """Records of a table that does not learn carry no eligibility, though the core has it."""
-    config = CORES["ulx3s_85f"][0]
+    config = next(c for c in CORES["ulx3s_85f"] if c.profile == "reward")
     most = next(r.compressed for r in capacity_table() if r.board == "ulx3s_85f")
     program = map_graph(full_ulx3s(most), config)
     assert config.learning == "reward" and len(program.pool) == config.pool_words
@@ -98,7 +98,7 @@ def test_a_decision_needs_a_core_with_decide() -> None:
     net.connect("in", "out", pre=[0, 1, 2], post=[0, 1, 3], weights=1, delay=0)
     net.decide("out", margin=2)
     graph = lower_network(net)
-    with pytest.raises(DoesNotFitError, match="must run on a core with DECIDE, .*ulx3s_85f with profile reward"):
+    with pytest.raises(DoesNotFitError, match="must run on a core with DECIDE, .*ulx3s_85f with profile delay"):
         map_graph(graph, CoreConfig("infer", decision=False))
     assert map_graph(graph, CoreConfig("infer")).maps["decision"]["population"] == "out"
 

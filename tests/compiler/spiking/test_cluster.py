@@ -288,6 +288,6 @@ def test_a_network_larger_than_the_largest_core_fits_the_board_with_two() -> Non
     program = choose_core(graph, "ulx3s_85f")
     assert program.config.profile == "twin" and fit.pool_used == program.pool_used <= 5120
     with pytest.raises(DoesNotFitError, match="it fits ulx3s_85f with profile twin"):
-        map_graph(graph, CORES["ulx3s_85f"][0])
+        map_graph(graph, next(c for c in CORES["ulx3s_85f"] if c.profile == "reward"))
     result = checked(graph, program, {"in": (rng.random((STEPS, 64)) < 0.3).astype(np.int64)})
     assert 0.02 < result.outputs["a.spikes"].mean() < 0.5

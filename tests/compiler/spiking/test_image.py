@@ -31,7 +31,9 @@ def test_parameters_states_and_weights_can_be_written_later(network: Any) -> Non
     rng = np.random.default_rng(4)
     weights, other = rng.integers(-9, 9, (5, 12)), rng.integers(-99, 99, (5, 12))
     weights[weights == 0] = 1
-    large = CORES["ulx3s_85f"][0]  # there the threshold rides on another instruction
+    large = next(
+        c for c in CORES["ulx3s_85f"] if c.profile == "reward"
+    )  # there the threshold rides on another instruction
     for keep, config in ((False, INFER), (True, INFER), (False, large), (True, large)):
         program = map_graph(network(weights), config, keep_words=keep)
         program = patch_weights(program, "w", other.reshape(-1))

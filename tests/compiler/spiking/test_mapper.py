@@ -50,7 +50,11 @@ def test_step_program_of_a_layer(network: Any) -> None:
     assert len(program.pool) == 5 + 40
 
 
-@pytest.mark.parametrize("config", [INFER, DELAY, CORES["ulx3s_85f"][0]], ids=lambda c: f"{c.profile} {c.lanes}")
+@pytest.mark.parametrize(
+    "config",
+    [INFER, DELAY, next(c for c in CORES["ulx3s_85f"] if c.profile == "reward")],
+    ids=lambda c: f"{c.profile} {c.lanes}",
+)
 def test_dense_and_compressed_rows(network: Any, config: CoreConfig) -> None:
     rng = np.random.default_rng(1)
     dense = network(rng.integers(-128, 128, (7, 70)), delay=1)

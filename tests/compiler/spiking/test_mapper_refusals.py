@@ -55,19 +55,19 @@ REFUSED: list[tuple[str, Any, CoreConfig, str]] = [
         lambda network: network(np.ones((2, 3), int), delay=9),
         INFER,
         r"node %w.current = synapses must have delays of at most 1 steps in profile 'infer', not 9; it fits icebreaker with "
-        r"profile delay, ulx3s_85f with profile reward",
+        r"profile delay, ulx3s_85f with profile delay",
     ),
     (
         "too many inputs",
         lambda network: network(np.ones((600, 2), int)),
         INFER,
-        r"network 'net' must have at most 512 inputs .* not 600; it fits ulx3s_85f with profile reward",
+        r"network 'net' must have at most 512 inputs .* not 600; it fits ulx3s_85f with profile delay",
     ),
     (
         "too many neurons",
         lambda network: network(np.ones((2, 1025), int)),
         INFER,
-        r"network 'net' must have at most 1024 neurons .* not 1025; it fits ulx3s_85f with profile reward",
+        r"network 'net' must have at most 1024 neurons .* not 1025; it fits ulx3s_85f with profile delay",
     ),
     (
         "pool",

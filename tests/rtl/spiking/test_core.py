@@ -321,7 +321,7 @@ def test_products_are_rounded_at_once(lanes, session, simulate, require_tool):
 
 def test_speed_of_a_large_core(session):
     """A reservoir of 90 neurons, all to all, with 96 inputs, at 10 % activity: at most 200 cycles: 300,000 steps/s at 60 MHz."""
-    config = CORES["ulx3s_85f"][0]
+    config = next(c for c in CORES["ulx3s_85f"] if c.profile == "reward")
     lif = [Op.ACC, Op.LDB, Op.ADD, Op.MUL, Op.RND, Op.STA, Op.IMM, Op.CGE, Op.KF, Op.IMM, Op.SEL, Op.STA]
     total = cycles.inputs_cycles(config, 6, raster=True) + cycles.end_cycles(config)
     total += cycles.dense_cycles(config, 6, 2, 10) + cycles.dense_cycles(config, 6, 2, 9)
