@@ -98,7 +98,7 @@ register(
 register(Benchmark("place_cores_hx8k", ABOUT.format("iCE40-HX8K-EVN"), runner(jobs_of("ice40_hx8k_evn", 3)), render))
 register(Benchmark("place_cores_tang", ABOUT.format("Tang Nano 9K"), runner(jobs_of("tang_nano_9k", 3)), render))
 register(
-    Benchmark("place_cores_ulx3s", ABOUT.format("ULX3S-85F"), runner(jobs_of("ulx3s_85f", 3, "delay")), render),
+    Benchmark("place_cores_ulx3s", ABOUT.format("ULX3S-85F"), runner(jobs_of("ulx3s_85f", 1, "delay")), render),
 )
 register(
     Benchmark(
