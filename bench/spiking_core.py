@@ -7,6 +7,7 @@ counter, its weights and its membranes must be those of the core's model.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from neuroloom.boards.registry import load_board
 from neuroloom.compiler.spiking import layout
-from neuroloom.compiler.spiking.core import CORES, CoreConfig, CoreProgram
+from neuroloom.compiler.spiking.core import CORES, CoreProgram
 from neuroloom.compiler.spiking.executor import CoreModel
 from neuroloom.compiler.spiking.image import write_raster
 from neuroloom.compiler.spiking.lower import lower_network
@@ -31,8 +32,8 @@ from bench.results import table
 
 NEURONS, INPUTS, STEPS = 90, 96, 100
 BOARD = load_board("ulx3s_85f")
-CORE = next(config for config in CORES[BOARD.name] if config.profile == "reward")
-"""The core that carries all cases; those without learning run on ``delay`` in as many cycles."""
+PROFILES = {config.profile: config for config in CORES[BOARD.name] if config.profile in ("delay", "reward")}
+"""The cores: without learning, and the one that learns."""
 NEUROCOREX = 1_042
 """Its steps/s, from its paper."""
 
@@ -50,7 +51,7 @@ class Case:
 
     @property
     def profile(self) -> str:
-        """The smallest core that carries it, for whose clock steps/s are counted."""
+        """The smallest core that carries it."""
         return "delay" if self.learning is None else "reward"
 
 
@@ -80,15 +81,15 @@ def network(case: Case, seed: int) -> Network:
     return net
 
 
-def programs(config: CoreConfig, seed: int) -> list[CoreProgram]:
-    """What the core is loaded with, case by case."""
-    return [map_graph(lower_network(network(case, seed)), config) for case in CASES]
+def programs(seed: int) -> list[CoreProgram]:
+    """What the cores are loaded with, case by case."""
+    return [map_graph(lower_network(network(case, seed)), PROFILES[case.profile]) for case in CASES]
 
 
-def design_sha256(config: CoreConfig, seed: int) -> str:
-    """SHA-256 of the core's RTL and of what it is loaded with: a record with another one is stale."""
-    found = hashlib.sha256(core_sha256(config).encode())
-    for program in programs(config, seed):
+def design_sha256(seed: int) -> str:
+    """SHA-256 of the cores' RTL and of what they are loaded with: a record with another one is stale."""
+    found = hashlib.sha256("".join(core_sha256(config) for config in PROFILES.values()).encode())
+    for program in programs(seed):
         found.update(program.program.astype("<u4").tobytes() + layout.pool_bytes(program.pool))
     return found.hexdigest()
 
@@ -127,15 +128,16 @@ def measure(program: CoreProgram, engine: RtlEngine, inputs: np.ndarray) -> tupl
 
 
 def run(say: Say, seed: int) -> dict[str, Any]:
-    """Every case on the core of the ULX3S."""
-    config = CORE
-    found: dict[str, Any] = {"lanes": config.lanes, "steps": STEPS, "cases": []}
-    found["design_sha256"] = design_sha256(config, seed)
+    """Every case on its core of the ULX3S."""
+    (lanes,) = {config.lanes for config in PROFILES.values()}
+    found: dict[str, Any] = {"lanes": lanes, "steps": STEPS, "cases": []}
+    found["design_sha256"] = design_sha256(seed)
     rng = np.random.default_rng(seed)
-    with RtlEngine(config) as engine:
-        for case, program in zip(CASES, programs(config, seed), strict=True):
+    with contextlib.ExitStack() as stack:
+        engines = {name: stack.enter_context(RtlEngine(config)) for name, config in PROFILES.items()}
+        for case, program in zip(CASES, programs(seed), strict=True):
             inputs = (rng.random((STEPS, INPUTS)) < case.share).astype(np.int64)
-            model, active = measure(program, engine, inputs)
+            model, active = measure(program, engines[case.profile], inputs)
             sent = 2 + 2 * inputs.sum() / STEPS + 6  # I with its sources, G
             back = 4 * active * NEURONS  # D
             found["cases"].append(
@@ -182,8 +184,8 @@ def render(found: dict[str, Any]) -> str:
         "steps/s fed by UART (computed)",
     ]
     return (
-        f"{table(head, rows)}\n\nMeasured over {found['steps']} steps of the core with {found['lanes']} lanes in Verilator, inputs "
-        "played from the pool; weights, membranes and cycles equal the core's model. Fed by UART: 2 bytes per input spike and 8 "
+        f"{table(head, rows)}\n\nMeasured over {found['steps']} steps of cores of {found['lanes']} lanes in Verilator, inputs "
+        "played from the pool; weights, membranes and cycles equal the cores' model. Fed by UART: 2 bytes per input spike and 8 "
         "per step to the core, 4 bytes per spike back, without the link's frames and turnarounds."
     )
 

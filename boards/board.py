@@ -302,23 +302,24 @@ def _board(top: _Section) -> Board:
         resources=capacity,
         flash=flash_value,
         notes=top.strings("notes", []),
-        gated=_gated(top, speeds),
+        gated=_gated(top),
         spike_pins=_spike_pins(top.section("spike_pins")) if "spike_pins" in top.value else {},
     )
     top.get("spike_pins", dict, {})
     top.done()
-    return board
-
-
-def _gated(top: _Section, speeds: Mapping[str, Speed]) -> tuple[GatedConfig, ...]:
-    """The profiles under ``gated``: sizes by name, as :class:`GatedConfig` explains them."""
-    profiles = top.get("gated", dict, {})
+    profiles = {"gated": {config.profile for config in board.gated}, "spiking": PROFILES}
     for clock in speeds:
         kind, _, profile = clock.partition(" ")
-        if profile and profile not in {"gated": profiles, "spiking": PROFILES}.get(kind, ()):
+        if profile and profile not in profiles.get(kind, ()):
             raise InputError(
                 f"{top.where}: clock {clock!r} must be of a kind of engine, of a gated profile of the file, or of a spiking profile"
             )
+    return board
+
+
+def _gated(top: _Section) -> tuple[GatedConfig, ...]:
+    """The profiles under ``gated``: sizes by name, as :class:`GatedConfig` explains them."""
+    profiles = top.get("gated", dict, {})
     out = []
     for name, value in profiles.items():
         if not isinstance(value, dict) or any(not isinstance(v, (int, bool)) for v in value.values()):

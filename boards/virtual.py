@@ -304,8 +304,9 @@ class VirtualBoard:
         with self._talk:
             way = self._socket
             try:
-                if way is not None:
-                    socket.send_fds(way, [b"t"], [terminal])
+                if way is None:
+                    raise OSError
+                socket.send_fds(way, [b"t"], [terminal])
             except OSError:
                 raise DeviceError("Virtual board has ended; start it again") from None
             self._ask("attach", "port")

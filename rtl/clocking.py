@@ -160,7 +160,7 @@ PLLS: Mapping[str, Pll] = {
         _ecp5,
         optional=frozenset({"CLKOS_DIV"}),
         divider="CLKI_DIV",
-        compared=10_000_000,  # f_PFD of FPGA-DS-02012
+        compared=10_000_000,  # as LiteX takes it from Lattice; ecppll allows 3.125 MHz
     ),
     "MMCME2_BASE": Pll(frozenset({"MULT_8", "DIVIDE_8"}), (600_000_000, 1_200_000_000), _mmcm_frequency, _mmcm),
 }
@@ -189,8 +189,9 @@ class ClockPlan:
             raise InputError(f"PLL primitive must be one of {', '.join(PLLS)}, not {self.primitive!r}")
         pll = PLLS[self.primitive]
         if set(self.settings) - pll.optional != pll.settings:
+            also = f" and may be {', '.join(sorted(pll.optional))}" if pll.optional else ""
             raise InputError(
-                f"Settings of {self.primitive} must be {', '.join(sorted(pll.settings))}, "
+                f"Settings of {self.primitive} must be {', '.join(sorted(pll.settings))}{also}, "
                 f"not {', '.join(sorted(self.settings)) or 'none'}"
             )
         out, oscillator = pll.frequency(self.settings, self.input_hz)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from . import serial_cycles
 from .core import SPIKE_WORD, CoreConfig
+from .plasticity import ROUNDINGS
 
 START, DONE = 1, 1
 DRAIN = 4
@@ -19,7 +20,7 @@ DRAIN = 4
 FAST_STAGES = 3
 """Cycles from a row word of the fast path to its write."""
 
-STOCHASTIC = 2
+STOCHASTIC = ROUNDINGS.index("stochastic")
 """``rounding`` of a rule that rounds at random."""
 
 LOCATE = 4

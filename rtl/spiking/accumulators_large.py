@@ -57,6 +57,7 @@ class LargeAccumulators(wiring.Component):
     def _rows(self, m: Module, bank: int) -> tuple[Value, Value, Value]:
         """Registers for the banks from this one on: the row that is read, the one that is written, whether they are the same."""
         width = len(self.row)
+        # kept: synthesis merges registers that take the same, bit by bit, even those whose other bits start differently
         m.submodules[f"read{bank}"] = reads = Copies(width, 1)
         m.submodules[f"written{bank}"] = writes = Copies(width + 1, 1)
         row, same = writes.o[:width], writes.o[width]

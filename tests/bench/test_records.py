@@ -83,7 +83,7 @@ def test_steps_per_second_are_of_the_spiking_core_as_it_is() -> None:
 
     body = record.read("spiking_core")
     assert body is not None
-    now = spiking_core.design_sha256(spiking_core.CORE, body["seed"])
+    now = spiking_core.design_sha256(body["seed"])
     assert body["results"].get("design_sha256") == now, (
         "bench/records/spiking_core.json is of another core or other programs: run python bench/run.py --only spiking_core"
     )
