@@ -10,7 +10,9 @@ from neuroloom.compiler.spiking.core import CoreConfig
 from neuroloom.rtl.copies import COPIES_FILE, COPIES_VERILOG
 from neuroloom.rtl.spiking.accumulators_large import SHARE, LargeAccumulators
 
-SCRIPT = f"read_rtlil top.il; read_verilog {COPIES_FILE}; hierarchy -top top; proc; flatten; opt -full; write_rtlil out.il"
+SCRIPT = (
+    f"read_rtlil top.il; read_verilog {COPIES_FILE}; hierarchy -top top; proc; flatten; opt -full; write_rtlil out.il"
+)
 
 
 def test_every_few_accumulators_keep_a_row_number_of_their_own(tmp_path: Path) -> None:
