@@ -307,14 +307,19 @@ def _board(top: _Section) -> Board:
     )
     top.get("spike_pins", dict, {})
     top.done()
+    _check_clocks(board, top.where)
+    return board
+
+
+def _check_clocks(board: Board, where: str) -> None:
+    """Raise InputError for a clock of a profile that there is not."""
     profiles = {"gated": {config.profile for config in board.gated}, "spiking": PROFILES}
-    for clock in speeds:
-        kind, _, profile = clock.partition(" ")
+    for name in board.speeds:
+        kind, _, profile = name.partition(" ")
         if profile and profile not in profiles.get(kind, ()):
             raise InputError(
-                f"{top.where}: clock {clock!r} must be of a kind of engine, of a gated profile of the file, or of a spiking profile"
+                f"{where}: clock {name!r} must be of a kind of engine, of a gated profile of the file, or of a spiking profile"
             )
-    return board
 
 
 def _gated(top: _Section) -> tuple[GatedConfig, ...]:

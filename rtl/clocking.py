@@ -189,7 +189,7 @@ class ClockPlan:
             raise InputError(f"PLL primitive must be one of {', '.join(PLLS)}, not {self.primitive!r}")
         pll = PLLS[self.primitive]
         if set(self.settings) - pll.optional != pll.settings:
-            also = f" and may be {', '.join(sorted(pll.optional))}" if pll.optional else ""
+            also = f" and may have {', '.join(sorted(pll.optional))}" if pll.optional else ""
             raise InputError(
                 f"Settings of {self.primitive} must be {', '.join(sorted(pll.settings))}{also}, "
                 f"not {', '.join(sorted(self.settings)) or 'none'}"
